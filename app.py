@@ -1,0 +1,44 @@
+"""The app, local and on a Hugging Face Space: ``python app.py``."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+try:
+    # On ZeroGPU hardware; it has to come before anything that touches CUDA.
+    import spaces  # pyright: ignore[reportMissingImports]
+
+    on_gpu = spaces.GPU
+except ImportError:
+
+    def on_gpu(run):  # noqa: ANN001, ANN201
+        """Leave the function as it is: the GPU, if there is one, is ours."""
+        return run
+
+
+from lowrank_demo.errors import LowRankError
+from lowrank_demo.service import Service
+from lowrank_demo.settings import Settings
+
+
+def main() -> int:
+    """Serve the app until it is stopped."""
+    try:
+        service = Service(Settings.from_environment(), on_gpu)
+        from lowrank_demo.ui.app import build_app, launch_options
+
+        demo = build_app(service)
+    except LowRankError as error:
+        print(f"app: {error}", file=sys.stderr)
+        return error.exit_code
+    threading.Thread(target=service.warm_up, daemon=True).start()
+    demo.launch(**launch_options(service))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""Low-rank AlexNet models of Idelbayev & Carreira-Perpiñán (CVPR 2020): load, classify, inspect, validate.
+
+``low_rank_alexnet`` works as in the original release. Importing the package loads no torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+__all__ = ["low_rank_alexnet"]
+
+if TYPE_CHECKING:
+    from .nn.alexnet import LowRankAlexNet
+
+
+def low_rank_alexnet(
+    scheme: str, version: str, pretrained: bool = False, progress: bool = True, family: str = "published"
+) -> LowRankAlexNet:
+    """A low-rank AlexNet with the ranks of one released version.
+
+    Args:
+        scheme: ``scheme_1`` or ``scheme_2``.
+        version: ``v1`` to ``v4`` or ``v5``.
+        pretrained: Load the weights, downloading them if they are not on this machine; else they are random.
+        progress: Show the download on standard error.
+        family: ``published`` for the paper's weights, ``preview`` for those bundled with the app.
+
+    Returns:
+        The network, float32, on the CPU; in evaluation mode if ``pretrained``.
+
+    Raises:
+        lowrank_demo.errors.UnknownModel: There is no such model.
+        lowrank_demo.errors.WeightsError: The weights cannot be fetched or are not what was published.
+    """
+    from .nn.alexnet import LowRankAlexNet
+    from .settings import Settings
+    from .zoo import read_zoo
+
+    settings = Settings.from_environment()
+    zoo = read_zoo(settings.zoo)
+    card = zoo.get(f"{family}/{scheme}/{version}")
+    if not pretrained:
+        return LowRankAlexNet(card.scheme, card.ranks)
+    from .cli import print_download
+    from .nn.state_dict import load_network
+    from .weights import WeightStore
+
+    store = WeightStore(zoo, settings.cache_dir, settings.hub_repo)
+    return load_network(card, store.ensure(card, print_download if progress else None))

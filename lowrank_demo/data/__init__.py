@@ -1,0 +1,1 @@
+"""Data sets: ImageNet's classes."""

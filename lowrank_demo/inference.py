@@ -1,0 +1,105 @@
+"""Images to top-5 answers, with the time of each stage."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from .data.imagenet import ImageNetClass, classes
+from .decode.base import Decoder
+from .errors import ImageError
+from .nn.alexnet import LowRankAlexNet
+from .nn.fuse import inference_form
+
+TOP = 5
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Guess:
+    """One class and the probability that the network gives it."""
+
+    label: ImageNetClass
+    probability: float
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Milliseconds; each image's share of its batch."""
+
+    decode: float
+    """Header check, decoding, resizing, normalising."""
+    network: float
+    """To the device, forward pass, softmax and top 5."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one image."""
+
+    top: tuple[Guess, ...]
+    """Five guesses, the most probable first."""
+    decoder: str
+    device: str
+    timings: Timings
+
+
+class Classifier:
+    """A network ready to answer.
+
+    Args:
+        network: With its weights loaded; it is copied, not changed.
+        pre_shrink: The model card's ``pre_shrink``.
+        device: Where it runs.
+    """
+
+    def __init__(self, network: LowRankAlexNet, pre_shrink: int | None, device: torch.device) -> None:
+        self.device = device
+        self.module: nn.Module = inference_form(network, pre_shrink).to(device)
+
+    @torch.inference_mode()
+    def logits(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Float32 [n, 1000] on the device, from normalised float32 [n, 3, 227, 227]."""
+        return self.module(pixels.to(self.device, memory_format=torch.channels_last))
+
+
+def classify(images: Sequence[bytes], classifier: Classifier, decoder: Decoder) -> list[Prediction | ImageError]:
+    """Answer for each image, in order; an image that cannot be used gets its error and harms no other."""
+    answers: list[Prediction | ImageError] = []
+    for start in range(0, len(images), BATCH):
+        answers += _classify_batch(images[start : start + BATCH], classifier, decoder)
+    return answers
+
+
+def _classify_batch(images: Sequence[bytes], classifier: Classifier, decoder: Decoder) -> list[Prediction | ImageError]:
+    began = time.perf_counter()
+    decoded = decoder.decode(images)
+    _wait_for(decoded.pixels.device)
+    decode_ms = (time.perf_counter() - began) * 1e3
+    answers: list[Prediction | ImageError | None] = [decoded.refused.get(i) for i in range(len(images))]
+    if decoded.rows:
+        began = time.perf_counter()
+        probabilities = torch.softmax(classifier.logits(decoded.pixels), 1)
+        values, indices = (t.tolist() for t in probabilities.topk(TOP))
+        network_ms = (time.perf_counter() - began) * 1e3
+        timings = Timings(decode_ms / len(images), network_ms / len(decoded.rows))
+        labels = classes()
+        for row, position in enumerate(decoded.rows):
+            guesses = (Guess(labels[i], p) for i, p in zip(indices[row], values[row], strict=True))
+            answers[position] = Prediction(
+                tuple(guesses), decoded.decoders[row], _device_name(classifier.device), timings
+            )
+    return [answer for answer in answers if answer is not None]
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _device_name(device: torch.device) -> str:
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else "cpu"

@@ -1,0 +1,1 @@
+"""The network: its definition and its inference form."""

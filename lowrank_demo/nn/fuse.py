@@ -1,0 +1,67 @@
+"""A network made ready for inference: batch normalisation folded into ``U``, channels last, optional pre-shrink."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+from ..architecture import INPUT_SIZE
+from .alexnet import LowRankAlexNet, LowRankLayer
+
+RESIZED_EDGE = 256
+
+
+class Shrink(nn.Module):
+    """Takes the fine detail out of a photo: down to a shortest edge of ``edge`` and back up.
+
+    Some weights were trained on small photos, and sharp detail misleads them. Working on the crop keeps one input
+    pipeline for every model; ``edge`` is given at the scale of the whole photo (shortest edge 256), as on the card.
+    """
+
+    def __init__(self, edge: int) -> None:
+        super().__init__()
+        self.size = round(INPUT_SIZE * edge / RESIZED_EDGE)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Float [n, 3, 227, 227] to the same shape."""
+        small = F.interpolate(images, size=self.size, mode="bilinear", antialias=True)
+        return F.interpolate(small, size=images.shape[-2:], mode="bilinear")
+
+
+def inference_form(network: LowRankAlexNet, pre_shrink: int | None = None) -> nn.Module:
+    """An equivalent of ``network.eval()`` that runs faster; the network given is left as it is.
+
+    Args:
+        network: A network with its weights loaded.
+        pre_shrink: The card's ``pre_shrink``, applied to the images first.
+    """
+    stages: list[nn.Module] = [Shrink(pre_shrink)] if pre_shrink else []
+    source = copy.deepcopy(network).eval()
+    stages += _fold(source.features)
+    stages.append(nn.Flatten())
+    stages += _fold(source.classifier)
+    fused = nn.Sequential(*stages).eval().requires_grad_(False)
+    return fused.to(memory_format=torch.channels_last)
+
+
+def _fold(modules: nn.Sequential) -> list[nn.Module]:
+    """The modules with each batch normalisation merged into the ``U`` before it; dropout does nothing here."""
+    folded: list[nn.Module] = []
+    for module in modules:
+        if isinstance(module, LowRankLayer):
+            folded += [module.V, module.U]
+        elif isinstance(module, nn.BatchNorm2d):
+            conv = folded.pop()
+            assert isinstance(conv, nn.Conv2d)
+            folded.append(fuse_conv_bn_eval(conv, module))
+        elif isinstance(module, nn.BatchNorm1d):
+            linear = folded.pop()
+            assert isinstance(linear, nn.Linear)
+            folded.append(fuse_linear_bn_eval(linear, module))
+        elif not isinstance(module, nn.Dropout):
+            folded.append(module)
+    return folded

@@ -1,0 +1,107 @@
+"""A weight file to a checked network: verified bytes, plain tensors only, the card's keys, shapes and dtypes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+from collections.abc import Mapping
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from ..errors import WeightsRefused
+from ..weights import LocalFile
+from ..zoo import ModelCard
+from .alexnet import LowRankAlexNet
+
+_SCALE = ".scale"
+
+
+def load_network(card: ModelCard, file: LocalFile) -> LowRankAlexNet:
+    """The card's network with its weights, float32, on the CPU, in evaluation mode.
+
+    Raises:
+        WeightsRefused: The file is not what the card describes, or was changed since it was verified.
+    """
+    state = read_state_dict(file)
+    with torch.device("meta"):
+        network = LowRankAlexNet(card.scheme, card.ranks)
+    check_state_dict(state, network.state_dict(), file.path.name)
+    network.load_state_dict(state, assign=True)
+    return network.eval()
+
+
+def read_state_dict(file: LocalFile) -> dict[str, Tensor]:
+    """The tensors of a weight file, verified, int8 weights scaled back to float32.
+
+    Args:
+        file: ``pickle`` is the original release's format (``torch.save`` of a state_dict). In ``safetensors`` a weight
+            may be int8 with ``<key>.scale``, float32, one for each output channel: weight = int8 x scale.
+
+    Raises:
+        WeightsRefused: The digest differs, or the file cannot be read as tensors.
+    """
+    name = file.path.name
+    try:
+        data = file.path.read_bytes()
+    except OSError as error:
+        raise WeightsRefused(f"{name} cannot be read ({error.strerror}); delete it to fetch it again.") from error
+    digest = hashlib.sha256(data).hexdigest()
+    if not digest.startswith(file.sha256):
+        raise WeightsRefused(
+            f"{name} has SHA-256 {digest[:16]}…; expected {file.sha256[:16]}…. It was changed or damaged: delete it to "
+            "fetch it again."
+        )
+    try:
+        if file.format == "pickle":
+            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        else:
+            state = _dequantise(safetensors.torch.load(data))
+    except (pickle.UnpicklingError, RuntimeError, SafetensorError, ValueError, EOFError, KeyError) as error:
+        raise WeightsRefused(
+            f"{name} cannot be read as {file.format} ({type(error).__name__}); expected a state_dict of plain tensors."
+        ) from error
+    if not isinstance(state, Mapping) or not all(isinstance(t, Tensor) for t in state.values()):
+        raise WeightsRefused(f"{name} holds {type(state).__name__}; expected a state_dict of tensors.")
+    return dict(state)
+
+
+def _dequantise(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = {}
+    for key, tensor in stored.items():
+        if key.endswith(_SCALE):
+            continue
+        scale = stored.get(key + _SCALE)
+        if scale is not None and tensor.dtype == torch.int8:
+            if scale.shape != tensor.shape[:1]:
+                raise ValueError(f"{key}{_SCALE} has shape {tuple(scale.shape)}")
+            tensor = tensor.float() * scale.float().reshape(-1, *[1] * (tensor.dim() - 1))
+        elif tensor.dtype in (torch.float16, torch.bfloat16):
+            tensor = tensor.float()
+        state[key] = tensor
+    return state
+
+
+def check_state_dict(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], name: str) -> None:
+    """Compare a state_dict with the network's own.
+
+    Raises:
+        WeightsRefused: A key is missing or unknown, or a tensor has another shape or dtype, or is not finite.
+    """
+    missing, unknown = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
+    if missing or unknown:
+        raise WeightsRefused(
+            f"{name} has {len(missing)} keys missing and {len(unknown)} unknown ({', '.join((missing + unknown)[:3])}); "
+            f"expected the {len(expected)} keys of its model card."
+        )
+    for key, wanted in expected.items():
+        tensor = state[key]
+        if tensor.shape != wanted.shape or tensor.dtype != wanted.dtype:
+            raise WeightsRefused(
+                f"{name}: {key} is {tensor.dtype} {tuple(tensor.shape)}; expected {wanted.dtype} {tuple(wanted.shape)}."
+            )
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise WeightsRefused(f"{name}: {key} holds values that are not finite; the file cannot be used.")

@@ -1,0 +1,170 @@
+"""What the page, the API and the command line all call: cards, costs, classification; locks and limits."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias
+
+from .errors import ImageError, TooManyPhotos
+from .settings import Settings
+from .weights import WeightStore, Where
+from .zoo import ModelCard, Zoo, read_zoo
+
+if TYPE_CHECKING:
+    import torch
+
+    from .decode.choose import Choice
+    from .download import OnProgress
+    from .inference import Classifier, Prediction
+
+
+Run: TypeAlias = "Callable[[Sequence[bytes], str], list[Prediction | ImageError]]"
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """A card and where its weights are now."""
+
+    card: ModelCard
+    where: Where
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One file to classify; its bytes are read when its turn comes."""
+
+    name: str
+    read: Callable[[], bytes]
+
+
+class Service:
+    """One for each process. Safe for use by several threads; torch and the decoder load at first use.
+
+    Args:
+        settings: Limits, folders, device, decoder.
+        on_gpu: Wraps the function that decodes and runs a network, for hosts that lend a GPU for single calls.
+    """
+
+    def __init__(self, settings: Settings, on_gpu: Callable[[Run], Run] = lambda run: run) -> None:
+        self.settings = settings
+        self.zoo: Zoo = read_zoo(settings.zoo)
+        self.weights = WeightStore(self.zoo, settings.cache_dir, settings.hub_repo)
+        self._run = on_gpu(self._run_here)
+        self._classifiers: OrderedDict[str, Classifier] = OrderedDict()
+        self._lock = threading.Lock()
+        self._decoding = threading.Lock()
+        self._loading: dict[str, threading.Lock] = {card.id: threading.Lock() for card in self.zoo}
+
+    def models(self) -> list[ModelStatus]:
+        """Every card, with where its weights are."""
+        return [ModelStatus(card, self.weights.where(card)) for card in self.zoo]
+
+    def default_model(self) -> ModelCard:
+        """The first card to show: one whose weights are here, published before bundled, the most compressed one."""
+        here = [status.card for status in self.models() if status.where != "to download"] or list(self.zoo)
+        published = [card for card in here if card.published]
+        return min(published or here, key=lambda card: card.cost.macs)
+
+    def classify(
+        self, photos: Sequence[Photo], model_id: str, on_progress: OnProgress | None = None
+    ) -> list[Prediction | ImageError]:
+        """Classify photos with one model, loading it first where it is not loaded.
+
+        Raises:
+            UnknownModel: There is no such model.
+            TooManyPhotos: More than the limit.
+            WeightsError: The model cannot be loaded.
+        """
+        card = self.zoo.get(model_id)
+        limit = self.settings.max_photos
+        if len(photos) > limit:
+            raise TooManyPhotos(f"{len(photos)} photos came at once; expected at most {limit}: send them in parts.")
+        self.classifier(card, on_progress)
+        contents: list[bytes | ImageError] = [self._read(photo) for photo in photos]
+        readable = [data for data in contents if isinstance(data, bytes)]
+        answers = iter(self._run(readable, card.id))
+        return [data if isinstance(data, ImageError) else next(answers) for data in contents]
+
+    def classifier(self, card: ModelCard, on_progress: OnProgress | None = None) -> Classifier:
+        """The model's network, from memory or loaded; the least recently used one makes room.
+
+        Raises:
+            WeightsError: The model cannot be loaded; those in memory go on serving.
+        """
+        from .inference import Classifier
+        from .nn.state_dict import load_network
+
+        with self._loading[card.id]:
+            with self._lock:
+                known = self._classifiers.get(card.id)
+                if known:
+                    self._classifiers.move_to_end(card.id)
+                    return known
+            made = Classifier(
+                load_network(card, self.weights.ensure(card, on_progress)), card.pre_shrink, self.device
+            )
+            with self._lock:
+                self._classifiers[card.id] = made
+                while len(self._classifiers) > self.settings.models_in_memory:
+                    self._classifiers.popitem(last=False)
+            return made
+
+    def warm_up(self) -> None:
+        """Load the decoder and the default model, so that the first visitor does not wait for them."""
+        card = self.default_model()
+        if self.weights.where(card) != "to download":
+            self._run([_tiny_photo()], card.id)
+
+    def decoder_note(self) -> str:
+        """Which decoder and device are in use, in a sentence, and why not a faster decoder."""
+        choice = self.decoder
+        why = f": {choice.reason}" if choice.reason else ""
+        return f"Photos are decoded by {choice.decoder.name}{why}; networks run on {self.device}."
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where networks run."""
+        from .decode.choose import choose_device
+
+        return choose_device(self.settings)
+
+    @cached_property
+    def decoder(self) -> Choice:
+        """The decoder in use and why."""
+        from .decode.choose import choose_decoder
+
+        return choose_decoder(self.settings, self.device)
+
+    def _run_here(self, images: Sequence[bytes], model_id: str) -> list[Prediction | ImageError]:
+        from .inference import classify
+
+        classifier = self.classifier(self.zoo.get(model_id))
+        with self._decoding:
+            return classify(images, classifier, self.decoder.decoder)
+
+    def _read(self, photo: Photo) -> bytes | ImageError:
+        try:
+            data = photo.read()
+        except OSError as error:
+            return ImageError(f"The file cannot be read ({error.strerror}); expected a photo.")
+        if len(data) > self.settings.max_file_mb * 1_000_000:
+            return ImageError(
+                f"The file has {len(data) / 1e6:.0f} MB; expected at most {self.settings.max_file_mb} MB: make it smaller."
+            )
+        return data
+
+
+def _tiny_photo() -> bytes:
+    import io
+
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.new("RGB", (256, 256)).save(file, "JPEG")
+    return file.getvalue()
+
+

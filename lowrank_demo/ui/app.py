@@ -1,0 +1,110 @@
+"""Composes the page from its tabs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from ..errors import LowRankError
+from ..service import Service
+from ..settings import ASSETS
+from ..zoo import DEFAULT_FAMILY
+from . import about, api, classify, pareto, picker, ranks
+from .present import summary_bar
+
+_UPLOADS_CHECKED_SECONDS, _UPLOADS_KEPT_SECONDS = 1800, 5400
+_TITLE = """<header class="lr-title"><h1>Low-rank AlexNet</h1><p>Each layer's rank was learned, not guessed.
+Pick a scheme and a λ, drop photos in, and see what compression keeps and what it costs.</p></header>"""
+
+# The address follows the choice, so that it can be bookmarked and sent; other parameters (the theme) stay.
+_WRITE_ADDRESS = """(id) => {
+  const [family, scheme, version] = id.split('/');
+  const url = new URL(window.location);
+  url.searchParams.set('scheme', scheme.replace('scheme_', ''));
+  url.searchParams.set('version', version);
+  if (family === 'published') url.searchParams.delete('family'); else url.searchParams.set('family', family);
+  window.history.replaceState(null, '', url);
+}"""
+
+
+def build_app(service: Service, url: str = "http://127.0.0.1:7860") -> gr.Blocks:
+    """The page and its API, ready to launch with :func:`launch_options`.
+
+    Args:
+        service: Does the work.
+        url: The app's own address, for the code examples.
+    """
+    default = service.default_model()
+    zoo = service.zoo
+    with gr.Blocks(title="Low-rank AlexNet", delete_cache=(_UPLOADS_CHECKED_SECONDS, _UPLOADS_KEPT_SECONDS)) as demo:
+        gr.HTML(_TITLE)
+        with gr.Row(elem_id="lr-main"):
+            with gr.Column(scale=1, min_width=300, elem_id="lr-picker"):
+                chosen = picker.build(ASSETS, service.models, default)
+            with gr.Column(scale=3, min_width=320):
+                statuses = {status.card.id: status for status in service.models()}
+                summary = gr.HTML(summary_bar(statuses[default.id]), elem_id="lr-summary")
+                with gr.Tabs(elem_id="lr-tabs"):
+                    with gr.Tab("Classify", id="classify"):
+                        results = classify.build(
+                            service.classify, chosen.version, service.settings.max_photos, service.decoder_note
+                        )
+                    with gr.Tab("Ranks", id="ranks"):
+                        ranks.build(zoo, chosen.version, default)
+                    with gr.Tab("Pareto", id="pareto"):
+                        clicks = pareto.build(zoo, chosen.version, default)
+                    with gr.Tab("About", id="about"):
+                        about.build(zoo, default.id, url)
+
+        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        chosen.version.change(
+            lambda model: picker.status_of(service.models, model), chosen.version, [summary, chosen.note], **quiet
+        )
+        chosen.version.change(None, chosen.version, None, js=_WRITE_ADDRESS, **quiet)
+
+        def after_answer(model: str) -> tuple[str, str, gr.Radio]:
+            # The first use of a model may have downloaded it.
+            return (
+                *picker.status_of(service.models, model),
+                picker.refreshed(service.models(), zoo.get(model).scheme),
+            )
+
+        results.change(after_answer, chosen.version, [summary, chosen.note, chosen.version], **quiet)
+
+        def on_click(event: gr.EventData) -> dict[Any, Any]:
+            return chosen.choose(zoo.get(str(event.model)), service.models())
+
+        clicks.click(on_click, None, [chosen.scheme, chosen.version], **quiet)
+
+        def read_address(request: gr.Request) -> dict[Any, Any]:
+            asked = {key: str(request.query_params.get(key, "")) for key in ("family", "scheme", "version")}
+            if not asked["scheme"] and not asked["version"]:
+                return {chosen.scheme: gr.skip(), chosen.version: gr.skip()}
+            scheme = asked["scheme"].removeprefix("scheme_")
+            try:
+                card = zoo.get(f"{asked['family'] or DEFAULT_FAMILY}/scheme_{scheme}/{asked['version']}")
+            except LowRankError as error:
+                gr.Warning(str(error), title="The link names a model that is not here")
+                return {chosen.scheme: gr.skip(), chosen.version: gr.skip()}
+            return chosen.choose(card, service.models())
+
+        demo.load(read_address, None, [chosen.scheme, chosen.version], **quiet)
+        api.build(service)
+    demo.queue(max_size=128)
+    return demo
+
+
+def launch_options(service: Service) -> dict[str, Any]:
+    """What ``launch`` needs for this page: look, limits, and nothing that contacts anyone."""
+    system = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]
+    return {
+        "theme": gr.themes.Soft(primary_hue="blue", font=system, font_mono=["ui-monospace", "monospace"]),
+        "css_paths": ASSETS / "style.css",
+        "max_file_size": service.settings.max_file_mb * 1_000_000,
+        "ssr_mode": False,
+        "enable_monitoring": False,
+        "run_history": False,
+        "show_error": True,
+        "footer_links": ["api", "settings"],
+    }

@@ -1,0 +1,98 @@
+"""The *Classify* tab: drop photos, read labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from ..download import DownloadProgress, OnProgress
+from ..errors import ImageError, LowRankError
+from ..service import Photo
+from .present import download_text, message, result_cards
+
+if TYPE_CHECKING:
+    from ..inference import Prediction
+
+Classify = Callable[[Sequence[Photo], str, OnProgress], "list[Prediction | ImageError]"]
+
+EXAMPLES = ("lion.jpg", "cheetah1.jpg", "tower.jpg", "cheetah.jpg")
+"""Photos that the gradio package ships."""
+_WELCOME = "Drop photos on the left, or take an example: the five likeliest of 1000 ImageNet classes appear here."
+
+
+def build(classify: Classify, chosen: gr.Radio, max_photos: int, decoder_note: Callable[[], str]) -> gr.HTML:
+    """Build the tab.
+
+    Args:
+        classify: Photos and a model id to answers, reporting a download's progress.
+        chosen: The picker's version radio.
+        max_photos: Photos answered at once; the rest are left out, saying so.
+        decoder_note: Which decoder is in use, in a sentence.
+
+    Returns:
+        The results; they change after every classification.
+    """
+    with gr.Row():
+        with gr.Column(scale=2, min_width=280):
+            gallery = gr.Gallery(
+                label="Your photos",
+                type="filepath",
+                interactive=True,
+                file_types=["image"],
+                columns=3,
+                height=300,
+                object_fit="cover",
+                elem_id="lr-photos",
+            )
+            gr.Examples(
+                [[[gr.media.get_image(name)]] for name in EXAMPLES],
+                inputs=[gallery],
+                label="Examples (nothing is downloaded)",
+                api_visibility="private",
+            )
+            limits = gr.HTML("", elem_id="lr-decoder")
+        with gr.Column(scale=3, min_width=300):
+            results = gr.HTML(message(_WELCOME, "lr-welcome"), elem_id="lr-results")
+
+    def answer(
+        items: list[tuple[str, str | None]] | None, model: str, progress: gr.Progress = gr.Progress()  # noqa: B008
+    ) -> tuple[str, str]:
+        photos = [_photo(path) for path, _ in items or []]
+        if not photos:
+            return message(_WELCOME, "lr-welcome"), ""
+
+        def show(download: DownloadProgress) -> None:
+            share = download.bytes_done / download.bytes_total if download.bytes_total else 0
+            progress(share, desc=download_text(download))
+
+        taken = photos[:max_photos]
+        left_out = ""
+        if len(photos) > max_photos:
+            left_out = message(
+                f"{len(photos)} photos were dropped; the first {max_photos} are classified: drop the rest on their own."
+            )
+        try:
+            answers = classify(taken, model, show)
+        except LowRankError as error:
+            return message(str(error)), ""
+        return left_out + result_cards(taken, answers), message(decoder_note(), "lr-note")
+
+    gr.on(
+        [gallery.change, chosen.change],
+        answer,
+        [gallery, chosen],
+        [results, limits],
+        api_visibility="private",
+        trigger_mode="always_last",
+        concurrency_limit=4,
+        show_progress_on=results,
+    )
+    return results
+
+
+def _photo(path: str) -> Photo:
+    file = Path(path)
+    return Photo(file.name, file.read_bytes)

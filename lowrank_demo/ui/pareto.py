@@ -1,0 +1,57 @@
+"""The *Pareto* tab: FLOPs against error; a click on a point chooses that model."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import gradio as gr
+
+from ..charts import Metric, pareto_figure
+from ..zoo import ModelCard, Zoo
+
+# gr.Plot has no click event: this waits for the figure, listens to Plotly's own event, and hands the point's model id
+# on as this component's click. The figure is drawn anew with every choice, hence the observer.
+_LISTEN = """
+const bind = () => {
+  const plot = document.querySelector('#lr-pareto-plot .js-plotly-plot');
+  if (!plot || plot.dataset.lrBound || !plot.on) return;
+  plot.dataset.lrBound = '1';
+  plot.on('plotly_click', (event) => {
+    const point = event.points.find((p) => p.customdata);
+    if (point) trigger('click', { model: String(point.customdata) });
+  });
+};
+new MutationObserver(bind).observe(document.body, { childList: true, subtree: true });
+bind();
+"""
+
+
+def build(zoo: Zoo, chosen: gr.Radio, default: ModelCard) -> gr.HTML:
+    """Build the tab.
+
+    Args:
+        zoo: The cards.
+        chosen: The picker's version radio.
+        default: The card marked at first.
+
+    Returns:
+        A hidden component whose ``click`` event carries ``model``, the id of the point that was clicked.
+    """
+    metric = gr.Radio(
+        [("top-1 error", "top1"), ("top-5 error", "top5")],
+        value="top1",
+        label="Error",
+        info="Published errors on the ImageNet validation set. Click a point to choose that model everywhere.",
+        elem_id="lr-metric",
+    )
+    plot = gr.Plot(pareto_figure(zoo, "top1", default), show_label=False, elem_id="lr-pareto-plot")
+    clicks = gr.HTML("", js_on_load=_LISTEN, visible="hidden", elem_id="lr-pareto-clicks")
+    gr.on(
+        [chosen.change, metric.change],
+        lambda model, name: pareto_figure(zoo, cast("Metric", name), zoo.get(model)),
+        [chosen, metric],
+        plot,
+        api_visibility="private",
+        show_progress="hidden",
+    )
+    return clicks

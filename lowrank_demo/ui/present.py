@@ -1,0 +1,151 @@
+"""Values to what people read: labels, HTML fragments, table rows. Everything that comes from outside is escaped."""
+
+from __future__ import annotations
+
+import base64
+import io
+import warnings
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from PIL import Image, ImageOps
+
+from ..charts import scheme_title
+from ..download import DownloadProgress
+from ..errors import ImageError
+from ..service import ModelStatus, Photo
+from ..zoo import ModelCard
+
+if TYPE_CHECKING:
+    from ..inference import Prediction
+
+_THUMBNAIL = 320
+
+
+def card_label(status: ModelStatus) -> str:
+    """A model in the picker: name and λ, then cost, then errors, then where its weights are."""
+    card = status.card
+    name = card.version if card.published else f"{card.version} {card.family}"
+    cost = f"{card.published_mflops or card.cost.macs / 1e6:.0f} MFLOPs"
+    fewer = f" · {card.flops_reduction:.2f}× fewer FLOPs" if card.flops_reduction else ""
+    errors = (
+        f"top-1 error {card.published.top1:.2f} % · top-5 {card.published.top5:.2f} %"
+        if card.published
+        else "our own training, not the paper's"
+    )
+    return f"{name} · λ {card.lambda_text}\n{cost}{fewer}\n{errors}\n{_weights_state(status)}"
+
+
+def _weights_state(status: ModelStatus) -> str:
+    size = f"{status.card.cost.fp32_bytes / 1e6:.0f} MB"
+    return {"bundled": "bundled, ready", "cached": "downloaded, ready", "to download": f"to download, {size}"}[status.where]
+
+
+def summary_bar(status: ModelStatus) -> str:
+    """The line that stays in sight: the chosen model."""
+    card = status.card
+    errors = f"top-1 error {card.published.top1:.2f} %" if card.published else "no published error"
+    facts = [f"{card.cost.macs / 1e6:.0f} MFLOPs", errors, _weights_state(status)]
+    return (
+        f'<div class="lr-summary" role="status"><b>{scheme_title(card.scheme)} {escape(card.version)}</b>'
+        f"{'' if card.published else ' <em>' + escape(card.family) + '</em>'} <span>{' · '.join(facts)}</span></div>"
+    )
+
+
+def model_note(card: ModelCard) -> str:
+    """What to expect of the chosen model's weights, as Markdown; empty where the card says nothing."""
+    return escape(card.note, quote=False)
+
+
+def result_cards(photos: Sequence[Photo], answers: Sequence[Prediction | ImageError]) -> str:
+    """One card for each photo: thumbnail, file name, and the five guesses as bars or one sentence."""
+    cards = "".join(_result_card(photo, answer) for photo, answer in zip(photos, answers, strict=True))
+    return f'<div class="lr-results">{cards}</div>'
+
+
+def _result_card(photo: Photo, answer: Prediction | ImageError) -> str:
+    name = escape(photo.name)
+    if isinstance(answer, ImageError):
+        return f'<article class="lr-card lr-refused"><header>{name}</header><p>{escape(str(answer))}</p></article>'
+    bars = "".join(
+        f'<li title="{escape(guess.label.synset)}, class {guess.label.index}">'
+        f'<span class="lr-name">{escape(guess.label.name)}</span><span class="lr-share">{guess.probability:.1%}</span>'
+        f'<i style="width:{max(guess.probability, 0.004):.2%}"></i></li>'
+        for guess in answer.top
+    )
+    times = answer.timings
+    return (
+        f'<article class="lr-card">{_thumbnail(photo)}<div><header>{name}</header><ol>{bars}</ol>'
+        f"<footer>decoded by {escape(answer.decoder)} in {times.decode:.1f} ms · network on {escape(answer.device)} "
+        f"{times.network:.1f} ms</footer></div></article>"
+    )
+
+
+def _thumbnail(photo: Photo) -> str:
+    """The photo, upright and small, inside the page: browsers show no HEIC, and no file needs serving."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(photo.read()))
+            image.draft("RGB", (_THUMBNAIL, _THUMBNAIL))
+            image = ImageOps.exif_transpose(image)
+            image.thumbnail((_THUMBNAIL, _THUMBNAIL))
+            file = io.BytesIO()
+            image.convert("RGBA").save(file, "WEBP", quality=80)
+    except Exception:  # a picture of the photo is an extra; its answer stands
+        return ""
+    encoded = base64.b64encode(file.getvalue()).decode("ascii")
+    return f'<img alt="" src="data:image/webp;base64,{encoded}">'
+
+
+def message(text: str, kind: str = "lr-message") -> str:
+    """One sentence in place of results."""
+    return f'<p class="{kind}" role="status">{escape(text)}</p>'
+
+
+def download_text(progress: DownloadProgress) -> str:
+    """Amount, rate and time left."""
+    total = f" of {progress.bytes_total / 1e6:.0f}" if progress.bytes_total else ""
+    left = progress.seconds_left
+    ends = f", {left:.0f} s left" if left is not None else ""
+    return (
+        f"Downloading the weights: {progress.bytes_done / 1e6:.0f}{total} MB, "
+        f"{progress.bytes_per_second / 1e6:.1f} MB/s{ends}"
+    )
+
+
+RANK_HEADERS = ["layer", "rank", "full rank", "V shape", "U shape", "V MMACs", "U MMACs", "V params", "U params"]
+
+
+def rank_rows(card: ModelCard) -> list[list[str | int | float]]:
+    """The figures of the *Ranks* tab as a table, with a row of totals."""
+    rows: list[list[str | int | float]] = [
+        [
+            cost.layer.name,
+            cost.rank,
+            cost.full_rank,
+            "×".join(map(str, cost.v.weight_shape)),
+            "×".join(map(str, cost.u.weight_shape)),
+            round(cost.v.macs / 1e6, 3),
+            round(cost.u.macs / 1e6, 3),
+            cost.v.params,
+            cost.u.params,
+        ]
+        for cost in card.cost.layers
+    ]
+    layers = card.cost.layers
+    total: list[str | int | float] = [
+        "total",
+        sum(cost.rank for cost in layers),
+        sum(cost.full_rank for cost in layers),
+        "",
+        "",
+        round(sum(cost.v.macs for cost in layers) / 1e6, 3),
+        round(sum(cost.u.macs for cost in layers) / 1e6, 3),
+        sum(cost.v.params for cost in layers),
+        sum(cost.u.params for cost in layers),
+    ]
+    return [*rows, total]
+
+

@@ -1,0 +1,65 @@
+"""The *Ranks* tab: what rank each layer kept and what it costs."""
+
+from __future__ import annotations
+
+import gradio as gr
+import plotly.graph_objects as go
+
+from ..charts import macs_figure, macs_summary, params_figure, ranks_figure
+from ..zoo import ModelCard, Zoo
+from .present import RANK_HEADERS, rank_rows
+
+_NONE = ""
+
+
+def build(zoo: Zoo, chosen: gr.Radio, default: ModelCard) -> None:
+    """Build the tab.
+
+    Args:
+        zoo: The cards.
+        chosen: The picker's version radio.
+        default: The card shown at first.
+    """
+    other = gr.Dropdown(
+        [("no other model", _NONE), *((card.id, card.id) for card in zoo)],
+        value=_NONE,
+        label="Compare with",
+        info="A second model is drawn beside the chosen one.",
+        elem_id="lr-compare",
+    )
+    summary = gr.Markdown(macs_summary(default.cost), elem_id="lr-cost")
+    ranks = gr.Plot(ranks_figure(default), show_label=False, elem_id="lr-ranks-plot")
+    with gr.Row():
+        macs = gr.Plot(macs_figure(default), show_label=False, min_width=320)
+        params = gr.Plot(params_figure(default), show_label=False, min_width=320)
+    table = gr.Dataframe(
+        rank_rows(default),
+        headers=RANK_HEADERS,
+        label="The chosen model's figures (the button at the top right copies them)",
+        interactive=False,
+        buttons=["copy"],
+        elem_id="lr-ranks-table",
+    )
+
+    def show(model: str, compared: str) -> tuple[str, go.Figure, go.Figure, go.Figure, list[list[str | int | float]]]:
+        card = zoo.get(model)
+        second = zoo.get(compared) if compared and compared != model else None
+        text = macs_summary(card.cost)
+        if second:
+            text = f"**{card.id}**: {text}\n\n**{second.id}**: {macs_summary(second.cost)}"
+        return (
+            text,
+            ranks_figure(card, second),
+            macs_figure(card, second),
+            params_figure(card, second),
+            rank_rows(card),
+        )
+
+    gr.on(
+        [chosen.change, other.change],
+        show,
+        [chosen, other],
+        [summary, ranks, macs, params, table],
+        api_visibility="private",
+        show_progress="hidden",
+    )
