@@ -85,7 +85,11 @@ def pareto_json(zoo: Zoo) -> dict[str, Any]:
 
     return {
         "points": [
-            {**point(card.id, card.published_mflops or 0, card.published), "scheme": card.scheme, "macs": card.cost.macs}
+            {
+                **point(card.id, card.published_mflops or 0, card.published),
+                "scheme": card.scheme,
+                "macs": card.cost.macs,
+            }
             for card in zoo
             if card.published
         ],

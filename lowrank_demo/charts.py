@@ -65,12 +65,12 @@ def ranks_figure(card: ModelCard, other: ModelCard | None = None) -> go.Figure:
         )
     figure.update_layout(barmode="overlay" if other is None else "group")
     figure.update_yaxes(title="rank, % of full rank", range=[0, 112], tickvals=[0, 25, 50, 75, 100])
-    return _styled(figure, "Learned rank of each layer (number on the bar: the rank)")
+    return _styled(figure, "Learned rank of each layer")
 
 
 def macs_figure(card: ModelCard, other: ModelCard | None = None) -> go.Figure:
     """MACs of each layer, split into V and U."""
-    return _split_figure(card, other, "macs", "million MACs", "Multiply-accumulates of each layer, one image")
+    return _split_figure(card, other, "macs", "million MACs", "MACs of each layer, one image")
 
 
 def params_figure(card: ModelCard, other: ModelCard | None = None) -> go.Figure:
@@ -124,7 +124,7 @@ def pareto_figure(zoo: Zoo, metric: Metric, chosen: ModelCard) -> go.Figure:
             x=mmacs,
             line={"color": "#ef4444", "width": 2, "dash": "dot"},
             annotation={
-                "text": f"{chosen.id}: {mmacs:.0f} MFLOPs, no published error",
+                "text": f"{chosen.id}: no published error",
                 "font": {"color": "#ef4444"},
                 "xanchor": "left",
                 "yanchor": "bottom",
@@ -132,17 +132,18 @@ def pareto_figure(zoo: Zoo, metric: Metric, chosen: ModelCard) -> go.Figure:
                 "yref": "paper",
             },
         )
-    figure.update_xaxes(title="MFLOPs (multiply-accumulates) for one image", range=[90, 790])
+    figure.update_xaxes(title="MFLOPs (multiply-accumulates), one image", range=[90, 790])
     figure.update_yaxes(title=f"{METRIC_NAMES[metric]} error on ImageNet, %")
     name = METRIC_NAMES[metric].capitalize()
-    return _styled(figure, f"{name} error against FLOPs: lower left is better", height=520)
+    return _styled(figure, f"{name} error against FLOPs", height=520)
 
 
 def macs_summary(cost: NetworkCost) -> str:
     """One sentence that relates the network's MACs to the dense net's."""
     return (
         f"{cost.macs / 1e6:.2f} million MACs and {cost.params / 1e6:.2f} million parameters for one image, "
-        f"{DENSE_MACS / cost.macs:.1f} × fewer MACs than the dense net of the same shape ({DENSE_MACS / 1e6:.0f} million)."
+        f"{DENSE_MACS / cost.macs:.1f} × fewer MACs than the dense net of the same shape "
+        f"({DENSE_MACS / 1e6:.0f} million)."
     )
 
 
@@ -185,7 +186,7 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 def _styled(figure: go.Figure, title: str, height: int = 380) -> go.Figure:
     figure.update_layout(
-        title={"text": title, "font": {"size": 15}, "x": 0, "xref": "paper"},
+        title={"text": title, "font": {"size": 14}, "x": 0, "xref": "container", "pad": {"l": 12}},
         template="none",
         height=height,
         paper_bgcolor="rgba(0,0,0,0)",

@@ -79,15 +79,17 @@ def _models(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([model_json(status) for status in statuses], indent=1))
         return 0
-    print(f"{'id':22} {'ranks':38} {'MMACs':>7} {'params':>7}  {'λ':8} {'MFLOPs':>6} {'top-1':>6} {'top-5':>6}  weights")
+    print(
+        f"{'id':22} {'ranks':38} {'MMACs':>7} {'params':>7}  {'λ':8} {'MFLOPs':>6} {'top-1':>6} {'top-5':>6}  weights"
+    )
     for status in statuses:
         card, errors = status.card, status.card.published
         published = (
             f"{card.published_mflops:6.0f} {errors.top1:6.2f} {errors.top5:6.2f}" if errors else f"{'–':>6} " * 3
         ).rstrip()
         print(
-            f"{card.id:22} {' '.join(map(str, card.ranks)):38} {card.cost.macs / 1e6:7.2f} {card.cost.params / 1e6:6.2f}M  "
-            f"{card.lambda_text:8} {published}  {status.where}"
+            f"{card.id:22} {' '.join(map(str, card.ranks)):38} {card.cost.macs / 1e6:7.2f} "
+            f"{card.cost.params / 1e6:6.2f}M  {card.lambda_text:8} {published}  {status.where}"
         )
     print("MMACs and params computed from the ranks; MFLOPs, top-1 and top-5 error (%) as published for ImageNet.")
     return 0

@@ -90,7 +90,7 @@ def download(
             return job.run()
         except OSError as error:
             raise WeightsUnavailable(
-                f"{target.name} could not be saved ({error.strerror}); free space in its folder or set LOWRANK_CACHE_DIR."
+                f"{target.name} could not be saved ({error.strerror}); free space there or set LOWRANK_CACHE_DIR."
             ) from error
 
 
@@ -133,7 +133,7 @@ class _Job:
         if not expected or not digest.startswith(expected):
             page = " The server sent a web page." if start.lstrip()[:1] == b"<" else ""
             raise WeightsRefused(
-                f"{name} came with SHA-256 {digest[:16]}…; expected {expected[:16] or 'one that the server states'}…, so "
+                f"{name} came with SHA-256 {digest[:16]}…; expected {expected[:16] or 'a stated one'}…, so "
                 f"it was not kept.{page} Try again later."
             )
         return digest
@@ -162,11 +162,11 @@ class _Job:
         length = response.headers.get("content-length", "")
         total = done + int(length) if length.isdecimal() else None
         began = reported = time.monotonic()
-        for chunk in response.iter_bytes(_CHUNK):
+        for chunk in response.iter_raw():
             done += len(chunk)
             if max(done, total or 0) > self.max_bytes:
                 raise WeightsRefused(
-                    f"{name} is larger than {self.max_bytes / 1e6:.0f} MB, more than its model needs, so it was not kept."
+                    f"{name} is larger than the {self.max_bytes / 1e6:.0f} MB its model needs, so it was not kept."
                 )
             file.write(chunk)
             now = time.monotonic()

@@ -104,9 +104,7 @@ class Service:
                 if known:
                     self._classifiers.move_to_end(card.id)
                     return known
-            made = Classifier(
-                load_network(card, self.weights.ensure(card, on_progress)), card.pre_shrink, self.device
-            )
+            made = Classifier(load_network(card, self.weights.ensure(card, on_progress)), card.pre_shrink, self.device)
             with self._lock:
                 self._classifiers[card.id] = made
                 while len(self._classifiers) > self.settings.models_in_memory:
@@ -153,7 +151,7 @@ class Service:
             return ImageError(f"The file cannot be read ({error.strerror}); expected a photo.")
         if len(data) > self.settings.max_file_mb * 1_000_000:
             return ImageError(
-                f"The file has {len(data) / 1e6:.0f} MB; expected at most {self.settings.max_file_mb} MB: make it smaller."
+                f"The file has {len(data) / 1e6:.0f} MB; expected at most {self.settings.max_file_mb}: make it smaller."
             )
         return data
 
@@ -166,5 +164,3 @@ def _tiny_photo() -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (256, 256)).save(file, "JPEG")
     return file.getvalue()
-
-

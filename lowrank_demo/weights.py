@@ -93,12 +93,11 @@ class WeightStore:
         sources: list[tuple[str, str, str | None, Literal["pickle", "safetensors"], dict[str, str]]] = []
         if self._hub_repo:
             import huggingface_hub
-            from huggingface_hub.utils import build_hf_headers
 
             name = self._hub_name(card)
-            sources.append(
-                (huggingface_hub.hf_hub_url(self._hub_repo, name), name, None, "safetensors", build_hf_headers())
-            )
+            token = huggingface_hub.get_token()
+            headers = {"Authorization": f"Bearer {token}"} if token else {}
+            sources.append((huggingface_hub.hf_hub_url(self._hub_repo, name), name, None, "safetensors", headers))
         published = card.weights
         if published.url:
             sources.append((published.url, published.file, published.sha256, published.format, {}))

@@ -31,7 +31,7 @@ STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
 """Formats taken, told by content; names are Pillow's, whose JPEG reader also takes the MPO of phones."""
 _FORMATS_TEXT = "a JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC photo"
-_DALI_MODES = {"JPEG": ("L", "RGB", "CMYK"), "MPO": ("L", "RGB"), "PNG": ("1", "L", "P", "RGB", "I;16")}
+_DALI_MODES = {"JPEG": ("L", "RGB", "CMYK"), "MPO": ("L", "RGB"), "PNG": ("L", "P", "RGB", "I;16")}
 _MOST_ELONGATED = 8
 _ORIENTATION_TAG = 0x0112
 

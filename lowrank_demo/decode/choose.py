@@ -33,7 +33,8 @@ def choose_device(settings: Settings) -> torch.device:
     device = torch.device(settings.device)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise SettingError(
-            f"LOWRANK_DEVICE is {settings.device}, but torch sees {torch.cuda.device_count()} GPUs; set it to auto or cpu."
+            f"LOWRANK_DEVICE is {settings.device}, but torch sees {torch.cuda.device_count()} GPUs; set it to auto or "
+            "cpu."
         )
     return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
 

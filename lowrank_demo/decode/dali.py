@@ -115,7 +115,7 @@ class DaliDecoder:
         pipeline = Pipeline(
             batch_size=MAX_BATCH,
             num_threads=self._threads,
-            device_id=(self._device.index or 0) if gpu else None,
+            device_id=(self._device.index or 0) if gpu else None,  # pyright: ignore[reportArgumentType]
             prefetch_queue_depth=1,
             exec_async=False,
             exec_pipelined=False,
@@ -133,8 +133,8 @@ class DaliDecoder:
                 subpixel_scale=False,
             )
             pipeline.set_outputs(
-                fn.crop_mirror_normalize(
-                    photos,
+                fn.crop_mirror_normalize(  # pyright: ignore[reportCallIssue]
+                    photos,  # pyright: ignore[reportArgumentType]
                     crop=(CROP, CROP),
                     crop_pos_x=crop_x,
                     crop_pos_y=crop_y,

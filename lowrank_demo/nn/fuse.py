@@ -45,7 +45,7 @@ def inference_form(network: LowRankAlexNet, pre_shrink: int | None = None) -> nn
     stages.append(nn.Flatten())
     stages += _fold(source.classifier)
     fused = nn.Sequential(*stages).eval().requires_grad_(False)
-    return fused.to(memory_format=torch.channels_last)
+    return fused.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 def _fold(modules: nn.Sequential) -> list[nn.Module]:

@@ -93,9 +93,10 @@ def check_state_dict(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]
     """
     missing, unknown = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
     if missing or unknown:
+        named = ", ".join((missing + unknown)[:3])
         raise WeightsRefused(
-            f"{name} has {len(missing)} keys missing and {len(unknown)} unknown ({', '.join((missing + unknown)[:3])}); "
-            f"expected the {len(expected)} keys of its model card."
+            f"{name} lacks {len(missing)} keys and has {len(unknown)} unknown ones ({named}); "
+            f"expected the {len(expected)} of its model card."
         )
     for key, wanted in expected.items():
         tensor = state[key]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gradio as gr
+from gradio.media import get_image
 
 from ..download import DownloadProgress, OnProgress
 from ..errors import ImageError, LowRankError
@@ -48,7 +49,7 @@ def build(classify: Classify, chosen: gr.Radio, max_photos: int, decoder_note: C
                 elem_id="lr-photos",
             )
             gr.Examples(
-                [[[gr.media.get_image(name)]] for name in EXAMPLES],
+                [[[get_image(name)]] for name in EXAMPLES],
                 inputs=[gallery],
                 label="Examples (nothing is downloaded)",
                 api_visibility="private",
@@ -58,7 +59,9 @@ def build(classify: Classify, chosen: gr.Radio, max_photos: int, decoder_note: C
             results = gr.HTML(message(_WELCOME, "lr-welcome"), elem_id="lr-results")
 
     def answer(
-        items: list[tuple[str, str | None]] | None, model: str, progress: gr.Progress = gr.Progress()  # noqa: B008
+        items: list[tuple[str, str | None]] | None,
+        model: str,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple[str, str]:
         photos = [_photo(path) for path, _ in items or []]
         if not photos:

@@ -14,11 +14,6 @@ from ..service import ModelStatus
 from ..zoo import ModelCard
 from .present import card_label, model_note, summary_bar
 
-_DRAWING_TEXT = {
-    "scheme_1": "A k×k convolution to r channels, then a 1×1 convolution.",
-    "scheme_2": "A 1×k convolution to r channels, then a k×1 convolution.",
-}
-
 
 @dataclass(frozen=True)
 class Picker:
@@ -31,7 +26,10 @@ class Picker:
 
     def choose(self, card: ModelCard, statuses: Sequence[ModelStatus]) -> dict[gr.Radio, object]:
         """Updates of scheme and version that choose this card."""
-        return {self.scheme: card.scheme, self.version: gr.Radio(choices=_choices(statuses, card.scheme), value=card.id)}
+        return {
+            self.scheme: card.scheme,
+            self.version: gr.Radio(choices=_choices(statuses, card.scheme), value=card.id),
+        }
 
 
 def build(assets: Path, models: Callable[[], list[ModelStatus]], default: ModelCard) -> Picker:
@@ -46,7 +44,7 @@ def build(assets: Path, models: Callable[[], list[ModelStatus]], default: ModelC
         [(scheme_title(name), name) for name in SCHEMES],
         value=default.scheme,
         label="Scheme",
-        info="How a convolution is split into two.",
+        info="How a convolution is split into two, V then U, with r channels between: r is the learned rank.",
         elem_id="lr-scheme",
     )
     drawing = gr.HTML(_drawing(assets, default.scheme), elem_id="lr-drawing")
@@ -90,4 +88,4 @@ def _choices(statuses: Sequence[ModelStatus], scheme: str) -> list[tuple[str, st
 
 def _drawing(assets: Path, scheme: str) -> str:
     svg = (assets / f"{scheme}.svg").read_text(encoding="utf-8")
-    return f'<figure class="lr-drawing">{svg}<figcaption>{_DRAWING_TEXT[scheme]}</figcaption></figure>'
+    return f'<div class="lr-drawing">{svg}</div>'

@@ -39,7 +39,9 @@ def card_label(status: ModelStatus) -> str:
 
 def _weights_state(status: ModelStatus) -> str:
     size = f"{status.card.cost.fp32_bytes / 1e6:.0f} MB"
-    return {"bundled": "bundled, ready", "cached": "downloaded, ready", "to download": f"to download, {size}"}[status.where]
+    return {"bundled": "bundled, ready", "cached": "downloaded, ready", "to download": f"to download, {size}"}[
+        status.where
+    ]
 
 
 def summary_bar(status: ModelStatus) -> str:
@@ -147,5 +149,3 @@ def rank_rows(card: ModelCard) -> list[list[str | int | float]]:
         sum(cost.u.params for cost in layers),
     ]
     return [*rows, total]
-
-

@@ -1,0 +1,215 @@
+"""What the tests share: real photos, a real file server, a real app process, a clean environment."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+from gradio.media import get_image
+from PIL import Image
+
+from lowrank_demo.nn.alexnet import LowRankAlexNet
+from lowrank_demo.settings import ASSETS, Settings
+from lowrank_demo.zoo import Zoo, read_zoo
+
+ROOT = Path(__file__).parent.parent
+FILES = Path(__file__).parent / "files"
+SHARED_LMDB = ROOT.parent / "shared" / "data" / "imagenette_400.lmdb"
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.startswith("LOWRANK_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("LOWRANK_CACHE_DIR", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings.from_environment({"LOWRANK_CACHE_DIR": str(tmp_path / "cache")})
+
+
+@pytest.fixture(scope="session")
+def zoo() -> Zoo:
+    return read_zoo(ASSETS / "zoo.json")
+
+
+@pytest.fixture(scope="session")
+def published_models() -> list[dict]:
+    return json.loads((FILES / "published_models.json").read_text())["models"]
+
+
+def photo_path(name: str = "lion.jpg") -> Path:
+    return Path(get_image(name))
+
+
+def open_photo(name: str = "cheetah.jpg") -> Image.Image:
+    return Image.open(photo_path(name)).convert("RGB")
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+class FileServer:
+    """A real HTTP server for one folder that honours ranges, counts requests and can misbehave."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.requests: list[tuple[str, str | None]] = []
+        self.cut_after: int | None = None
+        """Close the connection after so many bytes of a body."""
+        self.ignore_ranges = False
+        self.headers: dict[str, str] = {}
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, self))
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    def __init__(self, owner: FileServer, *args: object) -> None:
+        self.owner = owner
+        super().__init__(*args, directory=str(owner.folder))  # pyright: ignore[reportArgumentType]
+
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range")
+        self.owner.requests.append((self.path, wanted))
+        path = self.owner.folder / self.path.lstrip("/").split("?")[0]
+        if not path.is_file():
+            self.send_error(404)
+            return
+        data = path.read_bytes()
+        match = re.fullmatch(r"bytes=(\d+)-", wanted or "")
+        start = int(match[1]) if match and not self.owner.ignore_ranges else 0
+        if start >= len(data) > 0:
+            self.send_error(416)
+            return
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        self.send_header("Content-Length", str(len(data) - start))
+        for name, value in self.owner.headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        end = len(data) if self.owner.cut_after is None else start + self.owner.cut_after
+        self.wfile.write(data[start:end])
+        self.close_connection = True
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def file_server(tmp_path: Path) -> Iterator[FileServer]:
+    folder = tmp_path / "served"
+    folder.mkdir()
+    server = FileServer(folder)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def pickled(tmp_path_factory: pytest.TempPathFactory, zoo: Zoo) -> Path:
+    """A state_dict of scheme_2/v5 in the original release's format: a pickle made by ``torch.save``."""
+    card = zoo.get("published/scheme_2/v5")
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("published") / card.weights.file
+    torch.save(LowRankAlexNet(card.scheme, card.ranks).state_dict(), path)
+    return path
+
+
+def zoo_with(folder: Path, changes: dict[str, dict]) -> Path:
+    """A copy of the zoo in ``folder`` with the ``weights`` of some models changed; bundled weights are linked."""
+    data = json.loads((ASSETS / "zoo.json").read_text())
+    for model in data["models"]:
+        model["weights"].update(changes.get(f"{model['family']}/{model['scheme']}/{model['version']}", {}))
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "zoo.json"
+    path.write_text(json.dumps(data))
+    (folder / "weights").symlink_to(ASSETS / "weights")
+    return path
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def served_settings(settings: Settings, file_server: FileServer, pickled: Path, tmp_path: Path) -> Settings:
+    """Settings whose published/scheme_2/v5 is served by ``file_server`` with its 8 published digits."""
+    (file_server.folder / pickled.name).write_bytes(pickled.read_bytes())
+    weights = {"url": f"{file_server.url}/{pickled.name}", "sha256": sha256(pickled)[:8]}
+    return dataclasses.replace(settings, zoo=zoo_with(tmp_path / "zoo", {"published/scheme_2/v5": weights}))
+
+
+@dataclasses.dataclass
+class RunningApp:
+    url: str
+    process: subprocess.Popen[str]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start_app(environment: dict[str, str], log: Path, command: list[str] | None = None) -> RunningApp:
+    """Start ``app.py`` as its user would and wait until it answers."""
+    port = free_port()
+    env = {**os.environ, **environment, "GRADIO_SERVER_PORT": str(port), "PYTHONUNBUFFERED": "1"}
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command or [sys.executable, "app.py"], cwd=ROOT, env=env, stdout=output, stderr=output, text=True
+        )
+    url = f"http://127.0.0.1:{port}"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            urllib.request.urlopen(url, timeout=2).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return RunningApp(url, process)
+    process.kill()
+    raise AssertionError(f"the app did not start:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory: pytest.TempPathFactory, pickled: Path) -> Iterator[RunningApp]:
+    """The app, with published/scheme_2/v5 on a local server."""
+    folder = tmp_path_factory.mktemp("app")
+    server = FileServer(pickled.parent)
+    weights = {"url": f"{server.url}/{pickled.name}", "sha256": sha256(pickled)[:8]}
+    zoo_path = zoo_with(folder / "zoo", {"published/scheme_2/v5": weights})
+    running = start_app(
+        {"LOWRANK_CACHE_DIR": str(folder / "cache"), "LOWRANK_ZOO": str(zoo_path)},
+        folder / "log",
+    )
+    yield running
+    running.process.terminate()
+    running.process.wait(20)
+    server.close()

@@ -1,0 +1,42 @@
+"""Makes the README's picture: the app with two example photos, in a real browser. ``make screenshot``."""
+
+from __future__ import annotations
+
+import io
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from tests.browser import ARGUMENTS, find
+from tests.conftest import photo_path, start_app
+
+
+def main(target: Path) -> None:
+    """Start the app, classify, save the picture."""
+    chromium = find()
+    if chromium is None:
+        raise SystemExit("screenshot: no Chromium here; install one and run again.")
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        app = start_app({"LOWRANK_CACHE_DIR": folder}, Path(folder) / "log")
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.goto(f"{app.url}/?__theme=light")
+        page.wait_for_selector("#lr-version input")
+        photos = [str(photo_path(name)) for name in ("lion.jpg", "tower.jpg", "cheetah1.jpg")]
+        page.set_input_files("#lr-photos input[type=file]", photos)
+        page.wait_for_selector(".lr-card:nth-child(3) li")
+        page.wait_for_timeout(1000)
+        shot = Image.open(io.BytesIO(page.screenshot()))
+        shot.quantize(256).save(target, optimize=True)
+        browser.close()
+        app.process.terminate()
+        app.process.wait(20)
+    print(f"{target}: {target.stat().st_size / 1e3:.0f} kB")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

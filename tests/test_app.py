@@ -1,0 +1,106 @@
+"""The app as a Space runs it: not root, only the home folder and /tmp writable, no network, nothing contacted."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from .conftest import ROOT, start_app
+
+
+def front_matter() -> dict[str, str]:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    match = re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)
+    assert match
+    return dict(re.findall(r"^(\w+): *(.+)$", match[1], re.MULTILINE))
+
+
+def test_space_front_matter() -> None:
+    fields = front_matter()
+    required = {"title", "emoji", "colorFrom", "colorTo", "sdk", "sdk_version", "python_version", "app_file"}
+    assert required <= set(fields)
+    assert fields["sdk"] == "gradio"
+    assert (ROOT / fields["app_file"]).is_file()
+    assert len(fields["short_description"]) <= 60
+    pinned = re.search(r"^gradio==(\d+\.\d+)\.", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    assert pinned
+    assert fields["sdk_version"].strip('"').startswith(pinned[1] + ".")
+
+
+@pytest.mark.skipif(sys.platform == "win32" or not shutil.which("setpriv"), reason="needs setpriv")
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root to become another user")
+def test_as_a_user_who_may_write_only_home_and_tmp(tmp_path: Path) -> None:
+    home = Path("/tmp") / f"lowrank-space-{os.getpid()}"
+    home.mkdir()
+    os.chown(home, 12345, 12345)
+    # The interpreter may lie in a folder of root's: reading everything is allowed, writing is not.
+    capability = "-all,+dac_read_search"
+    user = ["setpriv", "--reuid=12345", "--regid=12345", "--clear-groups", f"--inh-caps={capability}"]
+    user += [f"--ambient-caps={capability}", f"--bounding-set={capability}"]
+    environment = {
+        "HOME": str(home),
+        "GRADIO_TEMP_DIR": str(home / "uploads"),
+        "LOWRANK_CACHE_DIR": "",
+        "XDG_CACHE_HOME": "",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    running = start_app(environment, tmp_path / "log", [*user, sys.executable, "app.py"])
+    try:
+        from gradio_client import Client, handle_file
+
+        from .conftest import photo_path
+
+        client = Client(running.url, verbose=False)
+        (answer,) = client.predict(files=[handle_file(str(photo_path()))], model="", api_name="/classify")
+        assert len(answer["top"]) == 5
+        client.close()
+    finally:
+        running.process.terminate()
+        running.process.wait(20)
+        shutil.rmtree(home)
+
+
+def test_start_up_contacts_nothing(tmp_path: Path) -> None:
+    """Every connection and look-up that leaves this machine is refused and recorded."""
+    guard = tmp_path / "sitecustomize.py"
+    record = tmp_path / "contacted"
+    guard.write_text(
+        "import socket\n"
+        "real = socket.getaddrinfo\n"
+        "def only_here(host, *args, **kwargs):\n"
+        "    if host not in ('127.0.0.1', 'localhost', '0.0.0.0', None, ''):\n"
+        f"        open({str(record)!r}, 'a').write(str(host) + '\\n')\n"
+        "        raise OSError('no network')\n"
+        "    return real(host, *args, **kwargs)\n"
+        "socket.getaddrinfo = only_here\n"
+    )
+    running = start_app({"PYTHONPATH": str(tmp_path)}, tmp_path / "log")
+    try:
+        with urllib.request.urlopen(running.url, timeout=10) as page:
+            assert b"Low-rank AlexNet" in page.read()
+    finally:
+        running.process.terminate()
+        running.process.wait(20)
+    assert not record.exists(), record.read_text()
+
+
+def test_a_bad_setting_is_one_sentence() -> None:
+    done = subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=ROOT,
+        env={**os.environ, "LOWRANK_DECODER": "abacus"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip() == (
+        "app: LOWRANK_DECODER is 'abacus'; expected one of auto, dali-gpu, dali-cpu, pillow."
+    )

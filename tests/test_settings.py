@@ -1,0 +1,47 @@
+"""The environment: defaults, and errors that name the variable."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from lowrank_demo.errors import SettingError
+from lowrank_demo.settings import Settings, usable_cpus
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LOWRANK_HUB_REPO", "no-slash"),
+        ("LOWRANK_HUB_REPO", "a/b/c"),
+        ("LOWRANK_ZOO", "/nowhere/zoo.json"),
+        ("LOWRANK_DEVICE", "tpu"),
+        ("LOWRANK_DEVICE", "cuda:x"),
+        ("LOWRANK_DECODER", "opencv"),
+        ("LOWRANK_THREADS", "0"),
+        ("LOWRANK_THREADS", "many"),
+        ("LOWRANK_MAX_PHOTOS", "-3"),
+        ("LOWRANK_MAX_MEGAPIXELS", "1e9"),
+        ("LOWRANK_CACHE_DIR", "/dev/null/cache"),
+    ],
+)
+def test_bad_value_is_named(name: str, value: str) -> None:
+    with pytest.raises(SettingError, match=name):
+        Settings.from_environment({name: value})
+
+
+def test_defaults(tmp_path: Path) -> None:
+    settings = Settings.from_environment({"HOME": str(tmp_path)})
+    assert settings.cache_dir == tmp_path / ".cache" / "lowrank-alexnet"
+    assert settings.threads == usable_cpus()
+    assert (settings.device, settings.decoder, settings.hub_repo) == ("auto", "auto", None)
+    assert list(tmp_path.iterdir()) == [], "reading the settings makes nothing"
+
+
+def test_home_that_cannot_be_written_means_tmp() -> None:
+    settings = Settings.from_environment({"HOME": "/dev/null"})
+    assert settings.cache_dir.parent == Path(tempfile.gettempdir())
+
+
+def test_empty_value_means_unset() -> None:
+    assert Settings.from_environment({"LOWRANK_DECODER": " ", "LOWRANK_HUB_REPO": ""}).decoder == "auto"

@@ -1,0 +1,119 @@
+"""The named endpoints through gradio_client, against the running app."""
+
+from __future__ import annotations
+
+import json
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+from lowrank_demo.cost import network_cost
+from lowrank_demo.zoo import Zoo
+
+from ..conftest import RunningApp, photo_path
+
+PREVIEW = "preview/scheme_2/v5"
+
+
+@pytest.fixture(scope="module")
+def client(app: RunningApp) -> Iterator[Client]:
+    client = Client(app.url, verbose=False)
+    yield client
+    client.close()
+
+
+def test_endpoints(client: Client) -> None:
+    described = client.view_api(return_format="dict", print_info=False)
+    assert isinstance(described, dict)
+    named = described["named_endpoints"]
+    assert set(named) == {"/classify", "/ranks", "/pareto", "/models"}
+    assert all(endpoint["description"] for endpoint in named.values())
+
+
+def test_classify(client: Client) -> None:
+    files = [handle_file(str(photo_path(name))) for name in ("lion.jpg", "tower.jpg")]
+    lion, tower = client.predict(files=files, model=PREVIEW, api_name="/classify")
+    assert (lion["file"], tower["file"]) == ("lion.jpg", "tower.jpg")
+    assert "lion" in [guess["name"] for guess in lion["top"]]
+    for photo in (lion, tower):
+        assert set(photo) == {"file", "top", "decoder", "device", "timings_ms"}
+        assert len(photo["top"]) == 5
+        assert all(set(guess) == {"index", "synset", "name", "probability"} for guess in photo["top"])
+        probabilities = [guess["probability"] for guess in photo["top"]]
+        assert probabilities == sorted(probabilities, reverse=True)
+        assert photo["timings_ms"]["decode"] > 0
+
+
+def test_models_ranks_pareto(client: Client, zoo: Zoo, published_models: list[dict]) -> None:
+    models = client.predict(api_name="/models")
+    assert [model["id"] for model in models] == [card.id for card in zoo]
+    ranks = client.predict(model="scheme_1/v2", api_name="/ranks")
+    cost = network_cost("scheme_1", zoo.get("scheme_1/v2").ranks)
+    assert [layer["rank"] for layer in ranks["layers"]] == [27, 33, 82, 71, 87, 760, 586, 344]
+    assert sum(layer["V"]["macs"] + layer["U"]["macs"] for layer in ranks["layers"]) == ranks["macs"] == cost.macs
+    pareto = client.predict(api_name="/pareto")
+    assert [(p["mflops"], p["top1_error"], p["top5_error"]) for p in pareto["points"]] == [
+        (m["mflops"], m["top1_error"], m["top5_error"]) for m in published_models
+    ]
+    assert pareto["reference"]["mflops"] == 724
+
+
+def test_bad_requests_get_one_sentence(client: Client, tmp_path: Path) -> None:
+    lion = handle_file(str(photo_path()))
+    for call, sentence in (
+        (lambda: client.predict(files=[lion], model="scheme_9/v1", api_name="/classify"), "no model 'scheme_9/v1'"),
+        (lambda: client.predict(model="x", api_name="/ranks"), "no model 'x'"),
+        (lambda: client.predict(files=[lion] * 65, model=PREVIEW, api_name="/classify"), "at most 64"),
+    ):
+        with pytest.raises(AppError, match=sentence) as caught:
+            call()
+        assert "Traceback" not in str(caught.value)
+    bad = tmp_path / "text.jpg"
+    bad.write_text("not a photo")
+    empty = tmp_path / "empty.png"
+    empty.touch()
+    files = [handle_file(str(path)) for path in (bad, empty, photo_path())]
+    text, nothing, good = client.predict(files=files, model=PREVIEW, api_name="/classify")
+    assert "is a text" in text["error"]
+    assert "empty" in nothing["error"]
+    assert good["top"]
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../../../etc/passwd", "assets/zoo.json", "/proc/self/environ"])
+def test_no_server_file_is_read_for_a_visitor(app: RunningApp, path: str) -> None:
+    body = json.dumps({"data": [[{"path": path, "meta": {"_type": "gradio.FileData"}}], PREVIEW]}).encode()
+    request = urllib.request.Request(f"{app.url}/gradio_api/call/classify", body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            event = json.load(response)["event_id"]
+        with urllib.request.urlopen(f"{app.url}/gradio_api/call/classify/{event}", timeout=30) as stream:
+            answer = stream.read().decode()
+    except urllib.error.HTTPError as error:
+        answer = f"event: error {error.code}"
+    assert "event: error" in answer
+    assert "event: complete" not in answer
+    assert "root:" not in answer
+
+
+def test_published_model_downloads_once_and_serves(client: Client, app: RunningApp) -> None:
+    results = []
+    lion = handle_file(str(photo_path()))
+
+    def one() -> None:
+        results.append(client.predict(files=[lion], model="scheme_2/v5", api_name="/classify"))
+
+    threads = [threading.Thread(target=one) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 3
+    assert all(result[0]["top"] == results[0][0]["top"] for result in results)
+    weights = {model["id"]: model["weights"] for model in client.predict(api_name="/models")}
+    assert weights["published/scheme_2/v5"] == "cached"

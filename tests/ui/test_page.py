@@ -1,0 +1,169 @@
+"""The page in a real Chromium, in light and dark: pick, drop, read, open every tab, click a point."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from ..browser import ARGUMENTS, find
+from ..conftest import RunningApp, photo_path
+
+CHROMIUM = find()
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here and none could be installed")
+expect.set_options(timeout=20_000)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.set_default_timeout(20_000)
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("request", lambda request: problems.append(request.url) if _outside(request.url) else None)
+    yield page
+    page.close()
+    assert problems == [], "no script error, and nothing but this server is contacted"
+
+
+def _outside(url: str) -> bool:
+    return not url.startswith(("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:"))
+
+
+def drop(page: Page, *files: Path | str) -> None:
+    page.set_input_files("#lr-photos input[type=file]", [str(file) for file in files])
+
+
+def opened(page: Page, app: RunningApp, query: str = "") -> Page:
+    page.goto(f"{app.url}/?{query}")
+    expect(page.locator("#lr-version input")).not_to_have_count(0)
+    return page
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_visit(app: RunningApp, page: Page, theme: str) -> None:
+    opened(page, app, f"__theme={theme}&scheme=2&version=v5&family=preview")
+    summary = page.locator(".lr-summary")
+    expect(summary).to_contain_text("Scheme 2 v5")
+    expect(summary).to_contain_text("bundled")
+
+    drop(page, photo_path("lion.jpg"), photo_path("tower.jpg"))
+    cards = page.locator(".lr-card")
+    expect(cards).to_have_count(2)
+    expect(cards.nth(0)).to_contain_text("lion.jpg")
+    expect(cards.nth(0).locator("li")).to_have_count(5)
+    assert "lion" in cards.nth(0).locator(".lr-name").all_inner_texts()
+    expect(cards.nth(0).locator("footer")).to_contain_text(re.compile(r"decoded by .* ms · network on cpu .* ms"))
+
+    page.get_by_role("radio", name="Scheme 1").check()
+    expect(summary).to_contain_text("Scheme 1 v")
+    expect(page.locator("#lr-drawing svg")).to_have_attribute("aria-label", re.compile("^Scheme 1"))
+
+    page.get_by_role("tab", name="Ranks", exact=True).click()
+    expect(page.locator("#lr-ranks-plot .js-plotly-plot")).to_be_visible()
+    expect(page.locator("#lr-ranks-table")).to_contain_text("conv5")
+    page.get_by_role("tab", name="About", exact=True).click()
+    expect(page.locator("#lr-about")).to_contain_text("Carreira-Perpiñán")
+
+    page.get_by_role("tab", name="Pareto", exact=True).click()
+    point = page.locator("#lr-pareto-plot .scatterlayer .trace:has(path.point)").nth(1).locator("path.point").nth(2)
+    expect(point).to_be_visible()
+    page.wait_for_timeout(500)  # Plotly lays the figure out once more after it is shown
+    box = point.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect(summary).to_contain_text("Scheme 2 v3")
+    expect(page.get_by_role("radio", name="Scheme 2")).to_be_checked()
+    expect(page.locator("#lr-version label.selected")).to_contain_text("v3 · λ 0.15e-4")
+    page.wait_for_url(re.compile(r"scheme=2&version=v3"))
+    assert "family" not in page.url
+    ink = page.evaluate("getComputedStyle(document.querySelector('.lr-title h1')).color")
+    assert (sum(map(int, re.findall(r"\d+", ink)[:3])) > 600) == (theme == "dark"), "light text on dark only"
+
+
+def test_published_weights_are_fetched_from_the_page(app: RunningApp, page: Page) -> None:
+    opened(page, app, "scheme=2&version=v5")
+    expect(page.locator(".lr-summary")).to_contain_text("Scheme 2 v5")
+    drop(page, photo_path("lion.jpg"))
+    expect(page.locator(".lr-card li")).to_have_count(5)
+    expect(page.locator(".lr-summary")).to_contain_text("downloaded, ready")
+    expect(page.locator("#lr-version label.selected")).to_contain_text("downloaded, ready")
+
+
+def test_weights_that_cannot_be_had(app: RunningApp, page: Page) -> None:
+    opened(page, app, "scheme=1&version=v1")
+    drop(page, photo_path("lion.jpg"))
+    expect(page.locator("#lr-results .lr-message")).to_contain_text("weights of published/scheme_1/v1 are not on this")
+    page.get_by_role("radio", name="Scheme 2").check()
+    page.locator("#lr-version label", has_text="preview").click()
+    expect(page.locator(".lr-card li")).to_have_count(5)
+
+
+def test_bad_files_and_the_page_goes_on(app: RunningApp, page: Page, tmp_path: Path) -> None:
+    opened(page, app, "scheme=2&version=v5&family=preview")
+    text, empty, cut, large = (tmp_path / name for name in ("<b>text.jpg", "empty.png", "cut.jpg", "large.png"))
+    text.write_text("not a photo")
+    empty.touch()
+    cut.write_bytes(photo_path("lion.jpg").read_bytes()[:3000])
+    Image.new("1", (10_000, 10_000)).save(large)
+    drop(page, text, empty, cut, large, photo_path("lion.jpg"))
+    refused = page.locator(".lr-refused")
+    expect(refused).to_have_count(4)
+    for i, sentence in enumerate(("is a text", "is empty", "cut off", "100 megapixels")):
+        expect(refused.nth(i)).to_contain_text(sentence)
+    assert page.locator(".lr-card header b").count() == 0, "file names are escaped"
+    expect(page.locator(".lr-card:not(.lr-refused) li")).to_have_count(5)
+
+
+def test_two_hundred_files(app: RunningApp, page: Page, tmp_path: Path) -> None:
+    opened(page, app, "scheme=2&version=v5&family=preview")
+    paths = []
+    for i in range(200):
+        path = tmp_path / f"{i}.png"
+        Image.new("RGB", (256, 256), (i, 255 - i, i // 2)).save(path)
+        paths.append(path)
+    drop(page, *paths)
+    expect(page.locator("#lr-results .lr-message")).to_contain_text("200 photos were dropped; the first 64")
+    expect(page.locator(".lr-card")).to_have_count(64)
+
+
+def test_a_link_to_what_is_not_there(app: RunningApp, page: Page) -> None:
+    opened(page, app, "scheme=9&version=v1")
+    expect(page.get_by_text("There is no model 'published/scheme_9/v1'").first).to_be_visible()
+    drop(page, photo_path("lion.jpg"))
+    expect(page.locator(".lr-card li")).to_have_count(5)
+
+
+def test_phone(app: RunningApp, browser: Browser) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    opened(page, app)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390, "nothing makes the page scroll sideways"
+    page.locator("#lr-tabs").scroll_into_view_if_needed()
+    page.mouse.wheel(0, 600)
+    page.wait_for_timeout(300)
+    box = page.locator(".lr-summary").bounding_box()
+    assert box
+    assert 0 <= box["y"] < 60, "the chosen model stays in sight"
+    page.close()
+
+
+def test_ranks_compare(app: RunningApp, page: Page) -> None:
+    opened(page, app, "scheme=2&version=v5")
+    page.get_by_role("tab", name="Ranks", exact=True).click()
+    page.get_by_label("Compare with").click()
+    page.get_by_role("option", name="published/scheme_1/v1").click()
+    expect(page.locator("#lr-cost")).to_contain_text("published/scheme_1/v1")
+    expect(page.locator("#lr-ranks-plot .legend")).to_contain_text("scheme 1 v1")
