@@ -42,8 +42,8 @@ def low_rank_alexnet(
     card = zoo.get(f"{family}/{scheme}/{version}")
     if not pretrained:
         return LowRankAlexNet(card.scheme, card.ranks)
-    from .cli import print_download
     from .nn.state_dict import load_network
+    from .progress import print_download
     from .weights import WeightStore
 
     store = WeightStore(zoo, settings.cache_dir, settings.hub_repo)

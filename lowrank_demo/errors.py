@@ -35,6 +35,10 @@ class DataError(LowRankError):
     exit_code = 2
 
 
+class RecordError(DataError):
+    """One record of an LMDB file is not what the format says; the others are unaffected."""
+
+
 class CardError(DataError):
     """A model card does not follow the format."""
 

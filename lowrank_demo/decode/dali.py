@@ -128,7 +128,7 @@ class DaliDecoder:
             photos = fn.resize(
                 photos,
                 resize_shorter=float(EDGE),
-                interp_type=types.DALIInterpType.INTERP_LANCZOS3,
+                interp_type=types.DALIInterpType.INTERP_CUBIC,
                 antialias=True,
                 subpixel_scale=False,
             )

@@ -100,4 +100,4 @@ def _crop(image: Image.Image) -> Image.Image:
         return image.crop((left, top, left + CROP, top + CROP))
     x, y = image.width / width, image.height / height
     box = (left * x, top * y, (left + CROP) * x, (top + CROP) * y)
-    return image.resize((CROP, CROP), Image.Resampling.LANCZOS, box=box)
+    return image.resize((CROP, CROP), Image.Resampling.BICUBIC, box=box)

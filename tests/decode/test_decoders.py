@@ -1,7 +1,7 @@
 """DALI and Pillow agree; each is also compared with an independent resize, crop and normalisation.
 
 Tolerance: where no resizing happens the pixels are equal (1e-5 after normalising). Where it does, DALI's and Pillow's
-Lanczos differ by at most 24 of 255 levels at single edge pixels and by less than half a level on average.
+bicubic differ by at most 12 of 255 levels at single edge pixels and by a quarter of a level on average.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lowrank_demo.settings import Settings
 from ..conftest import encoded, open_photo, photo_path
 
 PIXELS = 64_000_000
-LARGEST, MEAN_DIFFERENCE = 24, 0.5
+LARGEST, MEAN_DIFFERENCE = 12, 0.25
 
 dali = pytest.importorskip("nvidia.dali", reason="NVIDIA DALI does not import on this platform")
 
@@ -50,7 +50,7 @@ def independent(data: bytes, oriented: bool = True) -> torch.Tensor:
     image = image.convert("RGB")
     scale = 256 / min(image.size)
     width, height = (256 if edge == min(image.size) else int(edge * scale + 0.5) for edge in image.size)
-    array = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
+    array = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
     top, left = -(-(array.shape[0] - 227) // 2), -(-(array.shape[1] - 227) // 2)
     return torch.from_numpy(array[top : top + 227, left : left + 227].copy()).permute(2, 0, 1).float()
 

@@ -1,0 +1,80 @@
+"""``models`` and ``classify``: what there is, and what it says about photos."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from ..progress import print_download
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add both commands."""
+    models = commands.add_parser("models", help="list every model: ranks, cost, published figures, weights")
+    models.add_argument("--json", action="store_true", help="as JSON")
+    models.set_defaults(command=_models)
+
+    classify = commands.add_parser("classify", help="classify photos")
+    classify.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="photo files")
+    classify.add_argument("--model", metavar="ID", help="family/scheme/version; default: the best one that is here")
+    classify.add_argument("--json", action="store_true", help="as JSON")
+    classify.set_defaults(command=_classify)
+
+
+def _models(args: argparse.Namespace) -> int:
+    from ..answers import model_json
+    from ..service import Service
+    from ..settings import Settings
+
+    service = Service(Settings.from_environment())
+    statuses = service.models()
+    if args.json:
+        print(json.dumps([model_json(status) for status in statuses], indent=1))
+        return 0
+    print(
+        f"{'id':22} {'ranks':38} {'MMACs':>7} {'params':>7}  {'λ':8} {'MFLOPs':>6} {'top-1':>6} {'top-5':>6}  weights"
+    )
+    for status in statuses:
+        card, errors = status.card, status.card.published
+        published = (
+            f"{card.published_mflops:6.0f} {errors.top1:6.2f} {errors.top5:6.2f}" if errors else f"{'–':>6} " * 3
+        ).rstrip()
+        print(
+            f"{card.id:22} {' '.join(map(str, card.ranks)):38} {card.cost.macs / 1e6:7.2f} "
+            f"{card.cost.params / 1e6:6.2f}M  {card.lambda_text:8} {published}  {status.where}"
+        )
+    print("MMACs and params computed from the ranks; MFLOPs, top-1 and top-5 error (%) as published for ImageNet.")
+    return 0
+
+
+def _classify(args: argparse.Namespace) -> int:
+    from ..answers import predictions_json
+    from ..errors import ImageError
+    from ..service import Photo, Service
+    from ..settings import Settings
+
+    service = Service(Settings.from_environment())
+    model = args.model or service.default_model().id
+    photos = [Photo(str(path), path.read_bytes) for path in args.images]
+    limit = service.settings.max_photos
+    failed = False
+    answers: list[dict[str, object]] = []
+    for start in range(0, len(photos), limit):
+        part = photos[start : start + limit]
+        predictions = service.classify(part, model, print_download)
+        failed |= any(isinstance(answer, ImageError) for answer in predictions)
+        if args.json:
+            answers += predictions_json(part, predictions)
+            continue
+        for photo, answer in zip(part, predictions, strict=True):
+            if isinstance(answer, ImageError):
+                print(f"{photo.name}: {answer}", file=sys.stderr)
+                continue
+            print(f"{photo.name}  ({service.zoo.get(model).id}, {answer.decoder}, {answer.device})")
+            for guess in answer.top:
+                print(f"  {guess.probability:6.1%}  {guess.label.name}  [{guess.label.synset}]")
+    if args.json:
+        print(json.dumps({"model": service.zoo.get(model).id, "photos": answers}, indent=1))
+    return 2 if failed else 0

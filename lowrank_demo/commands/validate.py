@@ -1,0 +1,132 @@
+"""``validate``: measure models on an LMDB file, and compare with what was published."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import DataError, UsageError
+from ..progress import ProgressLine, print_download
+
+if TYPE_CHECKING:
+    from ..report import ModelResult
+
+_SAVE_SECONDS = 20.0
+_TOLERANCE = 0.3
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    validate = commands.add_parser(
+        "validate",
+        help="measure errors on an LMDB file",
+        description="Measure top-1 and top-5 error and loss of any number of models in one pass over an LMDB file. "
+        "Ctrl-C stops and prints what is known; --resume goes on from there. Exit codes: 0 done, 1 usage, 2 bad data "
+        "or --verify failed, 3 weights missing.",
+    )
+    validate.add_argument(
+        "--lmdb-file", type=Path, required=True, metavar="F", help="built by build-lmdb or tensorpack"
+    )
+    validate.add_argument(
+        "--models", metavar="LIST", help="ids separated by commas, 'published' or 'all'; default: those that are here"
+    )
+    validate.add_argument("--batch-size", type=int, default=64, metavar="N", help="default: 64")
+    validate.add_argument("--device", help="auto, cpu, cuda or cuda:N; default: LOWRANK_DEVICE")
+    validate.add_argument("--decoder", help="auto, dali-gpu, dali-cpu or pillow; default: LOWRANK_DECODER")
+    validate.add_argument("--json", type=Path, metavar="OUT", help="write the whole report")
+    validate.add_argument("--csv", type=Path, metavar="OUT", help="write one line for each model")
+    validate.add_argument("--resume", action="store_true", help="go on from where the same command was stopped")
+    validate.add_argument(
+        "--check-file", action="store_true", help="first compare the file with its manifest's SHA-256"
+    )
+    validate.add_argument(
+        "--verify",
+        nargs="?",
+        type=float,
+        const=_TOLERANCE,
+        metavar="POINTS",
+        help=f"fail when a measured error is further from the published one (default: {_TOLERANCE} percentage points)",
+    )
+    validate.set_defaults(command=_validate)
+
+
+def _validate(args: argparse.Namespace) -> int:
+    from ..report import disagreements, dump_json, report_csv, report_text
+    from ..service import Service
+    from ..settings import Settings
+    from ..validation_run import choose_models, open_validation
+
+    if not 1 <= args.batch_size <= 4096:
+        raise UsageError(f"The batch size is {args.batch_size}; expected 1 to 4096.")
+    for output in (args.json, args.csv):
+        if output and not output.absolute().parent.is_dir():
+            raise UsageError(f"{output} lies in no folder that is there; make it first.")
+    environment = {**os.environ}
+    environment |= {"LOWRANK_DEVICE": args.device} if args.device else {}
+    environment |= {"LOWRANK_DECODER": args.decoder} if args.decoder else {}
+    service = Service(dataclasses.replace(Settings.from_environment(environment), models_in_memory=100))
+    cards = choose_models(service, args.models)
+    if args.verify is not None and not any(card.published for card in cards):
+        raise UsageError("--verify compares with published errors, and none of these models was published.")
+    if args.check_file:
+        from ..data.manifest import verify
+
+        verify(args.lmdb_file)
+
+    line = ProgressLine()
+    saved = time.monotonic()
+    with open_validation(
+        service, args.lmdb_file, cards, batch_size=args.batch_size, resume=args.resume, on_download=print_download
+    ) as run:
+        if run.resumed_at:
+            print(f"going on from record {run.resumed_at:,}", file=sys.stderr)
+        stopped = False
+        try:
+            for progress in run:
+                line.show(progress, _running(run.results()))
+                if time.monotonic() - saved > _SAVE_SECONDS:
+                    run.save()
+                    saved = time.monotonic()
+        except KeyboardInterrupt:
+            stopped = True
+            run.save()
+            print("\nstopped; --resume goes on from here.", file=sys.stderr)
+        report = run.report()
+        if not stopped:
+            run.forget()
+    print(report_text(report))
+    for output, text in ((args.json, dump_json), (args.csv, report_csv)):
+        if output:
+            _write(output, text(report))
+    if stopped:
+        return 130
+    if report.count == 0:
+        raise DataError(f"No image of {args.lmdb_file.name} could be read; expected at least one.")
+    if args.verify is not None:
+        found = disagreements(report, args.verify)
+        if found:
+            raise DataError("The published errors were not reproduced: " + " ".join(found))
+        print(f"The published errors were reproduced within {args.verify:g} percentage points.")
+    return 0
+
+
+def _running(results: Sequence[ModelResult]) -> str:
+    """The running top-1 errors, for the progress line."""
+    errors = [f"{result.top1_error:.1f}" for result in results if result.top1_error is not None]
+    return f", top-1 error {' / '.join(errors)} %" if errors else ""
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UsageError(f"{path} could not be written ({error.strerror}); choose another place.") from error

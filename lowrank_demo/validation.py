@@ -1,0 +1,133 @@
+"""One pass over an LMDB file for any number of models: each batch is read and decoded once.
+
+All sums are integers (losses as multiples of 2⁻³²), batches have fixed bounds, and none is dropped: a pass that was
+stopped and resumed ends with the same bits as one that was not.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from .data.lmdb_reader import LmdbReader, check_label
+from .data.records import Record
+from .decode.base import Decoder
+from .inference import Classifier
+from .progress import Meter, Progress
+from .sums import LOSS_UNIT, ModelSums, Sums, Unreadable
+
+_AHEAD = 3
+
+
+@dataclass(frozen=True)
+class _Batch:
+    start: int
+    stop: int
+    pixels: torch.Tensor
+    labels: torch.Tensor
+    unreadable: tuple[Unreadable, ...]
+
+
+class Validation:
+    """One pass. Iterating does the work and yields progress after every batch; ``sums`` may be read in between.
+
+    Decoding runs in a thread of its own, a few batches ahead of the networks.
+
+    Args:
+        reader: The file.
+        models: Id and network of each model.
+        decoder: Used by this pass alone.
+        batch_size: Records in a batch; a resumed pass must use the same.
+        sums: State to go on from; None starts at the beginning.
+    """
+
+    def __init__(
+        self,
+        reader: LmdbReader,
+        models: Sequence[tuple[str, Classifier]],
+        decoder: Decoder,
+        *,
+        batch_size: int = 64,
+        sums: Sums | None = None,
+    ) -> None:
+        self._reader = reader
+        self._models = models
+        self._decoder = decoder
+        self._batch_size = batch_size
+        self.sums = sums or Sums({name: ModelSums() for name, _ in models})
+        self._meter = Meter(len(reader), self.sums.position)
+
+    def __iter__(self) -> Iterator[Progress]:
+        ready: queue.Queue[_Batch | Exception | None] = queue.Queue(_AHEAD)
+        stopped = threading.Event()
+        producer = threading.Thread(target=self._produce, args=(ready, stopped), daemon=True, name="validation-decode")
+        self._meter = Meter(len(self._reader), self.sums.position)
+        producer.start()
+        try:
+            while (item := ready.get()) is not None:
+                if isinstance(item, Exception):
+                    raise item
+                self._count(item)
+                yield self._meter.at(self.sums.position)
+        finally:
+            stopped.set()
+            while producer.is_alive():
+                # The producer may wait for room in the queue.
+                try:
+                    ready.get(timeout=0.05)
+                except queue.Empty:
+                    continue
+            producer.join()
+
+    def _produce(self, ready: queue.Queue[_Batch | Exception | None], stopped: threading.Event) -> None:
+        try:
+            for start in range(self.sums.position, len(self._reader), self._batch_size):
+                if stopped.is_set():
+                    return
+                ready.put(self._read(start, min(start + self._batch_size, len(self._reader))))
+            ready.put(None)
+        except Exception as error:
+            ready.put(error)
+
+    def _read(self, start: int, stop: int) -> _Batch:
+        outcomes = self._reader.read_each(range(start, stop))
+        records = [(i, outcome) for i, outcome in enumerate(outcomes, start) if isinstance(outcome, Record)]
+        for index, record in records:
+            check_label(record.label, index, self._reader.name)
+        decoded = self._decoder.decode([record.image for _, record in records], oriented=False)
+        unreadable = [Unreadable(i, str(o)) for i, o in enumerate(outcomes, start) if not isinstance(o, Record)]
+        unreadable += [Unreadable(records[row][0], str(error)) for row, error in decoded.refused.items()]
+        labels = torch.tensor([records[row][1].label for row in decoded.rows], dtype=torch.int64)
+        return _Batch(start, stop, decoded.pixels, labels, tuple(sorted(unreadable, key=lambda u: u.index)))
+
+    @torch.inference_mode()
+    def _count(self, batch: _Batch) -> None:
+        """Add a batch to the sums: all models or, if one fails, none."""
+        outcomes = (
+            [(name, *_measure(classifier, batch)) for name, classifier in self._models] if len(batch.labels) else []
+        )
+        truth = batch.labels.numpy()
+        for name, losses, best, in_top5 in outcomes:
+            sums = self.sums.models[name]
+            sums.loss += sum(round(loss / LOSS_UNIT) for loss in losses)
+            np.add.at(sums.class_top1, truth, best == truth)
+            np.add.at(sums.class_top5, truth, in_top5)
+            np.add.at(sums.confused, (truth, best), 1)
+        np.add.at(self.sums.class_count, truth, 1)
+        self.sums.unreadable += batch.unreadable
+        self.sums.position = batch.stop
+
+
+def _measure(classifier: Classifier, batch: _Batch) -> tuple[list[float], np.ndarray, np.ndarray]:
+    """Per image: cross-entropy, most probable class, whether the label is among the five most probable."""
+    logits = classifier.logits(batch.pixels).float()
+    labels = batch.labels.to(logits.device)
+    losses = F.cross_entropy(logits, labels, reduction="none")
+    top = logits.topk(5).indices
+    return losses.cpu().tolist(), top[:, 0].cpu().numpy(), (top == labels[:, None]).any(1).cpu().numpy()

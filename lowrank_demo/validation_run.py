@@ -1,0 +1,123 @@
+"""A validation as the command line and the page start it: models chosen and loaded, file opened, state kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from .checkpoint import Checkpoint
+from .data.lmdb_reader import LmdbReader
+from .errors import UsageError
+from .progress import Progress
+from .report import ModelResult, Report, make_report, model_results
+from .zoo import ModelCard
+
+if TYPE_CHECKING:
+    from .download import OnProgress
+    from .service import Service
+    from .validation import Validation
+
+
+def choose_models(service: Service, text: str | None) -> list[ModelCard]:
+    """The cards that a user's list means: ids separated by commas, ``published``, ``all``; None means those here.
+
+    Raises:
+        UnknownModel: An id is not known.
+        UsageError: The list is empty.
+    """
+    if text is None:
+        chosen = [status.card for status in service.models() if status.where != "to download"]
+    elif text == "all":
+        chosen = list(service.zoo)
+    elif text == "published":
+        chosen = [card for card in service.zoo if card.published]
+    else:
+        chosen = [service.zoo.get(name.strip()) for name in text.split(",") if name.strip()]
+    if not chosen:
+        raise UsageError("There is no model to validate; expected ids separated by commas, 'published' or 'all'.")
+    return list(dict.fromkeys(chosen))
+
+
+class ValidationRun:
+    """One pass with what belongs to it. A context manager; iterating does the work and yields progress."""
+
+    def __init__(
+        self, reader: LmdbReader, cards: Sequence[ModelCard], validation: Validation, checkpoint: Checkpoint
+    ) -> None:
+        self._reader = reader
+        self._cards = cards
+        self._validation = validation
+        self._checkpoint = checkpoint
+        self._rate = 0.0
+        self.resumed_at = validation.sums.position
+
+    def __enter__(self) -> ValidationRun:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._reader.close()
+
+    def __iter__(self) -> Iterator[Progress]:
+        for progress in self._validation:
+            self._rate = progress.per_second
+            yield progress
+
+    def results(self) -> tuple[ModelResult, ...]:
+        """The errors so far."""
+        return model_results(self._validation.sums, self._cards)
+
+    def report(self) -> Report:
+        """The result so far."""
+        return make_report(self._reader.name, len(self._reader), self._validation.sums, self._cards, self._rate)
+
+    def save(self) -> None:
+        """Keep the state, for a later run to go on from."""
+        self._checkpoint.save(self._validation.sums)
+
+    def forget(self) -> None:
+        """Remove the kept state: the pass is done."""
+        self._checkpoint.remove()
+
+
+def open_validation(
+    service: Service,
+    file: Path,
+    cards: Sequence[ModelCard],
+    *,
+    batch_size: int,
+    resume: bool = False,
+    on_download: OnProgress | None = None,
+) -> ValidationRun:
+    """Open the file, load the models, and make a decoder for this pass alone.
+
+    Raises:
+        DataError: The file cannot be used; found before any model is loaded.
+        WeightsError: A model cannot be loaded; found before the first batch.
+    """
+    from .decode.choose import choose_decoder
+    from .inference import Classifier
+    from .nn.state_dict import load_network
+    from .validation import Validation
+
+    with ExitStack() as on_error:
+        reader = on_error.enter_context(LmdbReader(file))
+        local = [(card, service.weights.ensure(card, on_download)) for card in cards]
+        models = [
+            (card.id, Classifier(load_network(card, weights), card.pre_shrink, service.device))
+            for card, weights in local
+        ]
+        decoder = choose_decoder(service.settings, service.device).decoder
+        checkpoint = Checkpoint(
+            service.settings.cache_dir / "validations",
+            reader,
+            [(card.id, weights.sha256) for card, weights in local],
+            batch_size,
+            f"{decoder.name} {service.device}",
+        )
+        sums = checkpoint.load() if resume else None
+        validation = Validation(reader, models, decoder, batch_size=batch_size, sums=sums)
+        on_error.pop_all()
+        return ValidationRun(reader, cards, validation, checkpoint)

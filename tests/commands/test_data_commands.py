@@ -1,0 +1,174 @@
+"""``resize``, ``build-lmdb`` and ``validate`` as processes, end to end."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from lowrank_demo.data.lmdb_reader import LmdbReader
+from lowrank_demo.data.lmdb_writer import LmdbWriter
+from lowrank_demo.data.records import Record
+
+from ..conftest import ROOT, encoded, free_port, open_photo, photo_path, zoo_with
+from ..test_cli import run
+
+PREVIEW = "preview/scheme_2/v5"
+
+
+@pytest.fixture
+def imagenet(tmp_path: Path) -> Path:
+    val = tmp_path / "imagenet" / "val"
+    for synset, photo in (("n02129165", "lion.jpg"), ("n02130308", "cheetah.jpg"), ("n02130308", "cheetah1.jpg")):
+        (val / synset).mkdir(parents=True, exist_ok=True)
+        (val / synset / photo).with_suffix(".JPEG").write_bytes(photo_path(photo).read_bytes())
+    (val / "n02129165" / "text.JPEG").write_text("no photo")
+    return tmp_path / "imagenet"
+
+
+def test_from_folder_to_report(imagenet: Path, tmp_path: Path) -> None:
+    resized = tmp_path / "resized"
+    done = run("resize", str(imagenet / "val"), "--to", str(resized / "val"))
+    assert done.returncode == 2, "one image was refused"
+    assert "3 images resized, 0 had been done, 1 refused" in done.stdout or "2 images resized" in done.stdout
+    assert "text.JPEG: The file is a text" in done.stderr
+
+    out = tmp_path / "val"
+    build = ("build-lmdb", "--imagenet-folder", str(resized), "--val", "--lmdb-file", str(out))
+    done = run(*build)
+    assert done.returncode == 0, done.stderr
+    assert "3 images of 2 classes" in done.stdout
+    with LmdbReader(out) as reader:
+        assert sorted(record.label for record in reader) == [291, 293, 293]
+        assert all(min(Image.open(io.BytesIO(r.image)).size) == 256 for r in reader)
+    again = run(*build)
+    assert again.returncode == 1
+    assert "is there already" in again.stderr
+    assert run(*build, "--overwrite").returncode == 0
+
+    report, table = tmp_path / "report.json", tmp_path / "report.csv"
+    done = run("validate", "--lmdb-file", str(out), "--json", str(report), "--csv", str(table), "--check-file")
+    assert done.returncode == 0, done.stderr
+    assert PREVIEW in done.stdout
+    assert "3 images of val" in done.stdout
+    data = json.loads(report.read_text())
+    assert (data["count"], data["unreadable"]) == (3, 0)
+    assert [model["id"] for model in data["models"]] == [PREVIEW]
+    assert data["images_per_second"] > 0
+    with table.open() as opened:
+        assert float(next(csv.DictReader(opened))["top5_error"]) == data["models"][0]["top5_error"]
+
+
+def test_building_and_resizing_in_one(imagenet: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.lmdb"
+    done = run("build-lmdb", "--images", str(imagenet / "val"), "--shortest-edge", "256", "--lmdb-file", str(out))
+    assert done.returncode == 2
+    assert "1 refused" in done.stdout
+    with LmdbReader(out) as reader:
+        assert len(reader) == 3
+    labels = tmp_path / "labels.txt"
+    labels.write_text("n02129165/lion.JPEG 700\n")
+    done = run(
+        "build-lmdb", "--images", str(imagenet / "val"), "--labels", str(labels), "--lmdb-file", str(tmp_path / "l")
+    )
+    assert done.returncode == 0
+    with LmdbReader(tmp_path / "l") as reader:
+        assert reader[0].label == 700
+
+
+@pytest.fixture(scope="module")
+def long_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("long") / "long.lmdb"
+    photo = open_photo("tower.jpg").resize((256, 300))
+    with LmdbWriter(path) as writer:
+        for i in range(1500):
+            writer.put(Record(encoded(photo.rotate(i % 90), "JPEG"), i % 1000))
+    return path
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
+def test_ctrl_c_and_resume(long_file: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "lowrank_demo", "validate", "--lmdb-file", str(long_file), "--batch-size", "8"]
+    report = tmp_path / "report.json"
+    env = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    whole = subprocess.run([*command, "--json", str(report)], cwd=ROOT, env=env, capture_output=True, check=True)
+    assert whole.returncode == 0
+    expected = json.loads(report.read_text())
+
+    process = subprocess.Popen(
+        [*command, "--json", str(report)], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    time.sleep(4.5)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, (out, err)
+    assert "--resume goes on from here" in err
+    assert "stopped: 1,500 records in the file" in out
+    assert "Traceback" not in err
+    stopped = json.loads(report.read_text())
+    assert not stopped["complete"]
+    assert 0 < stopped["count"] < 1500
+
+    resumed = subprocess.run(
+        [*command, "--json", str(report), "--resume"], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+    )
+    assert f"going on from record {stopped['count']:,}" in resumed.stderr
+    found = json.loads(report.read_text())
+    for data in (expected, found):
+        del data["images_per_second"]
+    assert found == expected, "the same bits as without the stop"
+
+
+def test_exit_codes(long_file: Path, tmp_path: Path) -> None:
+    garbage = tmp_path / "garbage"
+    garbage.write_bytes(os.urandom(9000))
+    dead = {"url": f"http://127.0.0.1:{free_port()}/x"}
+    zoo_path = str(zoo_with(tmp_path / "zoo", {"published/scheme_1/v1": dead}))
+    file = str(long_file)
+    for expected, sentence, done in (
+        (1, "--lmdb-file", run("validate")),
+        (1, "no model 'x/y'", run("validate", "--lmdb-file", file, "--models", "x/y")),
+        (1, "batch size", run("validate", "--lmdb-file", file, "--batch-size", "0")),
+        (1, "none of these models was published", run("validate", "--lmdb-file", file, "--verify")),
+        (1, "LOWRANK_DECODER", run("validate", "--lmdb-file", file, "--decoder", "magic")),
+        (1, "no folder", run("validate", "--lmdb-file", file, "--json", "/nowhere/at/all.json")),
+        (1, "--val or --train", run("build-lmdb", "--imagenet-folder", "/tmp", "--lmdb-file", "/tmp/x.lmdb")),
+        (2, "not an LMDB", run("validate", "--lmdb-file", str(garbage))),
+        (2, "no LMDB file", run("validate", "--lmdb-file", "/nowhere.lmdb")),
+        (2, "no nowhere", run("validate", "--lmdb-file", "/nowhere.lmdb", "--check-file")),
+        (
+            3,
+            "not on this machine",
+            run("validate", "--lmdb-file", file, "--models", "scheme_1/v1", LOWRANK_ZOO=zoo_path),
+        ),
+    ):
+        assert done.returncode == expected, done
+        assert sentence in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_verify_fails_outside_the_tolerance(
+    long_file: Path, served_settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Random weights of a published model's shape are wrong nearly always: not the published errors."""
+    done = run(
+        "validate",
+        "--lmdb-file",
+        str(long_file),
+        "--models",
+        "scheme_2/v5",
+        "--verify",
+        LOWRANK_ZOO=str(served_settings.zoo),
+    )
+    assert done.returncode == 2
+    assert "published errors were not reproduced: published/scheme_2/v5: top-1 differs by +5" in done.stderr
+    assert "41.03" in done.stdout
