@@ -9,15 +9,12 @@ import threading
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 try:
-    # On ZeroGPU hardware; it has to come before anything that touches CUDA.
+    # On a Space with a GPU lent for single calls; it has to come before anything that touches CUDA.
     import spaces  # pyright: ignore[reportMissingImports]
 
-    on_gpu = spaces.GPU
+    on_gpu = spaces.GPU if os.environ.get("SPACES_ZERO_GPU") else None
 except ImportError:
-
-    def on_gpu(run):  # noqa: ANN001, ANN201
-        """Leave the function as it is: the GPU, if there is one, is ours."""
-        return run
+    on_gpu = None
 
 
 from lowrank_demo.errors import LowRankError

@@ -42,8 +42,10 @@ def low_rank_alexnet(
     card = zoo.get(f"{family}/{scheme}/{version}")
     if not pretrained:
         return LowRankAlexNet(card.scheme, card.ranks)
+    # By its whole name: ``.progress`` would be the parameter's name once more.
+    from lowrank_demo.progress import print_download
+
     from .nn.state_dict import load_network
-    from .progress import print_download
     from .weights import WeightStore
 
     store = WeightStore(zoo, settings.cache_dir, settings.hub_repo)

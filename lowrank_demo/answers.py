@@ -11,6 +11,7 @@ from .zoo import Errors, ModelCard, Zoo
 
 if TYPE_CHECKING:
     from .inference import Prediction
+    from .jobs import JobStatus
 
 
 def model_json(status: ModelStatus) -> dict[str, Any]:
@@ -119,3 +120,28 @@ def predictions_json(photos: Sequence[Photo], predictions: Sequence[Prediction |
         }
         for photo, answer in zip(photos, predictions, strict=True)
     ]
+
+
+def job_json(status: JobStatus) -> dict[str, Any]:
+    """A validation job: state, place, progress, errors so far, and the report once there is one."""
+    from .report import model_json as result_json
+    from .report import report_json
+
+    progress = status.progress
+    return {
+        "state": status.state,
+        "file": status.title,
+        "place": status.place,
+        "doing": status.doing,
+        "progress": {
+            "done": progress.done,
+            "total": progress.total,
+            "images_per_second": progress.per_second,
+            "seconds_left": progress.seconds_left,
+        }
+        if progress
+        else None,
+        "results": [result_json(result) for result in status.results],
+        "report": report_json(status.report) if status.report else None,
+        "error": status.error or None,
+    }

@@ -10,6 +10,7 @@ from typing import Literal
 import plotly.graph_objects as go
 
 from .cost import DENSE_MACS, NetworkCost
+from .report import Report
 from .zoo import ModelCard, Zoo
 
 Metric = Literal["top1", "top5"]
@@ -17,6 +18,7 @@ METRIC_NAMES: dict[Metric, str] = {"top1": "top-1", "top5": "top-5"}
 
 SCHEME_COLOURS = {"scheme_1": "#e07b1a", "scheme_2": "#3b82f6"}
 _GREY, _GRID, _FULL = "#808691", "rgba(128,134,145,0.25)", "rgba(128,134,145,0.22)"
+_MEASURED = "#16a34a"
 _V, _U = "#14b8a6", "#8b5cf6"
 _V_OTHER, _U_OTHER = "rgba(20,184,166,0.45)", "rgba(139,92,246,0.45)"
 
@@ -78,8 +80,15 @@ def params_figure(card: ModelCard, other: ModelCard | None = None) -> go.Figure:
     return _split_figure(card, other, "params", "million parameters", "Parameters of each layer")
 
 
-def pareto_figure(zoo: Zoo, metric: Metric, chosen: ModelCard) -> go.Figure:
-    """MFLOPs against published error; every point's ``customdata`` is its model id, for clicks."""
+def pareto_figure(zoo: Zoo, metric: Metric, chosen: ModelCard, measured: Report | None = None) -> go.Figure:
+    """MFLOPs against error; every point's ``customdata`` is its model id, for clicks.
+
+    Args:
+        zoo: The cards, with their published errors.
+        metric: Which error.
+        chosen: The card to mark.
+        measured: A validation whose results are drawn as points of their own.
+    """
     figure = go.Figure()
     for scheme in dict.fromkeys(card.scheme for card in zoo):
         cards = sorted(
@@ -108,6 +117,17 @@ def pareto_figure(zoo: Zoo, metric: Metric, chosen: ModelCard) -> go.Figure:
         marker={"color": _GREY, "size": 13, "symbol": "diamond"},
         hovertemplate="<b>%{text}</b>, uncompressed<br>%{x} MFLOPs<br>%{y:.2f} % error<extra></extra>",
     )
+    if measured:
+        results = [result for result in measured.models if result.top1_error is not None]
+        figure.add_scatter(
+            x=[result.card.cost.macs / 1e6 for result in results],
+            y=[result.top1_error if metric == "top1" else result.top5_error for result in results],
+            customdata=[result.card.id for result in results],
+            mode="markers",
+            name=f"measured here: {measured.file}, {measured.count:,} images",
+            marker={"color": _MEASURED, "size": 13, "symbol": "x"},
+            hovertemplate="<b>%{customdata}</b>, measured<br>%{x:.1f} MFLOPs<br>%{y:.2f} % error<extra></extra>",
+        )
     if chosen.published:
         figure.add_scatter(
             x=[chosen.published_mflops],
@@ -133,7 +153,7 @@ def pareto_figure(zoo: Zoo, metric: Metric, chosen: ModelCard) -> go.Figure:
             },
         )
     figure.update_xaxes(title="MFLOPs (multiply-accumulates), one image", range=[90, 790])
-    figure.update_yaxes(title=f"{METRIC_NAMES[metric]} error on ImageNet, %")
+    figure.update_yaxes(title=f"{METRIC_NAMES[metric]} error{'' if measured else ' on ImageNet'}, %")
     name = METRIC_NAMES[metric].capitalize()
     return _styled(figure, f"{name} error against FLOPs", height=520)
 

@@ -42,6 +42,16 @@ class DownloadProgress:
             return None
         return (self.bytes_total - self.bytes_done) / self.bytes_per_second
 
+    @property
+    def text(self) -> str:
+        """``downloading weights: 12.0 of 45.9 MB, 3.2 MB/s, 11 s left``."""
+        total = f" of {self.bytes_total / 1e6:.1f}" if self.bytes_total else ""
+        left = self.seconds_left
+        ends = f", {left:.0f} s left" if left is not None else ""
+        return (
+            f"downloading weights: {self.bytes_done / 1e6:.1f}{total} MB, {self.bytes_per_second / 1e6:.1f} MB/s{ends}"
+        )
+
 
 OnProgress = Callable[[DownloadProgress], None]
 

@@ -35,6 +35,14 @@ class DataError(LowRankError):
     exit_code = 2
 
 
+class UnknownJob(UsageError):
+    """No validation has the id asked for."""
+
+
+class Busy(LowRankError):
+    """Too much is waiting already; trying again later helps."""
+
+
 class RecordError(DataError):
     """One record of an LMDB file is not what the format says; the others are unaffected."""
 

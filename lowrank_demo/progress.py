@@ -76,14 +76,5 @@ def duration(seconds: float) -> str:
 
 def print_download(progress: DownloadProgress) -> None:
     """Show a download on one line of standard error."""
-    total = f" of {progress.bytes_total / 1e6:.1f}" if progress.bytes_total else ""
-    left = progress.seconds_left
     ends = "\n" if progress.bytes_done == progress.bytes_total else ""
-    print(
-        f"\rdownloading: {progress.bytes_done / 1e6:.1f}{total} MB, {progress.bytes_per_second / 1e6:.1f} MB/s"
-        + (f", {left:.0f} s left " if left is not None else "")
-        + ends,
-        end="",
-        file=sys.stderr,
-        flush=True,
-    )
+    print(f"\r{progress.text} {ends}", end="", file=sys.stderr, flush=True)

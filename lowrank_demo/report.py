@@ -107,7 +107,7 @@ def report_json(report: Report) -> dict[str, Any]:
         "unreadable": len(report.unreadable),
         "unreadable_records": [{"index": i, "reason": reason} for i, reason in report.unreadable[:_LISTED]],
         "images_per_second": report.images_per_second,
-        "models": [_model_json(result) for result in report.models],
+        "models": [model_json(result) for result in report.models],
         "per_class_errors": {
             model: [
                 {
@@ -132,7 +132,8 @@ def report_json(report: Report) -> dict[str, Any]:
     }
 
 
-def _model_json(result: ModelResult) -> dict[str, Any]:
+def model_json(result: ModelResult) -> dict[str, Any]:
+    """What was measured for one model, beside what was published."""
     card, differences = result.card, result.differences
     return {
         "id": card.id,
@@ -149,7 +150,7 @@ def _model_json(result: ModelResult) -> dict[str, Any]:
 
 def report_csv(report: Report) -> str:
     """One line for each model."""
-    rows = [_model_json(result) for result in report.models]
+    rows = [model_json(result) for result in report.models]
     file = io.StringIO()
     writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
     writer.writeheader()

@@ -49,11 +49,12 @@ class Service:
         on_gpu: Wraps the function that decodes and runs a network, for hosts that lend a GPU for single calls.
     """
 
-    def __init__(self, settings: Settings, on_gpu: Callable[[Run], Run] = lambda run: run) -> None:
+    def __init__(self, settings: Settings, on_gpu: Callable[[Run], Run] | None = None) -> None:
         self.settings = settings
         self.zoo: Zoo = read_zoo(settings.zoo)
         self.weights = WeightStore(self.zoo, settings.cache_dir, settings.hub_repo)
-        self._run = on_gpu(self._run_here)
+        self._run = on_gpu(self._run_here) if on_gpu else self._run_here
+        self._gpu_is_lent = on_gpu is not None
         self._classifiers: OrderedDict[str, Classifier] = OrderedDict()
         self._lock = threading.Lock()
         self._decoding = threading.Lock()
@@ -129,6 +130,13 @@ class Service:
         from .decode.choose import choose_device
 
         return choose_device(self.settings)
+
+    @cached_property
+    def background_device(self) -> torch.device:
+        """Where long passes run: never on a GPU that is lent for single calls."""
+        import torch
+
+        return torch.device("cpu") if self._gpu_is_lent else self.device
 
     @cached_property
     def decoder(self) -> Choice:

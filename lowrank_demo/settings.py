@@ -37,6 +37,10 @@ class Settings:
     """Photos in one request."""
     max_file_mb: int = 25
     """Megabytes of one uploaded file."""
+    max_zip_mb: int = 100
+    """Megabytes of one uploaded set of labelled photos."""
+    lmdb_dir: Path | None = None
+    """Folder whose LMDB files visitors may validate on, by name; None for one in ``cache_dir``."""
     max_megapixels: int = 64
     """Millions of pixels of one photo, read from its header before it is decoded."""
     models_in_memory: int = 4
@@ -65,6 +69,8 @@ class Settings:
             threads=_whole(env, "LOWRANK_THREADS", usable_cpus(), 1, 256),
             max_photos=_whole(env, "LOWRANK_MAX_PHOTOS", cls.max_photos, 1, 10_000),
             max_file_mb=_whole(env, "LOWRANK_MAX_FILE_MB", cls.max_file_mb, 1, 2_000),
+            max_zip_mb=_whole(env, "LOWRANK_MAX_ZIP_MB", cls.max_zip_mb, 1, 10_000),
+            lmdb_dir=_folder(env, "LOWRANK_LMDB_DIR"),
             max_megapixels=_whole(env, "LOWRANK_MAX_MEGAPIXELS", cls.max_megapixels, 1, 2_000),
             models_in_memory=_whole(env, "LOWRANK_MODELS_IN_MEMORY", cls.models_in_memory, 1, 100),
         )
@@ -99,6 +105,15 @@ def _can_make(path: Path) -> bool:
         if folder.exists():
             return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
     return False
+
+
+def _folder(env: Mapping[str, str], name: str) -> Path | None:
+    if name not in env:
+        return None
+    path = Path(env[name]).expanduser().absolute()
+    if not path.is_dir():
+        raise SettingError(f"{name} is {path}, which is not a folder; expected one that is there.")
+    return path
 
 
 def _choice(env: Mapping[str, str], name: str, default: str, allowed: tuple[str, ...]) -> str:

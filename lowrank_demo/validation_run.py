@@ -102,20 +102,20 @@ def open_validation(
     from .nn.state_dict import load_network
     from .validation import Validation
 
+    device = service.background_device
     with ExitStack() as on_error:
         reader = on_error.enter_context(LmdbReader(file))
         local = [(card, service.weights.ensure(card, on_download)) for card in cards]
         models = [
-            (card.id, Classifier(load_network(card, weights), card.pre_shrink, service.device))
-            for card, weights in local
+            (card.id, Classifier(load_network(card, weights), card.pre_shrink, device)) for card, weights in local
         ]
-        decoder = choose_decoder(service.settings, service.device).decoder
+        decoder = choose_decoder(service.settings, device).decoder
         checkpoint = Checkpoint(
             service.settings.cache_dir / "validations",
             reader,
             [(card.id, weights.sha256) for card, weights in local],
             batch_size,
-            f"{decoder.name} {service.device}",
+            f"{decoder.name} {device}",
         )
         sums = checkpoint.load() if resume else None
         validation = Validation(reader, models, decoder, batch_size=batch_size, sums=sums)

@@ -24,6 +24,8 @@ import torch
 from gradio.media import get_image
 from PIL import Image
 
+from lowrank_demo.data.lmdb_writer import LmdbWriter
+from lowrank_demo.data.records import Record
 from lowrank_demo.nn.alexnet import LowRankAlexNet
 from lowrank_demo.settings import ASSETS, Settings
 from lowrank_demo.zoo import Zoo, read_zoo
@@ -198,17 +200,30 @@ def start_app(environment: dict[str, str], log: Path, command: list[str] | None 
     raise AssertionError(f"the app did not start:\n{log.read_text()}")
 
 
+def build_long_lmdb(path: Path, count: int) -> None:
+    """A file that takes a while to validate: few distinct photos, many labels."""
+    photo = open_photo("tower.jpg").resize((256, 300))
+    variants = [encoded(photo.rotate(angle), "JPEG") for angle in range(0, 80, 10)]
+    with LmdbWriter(path) as writer:
+        for i in range(count):
+            writer.put(Record(variants[i % len(variants)], i % 1000))
+
+
 @pytest.fixture(scope="session")
 def app(tmp_path_factory: pytest.TempPathFactory, pickled: Path) -> Iterator[RunningApp]:
-    """The app, with published/scheme_2/v5 on a local server."""
+    """The app, with published/scheme_2/v5 on a local server and an LMDB file that takes a while."""
     folder = tmp_path_factory.mktemp("app")
     server = FileServer(pickled.parent)
     weights = {"url": f"{server.url}/{pickled.name}", "sha256": sha256(pickled)[:8]}
     zoo_path = zoo_with(folder / "zoo", {"published/scheme_2/v5": weights})
-    running = start_app(
-        {"LOWRANK_CACHE_DIR": str(folder / "cache"), "LOWRANK_ZOO": str(zoo_path)},
-        folder / "log",
-    )
+    (folder / "lmdb").mkdir()
+    build_long_lmdb(folder / "lmdb" / "long.lmdb", 2000)
+    environment = {
+        "LOWRANK_CACHE_DIR": str(folder / "cache"),
+        "LOWRANK_LMDB_DIR": str(folder / "lmdb"),
+        "LOWRANK_ZOO": str(zoo_path),
+    }
+    running = start_app(environment, folder / "log")
     yield running
     running.process.terminate()
     running.process.wait(20)

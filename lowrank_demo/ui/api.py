@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from ..answers import model_json, pareto_json, predictions_json, ranks_json
+from ..answers import job_json, model_json, pareto_json, predictions_json, ranks_json
 from ..errors import LowRankError, UsageError
 from ..service import Photo, Service
+from ..validation_desk import ValidationDesk
 
 
-def build(service: Service) -> None:
-    """Register ``/classify``, ``/ranks``, ``/pareto`` and ``/models``."""
+def build(service: Service, desk: ValidationDesk) -> None:
+    """Register the endpoints of classification, the figures, and validation."""
 
+    @_in_one_sentence
     def classify(files: list[gr.FileData], model: str = "") -> list[dict[str, Any]]:
         """Classify photos: for each, the five likeliest ImageNet classes with probabilities, decoder, device, timings.
 
@@ -24,18 +28,13 @@ def build(service: Service) -> None:
             files: Photos of any common format.
             model: Id as family/scheme/version; empty for the best one whose weights are here.
         """
-        try:
-            photos = [_photo(file) for file in files]
-            return predictions_json(photos, service.classify(photos, model or service.default_model().id))
-        except LowRankError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+        photos = [_photo(file) for file in files]
+        return predictions_json(photos, service.classify(photos, model or service.default_model().id))
 
+    @_in_one_sentence
     def ranks(model: str) -> dict[str, Any]:
         """Rank, full rank, MACs, parameters and factor shapes of every layer of one model."""
-        try:
-            return ranks_json(service.zoo.get(model))
-        except LowRankError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+        return ranks_json(service.zoo.get(model))
 
     def pareto() -> dict[str, Any]:
         """MFLOPs and published errors of every published model, and of the uncompressed reference."""
@@ -45,9 +44,50 @@ def build(service: Service) -> None:
         """Every model card: ranks, MACs, parameters, published figures, and where its weights are now."""
         return [model_json(status) for status in service.models()]
 
+    @_in_one_sentence
+    def validate(file: str, models: list[str]) -> dict[str, Any]:
+        """Start a validation of one or more models on one of the server's LMDB files, or put it in the queue.
+
+        Args:
+            file: A file's name, as an unknown name's error lists them.
+            models: Ids as family/scheme/version.
+
+        Returns:
+            ``{"job": id}``, for /validation_status and /cancel_validation.
+        """
+        return {"job": desk.start(file, models)}
+
+    @_in_one_sentence
+    def validation_status(job: str) -> dict[str, Any]:
+        """State, place in the queue, progress, errors so far, and the report once there is one."""
+        return job_json(desk.status(job))
+
+    @_in_one_sentence
+    def cancel_validation(job: str) -> dict[str, Any]:
+        """Stop a validation; answers its state, with the report of the part that was done once it has stopped."""
+        desk.cancel(job)
+        return job_json(desk.status(job))
+
     gr.api(classify, api_name="classify", concurrency_limit=4)
-    for endpoint in (ranks, pareto, models):
+    for endpoint in (ranks, pareto, models, validate, validation_status, cancel_validation):
         gr.api(endpoint, api_name=endpoint.__name__, concurrency_limit=8)
+
+
+Answer = TypeVar("Answer")
+Arguments = ParamSpec("Arguments")
+
+
+def _in_one_sentence(endpoint: Callable[Arguments, Answer]) -> Callable[Arguments, Answer]:
+    """Errors raised on purpose become the endpoint's one-sentence error; their signature stays for the API page."""
+
+    @functools.wraps(endpoint)
+    def answer(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Answer:
+        try:
+            return endpoint(*args, **kwargs)
+        except LowRankError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+
+    return answer
 
 
 def _photo(file: Any) -> Photo:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.media import get_image
 
 from ..errors import LowRankError
 from ..service import Service
 from ..settings import ASSETS
+from ..validation_desk import ValidationDesk
 from ..zoo import DEFAULT_FAMILY
-from . import about, api, classify, pareto, picker, ranks
+from . import about, api, classify, pareto, picker, ranks, validate
 from .present import summary_bar
 
 _UPLOADS_CHECKED_SECONDS, _UPLOADS_KEPT_SECONDS = 1800, 5400
+_SAMPLE = (("lion.jpg", 291), ("cheetah.jpg", 293), ("cheetah1.jpg", 293))
+"""Photos that the gradio package ships and that show an ImageNet class, with its label."""
 _TITLE = """<header class="lr-title"><h1>Low-rank AlexNet</h1><p>Each layer's rank was learned, not guessed.
 Pick a scheme and a λ, drop photos in, and see what compression keeps and what it costs.</p></header>"""
 
@@ -37,8 +42,10 @@ def build_app(service: Service, url: str = "http://127.0.0.1:7860") -> gr.Blocks
     """
     default = service.default_model()
     zoo = service.zoo
+    desk = ValidationDesk(service, [(Path(get_image(name)), label) for name, label in _SAMPLE])
     with gr.Blocks(title="Low-rank AlexNet", delete_cache=(_UPLOADS_CHECKED_SECONDS, _UPLOADS_KEPT_SECONDS)) as demo:
         gr.HTML(_TITLE)
+        job = validate.job_state()
         with gr.Row(elem_id="lr-main"):
             with gr.Column(scale=1, min_width=300, elem_id="lr-picker"):
                 chosen = picker.build(ASSETS, service.models, default)
@@ -53,7 +60,11 @@ def build_app(service: Service, url: str = "http://127.0.0.1:7860") -> gr.Blocks
                     with gr.Tab("Ranks", id="ranks"):
                         ranks.build(zoo, chosen.version, default)
                     with gr.Tab("Pareto", id="pareto"):
-                        clicks = pareto.build(zoo, chosen.version, default)
+                        clicks = pareto.build(
+                            zoo, chosen.version, default, job.finished, lambda done: validate.report_of(desk, done)
+                        )
+                    with gr.Tab("Validate", id="validate"):
+                        validate.build(desk, service.models(), job, demo)
                     with gr.Tab("About", id="about"):
                         about.build(zoo, default.id, url)
 
@@ -90,7 +101,7 @@ def build_app(service: Service, url: str = "http://127.0.0.1:7860") -> gr.Blocks
             return chosen.choose(card, service.models())
 
         demo.load(read_address, None, [chosen.scheme, chosen.version], **quiet)
-        api.build(service)
+        api.build(service, desk)
     demo.queue(max_size=128)
     return demo
 
@@ -101,7 +112,7 @@ def launch_options(service: Service) -> dict[str, Any]:
     return {
         "theme": gr.themes.Soft(primary_hue="blue", font=system, font_mono=["ui-monospace", "monospace"]),
         "css_paths": ASSETS / "style.css",
-        "max_file_size": service.settings.max_file_mb * 1_000_000,
+        "max_file_size": max(service.settings.max_file_mb, service.settings.max_zip_mb) * 1_000_000,
         "ssr_mode": False,
         "enable_monitoring": False,
         "run_history": False,

@@ -12,7 +12,7 @@ from gradio.media import get_image
 from ..download import DownloadProgress, OnProgress
 from ..errors import ImageError, LowRankError
 from ..service import Photo
-from .present import download_text, message, result_cards
+from .present import message, result_cards
 
 if TYPE_CHECKING:
     from ..inference import Prediction
@@ -69,7 +69,7 @@ def build(classify: Classify, chosen: gr.Radio, max_photos: int, decoder_note: C
 
         def show(download: DownloadProgress) -> None:
             share = download.bytes_done / download.bytes_total if download.bytes_total else 0
-            progress(share, desc=download_text(download))
+            progress(share, desc=download.text)
 
         taken = photos[:max_photos]
         left_out = ""

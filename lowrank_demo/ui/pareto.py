@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 import gradio as gr
 
 from ..charts import Metric, pareto_figure
+from ..report import Report
 from ..zoo import ModelCard, Zoo
 
 # gr.Plot has no click event: this waits for the figure, listens to Plotly's own event, and hands the point's model id
@@ -26,13 +28,17 @@ bind();
 """
 
 
-def build(zoo: Zoo, chosen: gr.Radio, default: ModelCard) -> gr.HTML:
+def build(
+    zoo: Zoo, chosen: gr.Radio, default: ModelCard, finished: gr.State, measured: Callable[[str], Report | None]
+) -> gr.HTML:
     """Build the tab.
 
     Args:
         zoo: The cards.
         chosen: The picker's version radio.
         default: The card marked at first.
+        finished: Id of the visitor's validation once it has ended.
+        measured: The report of a validation that is done.
 
     Returns:
         A hidden component whose ``click`` event carries ``model``, the id of the point that was clicked.
@@ -41,15 +47,16 @@ def build(zoo: Zoo, chosen: gr.Radio, default: ModelCard) -> gr.HTML:
         [("top-1 error", "top1"), ("top-5 error", "top5")],
         value="top1",
         label="Error",
-        info="Published errors on the ImageNet validation set. Click a point to choose that model everywhere.",
+        info="Published errors on the ImageNet validation set, and what you measured under Validate. A click on a "
+        "point chooses that model everywhere.",
         elem_id="lr-metric",
     )
     plot = gr.Plot(pareto_figure(zoo, "top1", default), show_label=False, elem_id="lr-pareto-plot")
     clicks = gr.HTML("", js_on_load=_LISTEN, visible="hidden", elem_id="lr-pareto-clicks")
     gr.on(
-        [chosen.change, metric.change],
-        lambda model, name: pareto_figure(zoo, cast("Metric", name), zoo.get(model)),
-        [chosen, metric],
+        [chosen.change, metric.change, finished.change],
+        lambda model, name, done: pareto_figure(zoo, cast("Metric", name), zoo.get(model), measured(done)),
+        [chosen, metric, finished],
         plot,
         api_visibility="private",
         show_progress="hidden",

@@ -44,7 +44,7 @@ def build(assets: Path, models: Callable[[], list[ModelStatus]], default: ModelC
         [(scheme_title(name), name) for name in SCHEMES],
         value=default.scheme,
         label="Scheme",
-        info="How a convolution is split into two, V then U, with r channels between: r is the learned rank.",
+        info="How a convolution is split in two; r is the learned rank.",
         elem_id="lr-scheme",
     )
     drawing = gr.HTML(_drawing(assets, default.scheme), elem_id="lr-drawing")

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from PIL import Image, ImageOps
 
 from ..charts import scheme_title
-from ..download import DownloadProgress
 from ..errors import ImageError
 from ..service import ModelStatus, Photo
 from ..zoo import ModelCard
@@ -104,17 +103,6 @@ def _thumbnail(photo: Photo) -> str:
 def message(text: str, kind: str = "lr-message") -> str:
     """One sentence in place of results."""
     return f'<p class="{kind}" role="status">{escape(text)}</p>'
-
-
-def download_text(progress: DownloadProgress) -> str:
-    """Amount, rate and time left."""
-    total = f" of {progress.bytes_total / 1e6:.0f}" if progress.bytes_total else ""
-    left = progress.seconds_left
-    ends = f", {left:.0f} s left" if left is not None else ""
-    return (
-        f"Downloading the weights: {progress.bytes_done / 1e6:.0f}{total} MB, "
-        f"{progress.bytes_per_second / 1e6:.1f} MB/s{ends}"
-    )
 
 
 RANK_HEADERS = ["layer", "rank", "full rank", "V shape", "U shape", "V MMACs", "U MMACs", "V params", "U params"]

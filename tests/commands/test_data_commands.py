@@ -16,10 +16,8 @@ import pytest
 from PIL import Image
 
 from lowrank_demo.data.lmdb_reader import LmdbReader
-from lowrank_demo.data.lmdb_writer import LmdbWriter
-from lowrank_demo.data.records import Record
 
-from ..conftest import ROOT, encoded, free_port, open_photo, photo_path, zoo_with
+from ..conftest import ROOT, build_long_lmdb, free_port, photo_path, zoo_with
 from ..test_cli import run
 
 PREVIEW = "preview/scheme_2/v5"
@@ -88,10 +86,7 @@ def test_building_and_resizing_in_one(imagenet: Path, tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def long_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("long") / "long.lmdb"
-    photo = open_photo("tower.jpg").resize((256, 300))
-    with LmdbWriter(path) as writer:
-        for i in range(1500):
-            writer.put(Record(encoded(photo.rotate(i % 90), "JPEG"), i % 1000))
+    build_long_lmdb(path, 1500)
     return path
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,15 @@ def test_endpoints(client: Client) -> None:
     described = client.view_api(return_format="dict", print_info=False)
     assert isinstance(described, dict)
     named = described["named_endpoints"]
-    assert set(named) == {"/classify", "/ranks", "/pareto", "/models"}
+    assert set(named) == {
+        "/classify",
+        "/ranks",
+        "/pareto",
+        "/models",
+        "/validate",
+        "/validation_status",
+        "/cancel_validation",
+    }
     assert all(endpoint["description"] for endpoint in named.values())
 
 
@@ -117,3 +126,47 @@ def test_published_model_downloads_once_and_serves(client: Client, app: RunningA
     assert all(result[0]["top"] == results[0][0]["top"] for result in results)
     weights = {model["id"]: model["weights"] for model in client.predict(api_name="/models")}
     assert weights["published/scheme_2/v5"] == "cached"
+
+
+def wait_for(client: Client, job: str, condition: Callable[[dict], bool]) -> dict:
+    deadline = time.monotonic() + 60
+    while not condition(status := client.predict(job=job, api_name="/validation_status")):
+        assert time.monotonic() < deadline, status
+        time.sleep(0.1)
+    return status
+
+
+def test_validation(client: Client) -> None:
+    started = client.predict(file="sample-photos.lmdb", models=[PREVIEW], api_name="/validate")
+    status = wait_for(client, started["job"], lambda s: s["state"] == "done")
+    report = status["report"]
+    assert (report["count"], report["unreadable"], report["complete"]) == (3, 0, True)
+    (model,) = report["models"]
+    assert model["id"] == PREVIEW
+    assert model["count"] == 3
+
+
+def test_validation_waits_and_is_cancelled(client: Client) -> None:
+    jobs = [client.predict(file="long.lmdb", models=[PREVIEW], api_name="/validate")["job"] for _ in range(2)]
+    running = wait_for(client, jobs[0], lambda s: bool(s["results"]))
+    assert running["progress"]["total"] == 2000
+    assert running["progress"]["seconds_left"] > 0
+    assert client.predict(job=jobs[1], api_name="/validation_status")["place"] == 1
+    for job in reversed(jobs):
+        client.predict(job=job, api_name="/cancel_validation")
+    first = wait_for(client, jobs[0], lambda s: s["state"] == "cancelled")
+    assert 0 < first["report"]["count"] < 2000
+    assert not first["report"]["complete"]
+    assert client.predict(job=jobs[1], api_name="/validation_status")["state"] == "cancelled"
+
+
+@pytest.mark.parametrize("file", ["/etc/passwd", "../long.lmdb", "nothing.lmdb"])
+def test_validation_takes_no_path(client: Client, file: str) -> None:
+    with pytest.raises(AppError, match=r"expected one of: long\.lmdb, sample-photos\.lmdb"):
+        client.predict(file=file, models=[PREVIEW], api_name="/validate")
+
+
+def test_a_guessed_job(client: Client) -> None:
+    for endpoint in ("/validation_status", "/cancel_validation"):
+        with pytest.raises(AppError, match="no validation with this id"):
+            client.predict(job="1", api_name=endpoint)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -167,3 +169,66 @@ def test_ranks_compare(app: RunningApp, page: Page) -> None:
     page.get_by_role("option", name="published/scheme_1/v1").click()
     expect(page.locator("#lr-cost")).to_contain_text("published/scheme_1/v1")
     expect(page.locator("#lr-ranks-plot .legend")).to_contain_text("scheme 1 v1")
+
+
+def open_validate(page: Page, app: RunningApp) -> None:
+    opened(page, app)
+    page.get_by_role("tab", name="Validate", exact=True).click()
+    expect(page.locator("#lr-start")).to_be_visible()
+
+
+def choose_file(page: Page, name: str) -> None:
+    page.get_by_label("Labelled file").click()
+    page.get_by_role("option", name=name).click()
+
+
+def test_validate_to_the_end(app: RunningApp, page: Page) -> None:
+    open_validate(page, app)
+    choose_file(page, "sample-photos.lmdb")
+    page.locator("#lr-start").click()
+    expect(page.locator(".lr-job.lr-done")).to_contain_text("Done: sample-photos.lmdb, 3 images")
+    expect(page.locator(".lr-job table")).to_contain_text("preview/scheme_2/v5")
+    with page.expect_download() as download:
+        page.locator("#lr-json").click()
+    report = json.loads(download.value.path().read_text())
+    assert (report["count"], download.value.suggested_filename) == (3, "sample-photos-validation.json")
+    with page.expect_download() as download:
+        page.locator("#lr-csv").click()
+    assert download.value.path().read_text().startswith("id,count,top1_error")
+    page.get_by_role("tab", name="Pareto", exact=True).click()
+    expect(page.locator("#lr-pareto-plot .legend")).to_contain_text("measured here: sample-photos.lmdb, 3 images")
+
+
+def test_validate_cancel_and_reload_in_the_middle(app: RunningApp, page: Page) -> None:
+    open_validate(page, app)
+    choose_file(page, "long.lmdb")
+    page.locator("#lr-start").click()
+    expect(page.locator(".lr-job.lr-running")).to_contain_text(re.compile(r"of 2,000 images, .* images/s, .* left"))
+    expect(page.locator(".lr-job table")).to_contain_text("%")
+    page.reload()
+    page.get_by_role("tab", name="Validate", exact=True).click()
+    expect(page.locator(".lr-job.lr-running")).to_contain_text("of 2,000 images")
+    expect(page.locator("#lr-start")).to_be_disabled()
+    page.locator("#lr-cancel").click()
+    expect(page.locator(".lr-job.lr-cancelled")).to_contain_text(re.compile(r"Cancelled after [\d,]+ of 2,000 images"))
+    expect(page.locator("#lr-start")).to_be_enabled()
+    expect(page.locator("#lr-json")).to_be_visible()
+
+
+def test_validate_ones_own_photos(app: RunningApp, page: Page, tmp_path: Path) -> None:
+    open_validate(page, app)
+    bad = tmp_path / "bad.zip"
+    bad.write_text("no zip")
+    page.set_input_files("#lr-upload input[type=file]", str(bad))
+    expect(page.locator("#lr-validation")).to_contain_text("not a zip that can be read")
+    good = tmp_path / "good.zip"
+    with zipfile.ZipFile(good, "w") as archive:
+        archive.write(photo_path("lion.jpg"), "lion/1.jpg")
+        archive.write(photo_path("cheetah.jpg"), "n02130308/2.jpg")
+    page.get_by_label("Clear").or_(
+        page.locator("#lr-upload button[aria-label*=emove], #lr-upload button[aria-label*=lear]")
+    ).first.click()
+    page.set_input_files("#lr-upload input[type=file]", str(good))
+    expect(page.locator("#lr-validation")).to_contain_text("2 photos are ready")
+    page.locator("#lr-start").click()
+    expect(page.locator(".lr-job.lr-done")).to_contain_text("Done: your photos, 2 images")

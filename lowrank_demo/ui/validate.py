@@ -1,0 +1,168 @@
+"""The *Validate* tab: measure models on a labelled file, with live progress that survives leaving the page."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from ..errors import LowRankError, UnknownJob
+from ..jobs import JobStatus
+from ..report import Report, dump_json, report_csv
+from ..service import ModelStatus
+from ..validation_desk import ValidationDesk
+from .present import message
+from .present_job import job_view
+
+POLL_SECONDS = 0.7
+_WELCOME = "Choose a file and models, then start: the errors appear here while they are measured, beside the published."
+_YOURS = "your upload: {count} photos"
+
+
+@dataclass(frozen=True)
+class JobState:
+    """What outlives the tab. Gradio mounts a tab's components when it is opened, and these must work before."""
+
+    job: gr.BrowserState
+    """Id of the visitor's validation, kept by their browser."""
+    timer: gr.Timer
+    """Ticks while a validation runs."""
+    finished: gr.State
+    """Id of the visitor's validation once it has ended."""
+
+
+def job_state() -> JobState:
+    """Made at the top level of the page."""
+    job = gr.BrowserState("", storage_key="lowrank-validation")
+    return JobState(job, gr.Timer(POLL_SECONDS, active=False), gr.State(""))
+
+
+def build(desk: ValidationDesk, models: Sequence[ModelStatus], state: JobState, page: gr.Blocks) -> None:
+    """Build the tab.
+
+    Args:
+        desk: Runs the validations.
+        models: The cards on offer, with where their weights are.
+        state: From :func:`job_state`.
+        page: The whole page, whose loading finds a validation again.
+    """
+    job, timer, finished = state.job, state.timer, state.finished
+    names = desk.files()
+    with gr.Row():
+        with gr.Column(scale=2, min_width=280):
+            file = gr.Dropdown(
+                names,
+                value=names[0] if names else None,
+                label="Labelled file",
+                info="One on this server, or below a zip of photos in class-named folders: lion/1.jpg, 291/2.jpg.",
+                elem_id="lr-file",
+            )
+            upload = gr.File(
+                label="Or your own, as a zip",
+                file_types=[".zip"],
+                height=110,
+                elem_id="lr-upload",
+            )
+            chosen = gr.Dropdown(
+                [(_model_label(status), status.card.id) for status in models],
+                value=[status.card.id for status in models if status.where != "to download"],
+                multiselect=True,
+                label="Models",
+                info="All are measured in one pass; each photo is decoded once.",
+                elem_id="lr-models",
+            )
+            with gr.Row():
+                start = gr.Button("Start", variant="primary", elem_id="lr-start")
+                cancel = gr.Button("Cancel", interactive=False, elem_id="lr-cancel")
+        with gr.Column(scale=3, min_width=320):
+            view = gr.HTML(message(_WELCOME, "lr-welcome"), elem_id="lr-validation")
+            with gr.Row():
+                as_csv = gr.DownloadButton("Download CSV", visible=False, size="sm", elem_id="lr-csv")
+                as_json = gr.DownloadButton("Download JSON", visible=False, size="sm", elem_id="lr-json")
+    shown = [view, start, cancel, as_csv, as_json, timer, finished]
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+    def on_upload(path: str | None) -> tuple[Any, str]:
+        if not path:
+            return gr.Dropdown(choices=desk.files(), value=next(iter(desk.files()), None)), message(
+                _WELCOME, "lr-welcome"
+            )
+        try:
+            built = desk.upload(Path(path))
+        except LowRankError as error:
+            return gr.skip(), message(str(error))
+        note = f"{built.count} photos are ready: press Start."
+        if built.refused:
+            note += f" {len(built.refused)} could not be read and were left out: {built.refused[0].reason}"
+        choices = [*((name, name) for name in desk.files()), (_YOURS.format(count=built.count), built.token)]
+        return gr.Dropdown(choices=choices, value=built.token), message(note)
+
+    def on_start(name: str | None, ids: list[str]) -> tuple[Any, ...]:
+        try:
+            job_id = desk.start(name or "", ids)
+        except LowRankError as error:
+            return gr.skip(), message(str(error)), *[gr.skip()] * (len(shown) - 1)
+        return job_id, *_shown(desk.status(job_id), job_id)
+
+    def on_tick(job_id: str) -> tuple[Any, ...]:
+        try:
+            return _shown(desk.status(job_id), job_id)
+        except UnknownJob:
+            # No validation yet, or one of an earlier start of the server.
+            return gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.Timer(active=False), gr.skip()
+
+    def on_cancel(job_id: str) -> None:
+        try:
+            desk.cancel(job_id)
+        except UnknownJob as error:
+            gr.Warning(str(error))
+
+    upload.change(on_upload, upload, [file, view], api_visibility="private", show_progress_on=view)
+    start.click(on_start, [file, chosen], [job, *shown], **quiet)
+    timer.tick(on_tick, job, shown, **quiet)
+    cancel.click(on_cancel, job, None, **quiet)
+    # A page that was left finds its validation again.
+    gr.on(page.load, on_tick, job, shown, **quiet)
+
+
+def report_of(desk: ValidationDesk, job_id: str) -> Report | None:
+    """The report of a validation that ended; None where there is none."""
+    try:
+        return desk.status(job_id).report if job_id else None
+    except UnknownJob:
+        return None
+
+
+def _shown(status: JobStatus, job_id: str) -> tuple[Any, ...]:
+    """View, start, cancel, CSV, JSON, timer, finished."""
+    over = status.finished
+    csv_file, json_file = (
+        (_file(status.report, "csv", report_csv(status.report)), _file(status.report, "json", dump_json(status.report)))
+        if over and status.report and status.report.count
+        else (None, None)
+    )
+    return (
+        job_view(status),
+        gr.Button(interactive=over),
+        gr.Button(interactive=not over),
+        gr.DownloadButton(value=csv_file, visible=csv_file is not None),
+        gr.DownloadButton(value=json_file, visible=json_file is not None),
+        gr.Timer(active=not over),
+        job_id if over else gr.skip(),
+    )
+
+
+def _file(report: Report, kind: str, text: str) -> str:
+    """A report as a file with a telling name, in a folder of its own that cannot be guessed."""
+    path = Path(tempfile.mkdtemp(prefix="lowrank-report-")) / f"{Path(report.file).stem}-validation.{kind}"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def _model_label(status: ModelStatus) -> str:
+    state = "" if status.where != "to download" else f" (to download, {status.card.cost.fp32_bytes / 1e6:.0f} MB)"
+    return f"{status.card.id}{state}"

@@ -1,0 +1,165 @@
+"""Validations that visitors start: which files they may name, their uploads, and the jobs."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from .data.lmdb_writer import LmdbWriter
+from .data.records import Record
+from .data.resize import Refused
+from .download import DownloadProgress
+from .errors import LowRankError, UsageError
+from .jobs import Job, JobRegistry, JobStatus
+from .report import Report
+from .service import Service
+from .zoo import ModelCard
+
+SAMPLE = "sample-photos.lmdb"
+_BATCH = 32
+_MOST_UPLOADS = 20
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A visitor's own labelled set."""
+
+    token: str
+    """Names it when a validation is started; cannot be guessed."""
+    count: int
+    refused: Sequence[Refused]
+
+
+class ValidationDesk:
+    """What the page and the API call. Safe for use by several threads.
+
+    Args:
+        service: Has the models.
+        sample: Photos and labels of the small file that is there from the first start.
+    """
+
+    def __init__(self, service: Service, sample: Sequence[tuple[Path, int]]) -> None:
+        self._service = service
+        self._sample = sample
+        self._jobs = JobRegistry()
+        self._folder = service.settings.lmdb_dir or service.settings.cache_dir / "lmdb"
+        self._uploads: OrderedDict[str, Path] = OrderedDict()
+        self._upload_folder: tempfile.TemporaryDirectory[str] | None = None
+        self._lock = threading.Lock()
+
+    def files(self) -> list[str]:
+        """Names that a validation may be started on; the sample is built where it is missing."""
+        self._make_sample()
+        if not self._folder.is_dir():
+            return []
+        found = [
+            path.name
+            for path in sorted(self._folder.iterdir())
+            if not path.name.startswith(".") and (path.suffix in (".lmdb", ".mdb") or (path / "data.mdb").is_file())
+        ]
+        return sorted(found, key=lambda name: name == SAMPLE)
+
+    def upload(self, zip_file: Path) -> Upload:
+        """Build a visitor's zip of class-named folders into a file of their own; the oldest uploads make room.
+
+        Raises:
+            UsageError: It is too large, or not laid out so.
+            DataError: It is damaged.
+        """
+        from .data.upload import build_from_zip
+
+        settings = self._service.settings
+        token = secrets.token_urlsafe(16)
+        with self._lock:
+            if self._upload_folder is None:
+                self._upload_folder = tempfile.TemporaryDirectory(prefix="lowrank-uploads-")
+            target = Path(self._upload_folder.name) / f"upload-{secrets.token_hex(8)}.lmdb"
+        built = build_from_zip(
+            zip_file,
+            target,
+            max_file_mb=settings.max_file_mb,
+            max_zip_mb=settings.max_zip_mb,
+            threads=settings.threads,
+        )
+        with self._lock:
+            self._uploads[token] = target
+            while len(self._uploads) > _MOST_UPLOADS:
+                _, old = self._uploads.popitem(last=False)
+                for path in old.parent.glob(f"{old.name}*"):
+                    path.unlink(missing_ok=True)
+        return Upload(token, built.count, built.refused)
+
+    def start(self, file: str, models: Sequence[str]) -> str:
+        """Start a validation, or put it in the queue; returns the job's id.
+
+        Args:
+            file: One of :meth:`files`, or an upload's token.
+            models: Ids.
+
+        Raises:
+            UsageError: The file is not on offer, or a model is not known, or none is named.
+            Busy: Too many validations are waiting.
+        """
+        path = self._path(file)
+        cards = list(dict.fromkeys(self._service.zoo.get(model) for model in models))
+        if not cards:
+            raise UsageError("No model was chosen; expected at least one.")
+        title = "your photos" if file in self._uploads else path.name
+        return self._jobs.submit(title, lambda job: self._run(job, path, cards))
+
+    def status(self, job_id: str) -> JobStatus:
+        """A job at this moment.
+
+        Raises:
+            UnknownJob: There is none with this id.
+        """
+        return self._jobs.status(job_id)
+
+    def cancel(self, job_id: str) -> None:
+        """Stop a job.
+
+        Raises:
+            UnknownJob: There is none with this id.
+        """
+        self._jobs.cancel(job_id)
+
+    def _path(self, file: str) -> Path:
+        """The file that a visitor means: a name on offer or an upload, never a path."""
+        upload = self._uploads.get(file)
+        if upload:
+            return upload
+        names = self.files()
+        if file not in names:
+            raise UsageError(f"There is no file {file[:80]!r} here; expected one of: {', '.join(names) or 'none'}.")
+        return self._folder / file
+
+    def _run(self, job: Job, path: Path, cards: Sequence[ModelCard]) -> Report:
+        from .validation_run import open_validation
+
+        def downloading(download: DownloadProgress) -> None:
+            if job.cancelled:
+                raise LowRankError("The validation was cancelled.")
+            job.doing(download.text)
+
+        job.doing("loading the models")
+        with open_validation(self._service, path, cards, batch_size=_BATCH, on_download=downloading) as run:
+            for progress in run:
+                job.show(progress, run.results())
+                if job.cancelled:
+                    break
+            return run.report()
+
+    def _make_sample(self) -> None:
+        target = self._folder / SAMPLE
+        # A folder of the user's own that cannot be written simply has no sample.
+        with self._lock, suppress(LowRankError, OSError):
+            if not target.exists():
+                with LmdbWriter(target) as writer:
+                    for path, label in self._sample:
+                        writer.put(Record(path.read_bytes(), label))
