@@ -15,6 +15,20 @@ from ..zoo import ModelCard
 from .present import card_label, model_note, summary_bar
 
 
+class ModelRadio(gr.Radio):
+    """A radio whose choices change with the scheme.
+
+    Gradio refuses a value that is no longer among the choices, and a request that was on its way when they changed
+    brings one. Ids are looked up in the zoo anyway, so every value passes.
+    """
+
+    is_template = True  # the browser shows a plain radio
+
+    def preprocess(self, payload: str | int | float | None) -> str | int | float | None:
+        """The value as it came."""
+        return payload
+
+
 @dataclass(frozen=True)
 class Picker:
     """The picker's components."""
@@ -48,7 +62,7 @@ def build(assets: Path, models: Callable[[], list[ModelStatus]], default: ModelC
         elem_id="lr-scheme",
     )
     drawing = gr.HTML(_drawing(assets, default.scheme), elem_id="lr-drawing")
-    version = gr.Radio(
+    version = ModelRadio(
         _choices(models(), default.scheme),
         value=default.id,
         label="λ version",

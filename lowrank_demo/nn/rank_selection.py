@@ -1,0 +1,150 @@
+"""The C step of the learning-compression algorithm: which rank a layer keeps, and its factors.
+
+A layer's weight tensor is seen as a matrix (the scheme says how), and for a given λ and μ the step minimises over the
+rank r, in closed form from the singular values s (Idelbayev & Carreira-Perpiñán, CVPR 2020, section 4)::
+
+    λ · cost(r) + μ/2 · Σ_{i>r} s_i²        cost(r) = r · (rows + columns) · output positions
+
+where the *normalised* variant divides the sum by ‖W‖². λ is for each 10⁶ FLOPs, so the cost is in millions. The
+criterion ``storage`` leaves the output positions out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Criterion = Literal["flops", "storage"]
+COST_UNIT = 1e-6
+"""λ is for each 10⁶ FLOPs (or stored weights)."""
+
+
+def to_matrix(weight: Tensor, scheme: str) -> Tensor:
+    """A weight as the matrix whose rank is learned.
+
+    Args:
+        weight: [n, m] of a linear layer, or [n, m, k1, k2] of a convolution.
+        scheme: ``scheme_1`` gives n x (m k1 k2), ``scheme_2`` gives (n k1) x (m k2).
+    """
+    if weight.dim() == 2:
+        return weight
+    n, m, k1, k2 = weight.shape
+    if scheme == "scheme_1":
+        return weight.reshape(n, m * k1 * k2)
+    return weight.transpose(1, 2).reshape(n * k1, m * k2)
+
+
+def from_matrix(matrix: Tensor, shape: torch.Size, scheme: str) -> Tensor:
+    """The inverse of :func:`to_matrix`."""
+    if len(shape) == 2 or scheme == "scheme_1":
+        return matrix.reshape(shape)
+    n, m, k1, k2 = shape
+    return matrix.reshape(n, k1, m, k2).transpose(1, 2).contiguous()
+
+
+def unit_cost(rows: int, columns: int, positions: int, criterion: Criterion) -> int:
+    """Cost of one more rank: multiply-accumulates for one image, or stored weights."""
+    return (rows + columns) * (positions if criterion == "flops" else 1)
+
+
+def select_rank(singular_values: Tensor, cost: float, lambda_: float, mu: float, *, normalised: bool = True) -> int:
+    """The rank that minimises cost plus lost energy; 0 is allowed, the smallest one wins a tie.
+
+    Args:
+        singular_values: [k], in descending order.
+        cost: Of one rank, as :func:`unit_cost` counts it.
+        lambda_: For each 10⁶ of cost.
+        mu: Weight of the lost energy.
+        normalised: Count the energy as a share of all of it.
+    """
+    return int(torch.argmin(rank_objective(singular_values, cost, lambda_, mu, normalised=normalised)))
+
+
+def rank_objective(
+    singular_values: Tensor, cost: float, lambda_: float, mu: float, *, normalised: bool = True
+) -> Tensor:
+    """What :func:`select_rank` minimises, for every rank: float64 [k + 1]."""
+    energy = singular_values.double() ** 2
+    # Summed from the smallest: the tails of large ranks would be lost in the rounding of the whole.
+    tail = torch.cat([energy.flip(0).cumsum(0).flip(0), energy.new_zeros(1)])
+    if normalised and tail[0] > 0:
+        tail = tail / tail[0]
+    ranks = torch.arange(len(tail), dtype=torch.float64, device=tail.device)
+    return lambda_ * COST_UNIT * cost * ranks + mu / 2 * tail
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """The singular value decomposition of a layer's matrix: U · diag(s) · Vh, in float32."""
+
+    u: Tensor
+    s: Tensor
+    vh: Tensor
+    shape: torch.Size
+    """Of the weight."""
+    scheme: str
+
+    @classmethod
+    def of(cls, weight: Tensor, scheme: str) -> Decomposition:
+        """Decompose a weight."""
+        u, s, vh = torch.linalg.svd(to_matrix(weight.detach().float(), scheme), full_matrices=False)
+        return cls(u, s, vh, weight.shape, scheme)
+
+    def truncated(self, rank: int) -> Tensor:
+        """The nearest weight of this rank, in the weight's own shape."""
+        matrix = (self.u[:, :rank] * self.s[:rank]) @ self.vh[:rank]
+        return from_matrix(matrix, self.shape, self.scheme)
+
+    def factors(self, rank: int) -> tuple[Tensor, Tensor]:
+        """Weights of the modules ``V`` and ``U``, balanced: √s on both sides.
+
+        A rank of 0 gives factors of rank 1 that are zero, since modules have at least one channel.
+        """
+        kept = max(rank, 1)
+        root = self.s[:kept].sqrt() if rank else torch.zeros_like(self.s[:1])
+        left, right = self.u[:, :kept] * root, root[:, None] * self.vh[:kept]
+        if len(self.shape) == 2:
+            return right, left
+        n, m, k1, k2 = self.shape
+        if self.scheme == "scheme_1":
+            return right.reshape(kept, m, k1, k2), left.reshape(n, kept, 1, 1)
+        return (
+            right.reshape(kept, m, k2).unsqueeze(2),
+            left.reshape(n, k1, kept).transpose(1, 2).unsqueeze(3).contiguous(),
+        )
+
+
+def factorised(module: nn.Conv2d | nn.Linear, scheme: str, rank: int) -> nn.Sequential:
+    """The layer as two: ``V`` (no bias), then ``U`` (with the layer's bias), of the nearest weight of this rank."""
+    decomposition = Decomposition.of(module.weight, scheme)
+    v_weight, u_weight = decomposition.factors(rank)
+    kept = v_weight.shape[0]
+    has_bias = module.bias is not None
+    if isinstance(module, nn.Linear):
+        v, u = nn.Linear(module.in_features, kept, bias=False), nn.Linear(kept, module.out_features, bias=has_bias)
+    else:
+        (s1, s2), (p1, p2) = _pair(module.stride), _pair(module.padding)
+        k1, k2 = _pair(module.kernel_size)
+        sizes = ((k1, k2), (1, 1), (s1, s2), (1, 1), (p1, p2), (0, 0))
+        if scheme == "scheme_2":
+            sizes = ((1, k2), (k1, 1), (1, s2), (s1, 1), (0, p2), (p1, 0))
+        vk, uk, vs, us, vp, up = sizes
+        v = nn.Conv2d(module.in_channels, kept, vk, stride=vs, padding=vp, bias=False)
+        u = nn.Conv2d(kept, module.out_channels, uk, stride=us, padding=up, bias=has_bias)
+    pair = nn.Sequential()
+    pair.add_module("V", v)
+    pair.add_module("U", u)
+    with torch.no_grad():
+        v.weight.copy_(v_weight)
+        u.weight.copy_(u_weight)
+        if u.bias is not None and module.bias is not None:
+            u.bias.copy_(module.bias)
+    return pair.to(module.weight.device)
+
+
+def _pair(value: int | str | tuple[int, ...]) -> tuple[int, int]:
+    assert not isinstance(value, str)
+    return (value, value) if isinstance(value, int) else (value[0], value[1])

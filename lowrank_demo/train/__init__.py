@@ -1,0 +1,1 @@
+"""Learning the ranks: reference training, the learning-compression algorithm, fine-tuning."""
