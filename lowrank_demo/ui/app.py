@@ -78,13 +78,13 @@ def build_app(service: Service, url: str = "http://127.0.0.1:7860") -> gr.Blocks
             # The first use of a model may have downloaded it.
             return (
                 *picker.status_of(service.models, model),
-                picker.refreshed(service.models(), zoo.get(model).scheme),
+                picker.refreshed(service.models()),
             )
 
         results.change(after_answer, chosen.version, [summary, chosen.note, chosen.version], **quiet)
 
         def on_click(event: gr.EventData) -> dict[Any, Any]:
-            return chosen.choose(zoo.get(str(event.model)), service.models())
+            return chosen.choose(zoo.get(str(event.model)))
 
         clicks.click(on_click, None, [chosen.scheme, chosen.version], **quiet)
 
@@ -98,7 +98,7 @@ def build_app(service: Service, url: str = "http://127.0.0.1:7860") -> gr.Blocks
             except LowRankError as error:
                 gr.Warning(str(error), title="The link names a model that is not here")
                 return {chosen.scheme: gr.skip(), chosen.version: gr.skip()}
-            return chosen.choose(card, service.models())
+            return chosen.choose(card)
 
         demo.load(read_address, None, [chosen.scheme, chosen.version], **quiet)
         api.build(service, desk)

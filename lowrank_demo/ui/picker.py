@@ -15,20 +15,6 @@ from ..zoo import ModelCard
 from .present import card_label, model_note, summary_bar
 
 
-class ModelRadio(gr.Radio):
-    """A radio whose choices change with the scheme.
-
-    Gradio refuses a value that is no longer among the choices, and a request that was on its way when they changed
-    brings one. Ids are looked up in the zoo anyway, so every value passes.
-    """
-
-    is_template = True  # the browser shows a plain radio
-
-    def preprocess(self, payload: str | int | float | None) -> str | int | float | None:
-        """The value as it came."""
-        return payload
-
-
 @dataclass(frozen=True)
 class Picker:
     """The picker's components."""
@@ -38,11 +24,11 @@ class Picker:
     version: gr.Radio
     note: gr.Markdown
 
-    def choose(self, card: ModelCard, statuses: Sequence[ModelStatus]) -> dict[gr.Radio, object]:
+    def choose(self, card: ModelCard) -> dict[gr.Radio, object]:
         """Updates of scheme and version that choose this card."""
         return {
             self.scheme: card.scheme,
-            self.version: gr.Radio(choices=_choices(statuses, card.scheme), value=card.id),
+            self.version: gr.Radio(value=card.id, elem_classes=_only(card.scheme)),
         }
 
 
@@ -62,21 +48,22 @@ def build(assets: Path, models: Callable[[], list[ModelStatus]], default: ModelC
         elem_id="lr-scheme",
     )
     drawing = gr.HTML(_drawing(assets, default.scheme), elem_id="lr-drawing")
-    version = ModelRadio(
-        _choices(models(), default.scheme),
+    version = gr.Radio(
+        _choices(models()),
         value=default.id,
         label="λ version",
         info="A larger λ keeps fewer ranks: fewer FLOPs, more error. Errors are ImageNet top-1 / top-5.",
         elem_id="lr-version",
+        elem_classes=_only(default.scheme),
     )
     note = gr.Markdown(model_note(default), elem_id="lr-note")
 
     def on_scheme(name: str, chosen: str) -> gr.Radio:
-        statuses = models()
-        cards = [status.card for status in statuses if status.card.scheme == name]
-        old = next((status.card for status in statuses if status.card.id == chosen), cards[0])
+        every = [status.card for status in models()]
+        cards = [card for card in every if card.scheme == name]
+        old = next((card for card in every if card.id == chosen), cards[0])
         same = [card for card in cards if card.version == old.version and card.family == old.family]
-        return gr.Radio(choices=_choices(statuses, name), value=(same or cards)[0].id)
+        return gr.Radio(value=(same or cards)[0].id, elem_classes=_only(name))
 
     scheme.input(on_scheme, [scheme, version], version, api_visibility="private", show_progress="hidden")
     scheme.change(
@@ -91,13 +78,23 @@ def status_of(models: Callable[[], list[ModelStatus]], model_id: str) -> tuple[s
     return summary_bar(status), model_note(status.card)
 
 
-def refreshed(statuses: Sequence[ModelStatus], scheme: str) -> gr.Radio:
+def refreshed(statuses: Sequence[ModelStatus]) -> gr.Radio:
     """The version cards with the present state of the weights."""
-    return gr.Radio(choices=_choices(statuses, scheme))
+    return gr.Radio(choices=_choices(statuses))
 
 
-def _choices(statuses: Sequence[ModelStatus], scheme: str) -> list[tuple[str, str]]:
-    return [(card_label(status), status.card.id) for status in statuses if status.card.scheme == scheme]
+def _choices(statuses: Sequence[ModelStatus]) -> list[tuple[str, str]]:
+    """Every model, of either scheme: the style sheet shows one scheme's.
+
+    Gradio refuses a value that is no longer among the choices, and a request that was on its way when they changed
+    would bring one; so the values never change.
+    """
+    return [(card_label(status), status.card.id) for status in statuses]
+
+
+def _only(scheme: str) -> list[str]:
+    """The class by which the style sheet shows one scheme's versions."""
+    return [f"lr-only-{scheme}"]
 
 
 def _drawing(assets: Path, scheme: str) -> str:
