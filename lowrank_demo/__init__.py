@@ -38,7 +38,7 @@ def low_rank_alexnet(
     from .zoo import read_zoo
 
     settings = Settings.from_environment()
-    zoo = read_zoo(settings.zoo)
+    zoo = read_zoo(settings.zoo, settings.models_dir)
     card = zoo.get(f"{family}/{scheme}/{version}")
     if not pretrained:
         return LowRankAlexNet(card.scheme, card.ranks)

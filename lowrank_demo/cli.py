@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from .commands import data, models, validate
+from .commands import data, models, train, validate
 from .errors import LowRankError
 
 
@@ -34,9 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m lowrank_demo",
-        description="Low-rank AlexNet models (CVPR 2020): list, classify, build data sets, validate.",
+        description="Low-rank AlexNet models (CVPR 2020): list, classify, build data sets, validate, train.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (models, data, validate):
+    for command in (models, data, validate, train):
         command.add(commands)
     return parser

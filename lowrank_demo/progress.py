@@ -56,12 +56,16 @@ class ProgressLine:
 
     def show(self, progress: Progress, extra: str = "") -> None:
         """Show it, unless the last one was shown just now and this is not the end."""
+        self.show_text(progress.text + extra, last=progress.done >= progress.total)
+
+    def show_text(self, text: str, *, last: bool = False) -> None:
+        """Show a text of one's own, unless another was shown just now and this is not the last."""
         now = time.monotonic()
-        if progress.done < progress.total and now - self._shown < self._interval:
+        if not last and now - self._shown < self._interval:
             return
         self._shown = now
-        start, end = ("\r\033[K", "" if progress.done < progress.total else "\n") if self._terminal else ("", "\n")
-        print(f"{start}{progress.text}{extra}", end=end, file=sys.stderr, flush=True)
+        start, end = ("\r\033[K", "\n" if last else "") if self._terminal else ("", "\n")
+        print(f"{start}{text}", end=end, file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:

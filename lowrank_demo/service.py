@@ -51,7 +51,7 @@ class Service:
 
     def __init__(self, settings: Settings, on_gpu: Callable[[Run], Run] | None = None) -> None:
         self.settings = settings
-        self.zoo: Zoo = read_zoo(settings.zoo)
+        self.zoo: Zoo = read_zoo(settings.zoo, settings.models_dir)
         self.weights = WeightStore(self.zoo, settings.cache_dir, settings.hub_repo)
         self._run = on_gpu(self._run_here) if on_gpu else self._run_here
         self._gpu_is_lent = on_gpu is not None

@@ -25,6 +25,8 @@ class Settings:
     """Where downloaded weights are kept."""
     zoo: Path = ASSETS / "zoo.json"
     """The model cards; weights that a card calls bundled lie beside it."""
+    models_dir: Path | None = None
+    """Folder with models of one's own, as ``train finetune`` writes them: ``*.card.json`` and weights."""
     hub_repo: str | None = None
     """A Hub repository ``owner/name`` that holds the models as safetensors, asked before the published address."""
     device: str = "auto"
@@ -63,6 +65,7 @@ class Settings:
         return cls(
             cache_dir=_writable_cache(env),
             zoo=zoo,
+            models_dir=_folder(env, "LOWRANK_MODELS_DIR"),
             hub_repo=hub_repo,
             device=_device(env),
             decoder=_choice(env, "LOWRANK_DECODER", "auto", DECODERS),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -140,8 +140,12 @@ class Zoo:
         return tuple(card for card in self.cards if card.scheme == scheme)
 
 
-def read_zoo(path: Path) -> Zoo:
+def read_zoo(path: Path, models_dir: Path | None = None) -> Zoo:
     """Read and check the model cards.
+
+    Args:
+        path: The zoo.
+        models_dir: Folder with more cards, ``*.card.json``, whose weights lie beside them.
 
     Raises:
         CardError: The file is not a zoo of format 1; the message names the card and the field.
@@ -155,6 +159,8 @@ def read_zoo(path: Path) -> Zoo:
         raise CardError(f"{path.name} has format {root.raw.get('format')!r}; expected 1.")
     reference = root.child("reference")
     cards = tuple(parse_card(raw, f"{path.name}, model {i + 1}") for i, raw in enumerate(root.items("models")))
+    if models_dir is not None:
+        cards += tuple(_own_card(file) for file in sorted(models_dir.glob("*.card.json")))
     ids = [card.id for card in cards]
     twice = sorted({i for i in ids if ids.count(i) > 1})
     if twice or not cards:
@@ -164,6 +170,16 @@ def read_zoo(path: Path) -> Zoo:
         Reference(reference.text("name"), reference.number("mflops"), _errors(reference)),
         path.resolve().parent,
     )
+
+
+def _own_card(path: Path) -> ModelCard:
+    """A card that stands alone, its weights beside it."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CardError(f"{path.name} cannot be read as JSON ({error}); expected a model card.") from error
+    card = parse_card(raw, path.name)
+    return replace(card, weights=replace(card.weights, file=str(path.resolve().parent / card.weights.file)))
 
 
 def parse_card(raw: object, where: str) -> ModelCard:

@@ -6,6 +6,8 @@ LMDB has no checksums: :func:`~lowrank_demo.data.manifest.verify` compares a fil
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -45,12 +47,12 @@ class LmdbReader:
         self.name = path.name
         self.file = path / "data.mdb" if path.is_dir() else path
         _check_magic(self.file, self.name)
+        self._identity = _identity(self.file)
         try:
-            self._env = lmdb.open(
-                str(path), subdir=path.is_dir(), readonly=True, lock=False, readahead=True, max_readers=64
-            )
+            self._env = _acquire(self._identity, path)
         except lmdb.Error as error:
             raise DataError(f"{self.name} cannot be opened as LMDB ({error}); build it again.") from error
+        self._closed = False
         try:
             self._check_size()
             with self._env.begin(buffers=True) as transaction:
@@ -116,8 +118,10 @@ class LmdbReader:
         return outcomes
 
     def close(self) -> None:
-        """Close the file."""
-        self._env.close()
+        """Close the file, once nobody else in this process reads it."""
+        if not self._closed:
+            self._closed = True
+            _release(self._identity)
 
     def _check_size(self) -> None:
         """Refuse a file that is shorter than its own page count says: reading past its end is fatal (SIGBUS)."""
@@ -208,6 +212,40 @@ def _are_counted_keys(packed: memoryview | bytes, count: int) -> bool:
                 return False
         return True
     return False
+
+
+_Identity = tuple[int, int, int]
+_open_environments: dict[_Identity, tuple[lmdb.Environment, int]] = {}
+_opening = threading.Lock()
+
+
+def _identity(file: Path) -> _Identity:
+    """The file itself, whatever its name, as this process sees it: after a fork it is another's."""
+    stat = file.stat()
+    return os.getpid(), stat.st_dev, stat.st_ino
+
+
+def _acquire(identity: _Identity, path: Path) -> lmdb.Environment:
+    """The file's environment: a process may open it only once, so several readers share it."""
+    with _opening:
+        known = _open_environments.get(identity)
+        environment = (
+            known[0]
+            if known
+            else lmdb.open(str(path), subdir=path.is_dir(), readonly=True, lock=False, readahead=True, max_readers=64)
+        )
+        _open_environments[identity] = (environment, known[1] + 1 if known else 1)
+        return environment
+
+
+def _release(identity: _Identity) -> None:
+    with _opening:
+        environment, readers = _open_environments[identity]
+        if readers > 1:
+            _open_environments[identity] = (environment, readers - 1)
+        else:
+            del _open_environments[identity]
+            environment.close()
 
 
 def _check_magic(file: Path, name: str) -> None:

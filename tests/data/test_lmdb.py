@@ -138,6 +138,19 @@ def test_tensorpacks_own_reader_reads_ours(built: Path, records: list[Record], t
     assert digest == hashlib.sha256(b"".join(record.image for record in records)).hexdigest()
 
 
+def test_several_readers_of_one_file(built: Path, records: list[Record], tmp_path: Path) -> None:
+    link = tmp_path / "link.lmdb"
+    link.symlink_to(built)
+    with LmdbReader(built) as first:
+        with LmdbReader(built) as second, LmdbReader(link) as third:
+            assert first[0] == second[0] == third[0] == records[0]
+        assert first[1] == records[1], "closing the others leaves it open"
+        first.close()
+        first.close()
+    with LmdbReader(built) as again:
+        assert again[2] == records[2]
+
+
 def test_folder_environment(tmp_path: Path, records: list[Record]) -> None:
     values = {b"%08d" % i: encode_record(record) for i, record in enumerate(records[:5])}
     folder = raw_file(tmp_path / "folder", {**values, b"__keys__": keys_of(5)}, subdir=True)

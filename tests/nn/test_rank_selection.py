@@ -109,3 +109,25 @@ def test_full_rank_is_the_weight_itself() -> None:
     for scheme in ("scheme_1", "scheme_2"):
         decomposition = Decomposition.of(weight, scheme)
         torch.testing.assert_close(decomposition.truncated(len(decomposition.s)), weight, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(30, 50), (50, 30), (8, 3, 11, 11)])
+@pytest.mark.parametrize("scheme", ["scheme_1", "scheme_2"])
+def test_decomposition_is_that_of_linalg_svd(shape: tuple[int, ...], scheme: str) -> None:
+    weight = torch.randn(shape)
+    weight = weight * torch.linspace(1, 1e-3, shape[-1])  # a wide range of singular values
+    ours = Decomposition.of(weight, scheme)
+    u, s, vh = torch.linalg.svd(to_matrix(weight.double(), scheme), full_matrices=False)
+    torch.testing.assert_close(ours.s.double(), s, rtol=1e-5, atol=1e-7)
+    for rank in (1, 5, len(s) // 2, len(s)):
+        expected = from_matrix((u[:, :rank] * s[:rank]) @ vh[:rank], weight.shape, scheme)
+        torch.testing.assert_close(ours.truncated(rank).double(), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_weights_of_low_rank_and_zero_weights() -> None:
+    low = torch.randn(20, 3) @ torch.randn(3, 40)
+    for weight in (low, low.T.contiguous(), torch.zeros(6, 9)):
+        decomposition = Decomposition.of(weight, "scheme_1")
+        assert torch.isfinite(decomposition.u).all()
+        assert torch.isfinite(decomposition.vh).all()
+        torch.testing.assert_close(decomposition.truncated(3), weight, atol=1e-4, rtol=1e-4)

@@ -1,0 +1,113 @@
+"""A trained low-rank network to a model card and a safetensors file that the zoo takes as they are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from ..data.lmdb_reader import LmdbReader
+from ..decode.choose import choose_decoder
+from ..inference import Classifier
+from ..nn.alexnet import LowRankAlexNet
+from ..nn.state_dict import load_network
+from ..report import make_report
+from ..settings import Settings
+from ..validation import Validation
+from ..weights import LocalFile
+from ..zoo import parse_card
+from .config import RunConfig
+
+CARD_SUFFIX = ".card.json"
+
+
+def quantised(state: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
+    """A state_dict for storing.
+
+    Args:
+        state: Float32.
+        kind: ``int8`` stores every weight of two or more dimensions as int8 with ``<key>.scale``, float32, one for each
+            output channel; ``float16`` stores floating-point tensors so; ``float32`` leaves them.
+    """
+    stored: dict[str, Tensor] = {}
+    for key, tensor in state.items():
+        tensor = tensor.detach().cpu().contiguous()
+        if kind == "int8" and tensor.dim() > 1:
+            scale = tensor.abs().flatten(1).amax(1).clamp(min=1e-12) / 127
+            spread = scale.reshape(-1, *[1] * (tensor.dim() - 1))
+            stored[key] = (tensor / spread).round().clamp(-127, 127).to(torch.int8)
+            stored[f"{key}.scale"] = scale
+        elif kind == "float16" and tensor.is_floating_point():
+            stored[key] = tensor.half()
+        else:
+            stored[key] = tensor
+    return stored
+
+
+def write_model(config: RunConfig, network: nn.Module, scheme: str, ranks: Sequence[int], history: Path) -> Path:
+    """Write ``models/family-scheme-version.*`` in the run's folder, measured on the run's validation file.
+
+    Returns:
+        The card. Pointing ``LOWRANK_MODELS_DIR`` at its folder puts the model into the app.
+    """
+    output = config.output
+    name = f"{output.family}-{scheme}-{output.version}"
+    folder = config.folder / "models"
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = folder / f"{name}.safetensors"
+    temporary = folder / f".{weights.name}.tmp"
+    safetensors.torch.save_file(quantised(network.state_dict(), output.format), temporary, {"format": "pt"})
+    os.replace(temporary, weights)
+    card = {
+        "family": output.family,
+        "scheme": scheme,
+        "version": output.version,
+        "lambda": config.compress.lambda_,
+        "ranks": list(ranks),
+        "published": None,
+        "weights": {
+            "url": None,
+            "file": weights.name,
+            "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+            "format": "safetensors",
+        },
+        "pre_shrink": None,
+        "licence": output.licence,
+        "provenance": output.provenance,
+        "note": output.note,
+        "measured": [],
+    }
+    path = folder / f"{name}{CARD_SUFFIX}"
+    card["measured"] = [_measured(config, card, weights)]
+    temporary = folder / f".{path.name}.tmp"
+    temporary.write_text(json.dumps(card, indent=1, ensure_ascii=False), encoding="utf-8")
+    os.replace(temporary, path)
+    if history.exists():
+        shutil.copy(history, folder / f"{name}.history.json")
+    return path
+
+
+def _measured(config: RunConfig, card: Mapping[str, object], weights: Path) -> dict[str, object]:
+    """The stored file's errors, measured as ``validate`` does."""
+    parsed = parse_card(card, weights.name)
+    network: LowRankAlexNet = load_network(parsed, LocalFile(weights, parsed.weights.sha256, "safetensors"))
+    cpu = torch.device("cpu")
+    decoder = choose_decoder(Settings.from_environment(), cpu).decoder
+    with LmdbReader(config.data.validation) as reader:
+        validation = Validation(reader, [(parsed.id, Classifier(network, parsed.pre_shrink, cpu))], decoder)
+        for _ in validation:
+            pass
+        (result,) = make_report(reader.name, len(reader), validation.sums, [parsed], 0.0).models
+    return {
+        "dataset": f"{config.data.validation.name}, {result.count:,} images",
+        "top1_error": result.top1_error,
+        "top5_error": result.top5_error,
+        "command": f"python -m lowrank_demo validate --lmdb-file {config.data.validation.name} --models {parsed.id}",
+    }

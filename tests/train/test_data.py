@@ -1,0 +1,78 @@
+"""Training batches: reproducible, shared out evenly, augmented within bounds."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from lowrank_demo.data.lmdb_reader import LmdbReader
+from lowrank_demo.decode.pillow import decode_one
+from lowrank_demo.train.config import DataConfig
+from lowrank_demo.train.data import Batches, LmdbImages
+
+from ..conftest import build_long_lmdb
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("train") / "train.lmdb"
+    build_long_lmdb(path, 26)
+    return path
+
+
+@pytest.fixture
+def config(file: Path) -> DataConfig:
+    return DataConfig(file, file)
+
+
+def labels(batches: Batches, epoch: int) -> list[int]:
+    return [int(label) for _, batch in batches.epoch(epoch) for label in batch]
+
+
+def test_order_and_crops_depend_on_seed_and_epoch_alone(file: Path, config: DataConfig) -> None:
+    def epoch(number: int, seed: int, workers: int) -> tuple[torch.Tensor, torch.Tensor]:
+        images = LmdbImages(file, config, seed)
+        loaded = list(Batches(images, 8, workers, seed=seed).epoch(number))
+        assert [len(batch) for _, batch in loaded] == [8, 8, 8]
+        return torch.cat([x for x, _ in loaded]), torch.cat([y for _, y in loaded])
+
+    first, again, workers = epoch(3, 1, 0), epoch(3, 1, 0), epoch(3, 1, 2)
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+    assert torch.equal(first[0], workers[0])
+    assert torch.equal(first[1], workers[1])
+    for other in (epoch(4, 1, 0), epoch(3, 2, 0)):
+        assert not torch.equal(first[1], other[1])
+
+
+def test_processes_share_an_epoch(file: Path, config: DataConfig) -> None:
+    images = LmdbImages(file, config, 0)
+    shares = [labels(Batches(images, 4, 0, rank=rank, world=3, seed=0), 0) for rank in range(3)]
+    assert [len(share) for share in shares] == [8, 8, 8]
+    assert len({label for share in shares for label in share}) == 24
+
+
+def test_validation_is_the_standard_pipeline_in_order(file: Path) -> None:
+    batches = Batches(LmdbImages(file, None, 0), 10, 0, seed=None)
+    loaded = list(batches.epoch(0))
+    assert [len(batch) for _, batch in loaded] == [10, 10, 6]
+    with LmdbReader(file) as reader:
+        for at, record in enumerate(reader):
+            assert loaded[at // 10][1][at % 10] == record.label
+            assert torch.equal(loaded[at // 10][0][at % 10], decode_one(record.image, oriented=False))
+
+
+def test_augmentation_changes_and_can_be_left_out(file: Path, config: DataConfig) -> None:
+    images = LmdbImages(file, config, 0)
+    one, same = images[0][0], images[0][0]
+    images.epoch = 1
+    other = images[0][0]
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    assert one.shape == (3, 227, 227)
+    plain = LmdbImages(file, dataclasses.replace(config, smallest_crop=1.0), 0)
+    with LmdbReader(file) as reader:
+        assert torch.equal(plain[0][0], decode_one(reader[0].image, oriented=False))

@@ -1,0 +1,171 @@
+"""A whole run through the command line, on a tiny file: the model that comes out is taken by the app as it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from lowrank_demo.nn.alexnet import LowRankAlexNet
+from lowrank_demo.nn.state_dict import load_network
+from lowrank_demo.settings import ASSETS
+from lowrank_demo.train.output import quantised
+from lowrank_demo.weights import WeightStore
+from lowrank_demo.zoo import read_zoo
+
+from ..conftest import ROOT, build_long_lmdb, photo_path
+from ..test_cli import run
+
+CONFIG = """
+seed = 5
+folder = "run"
+[data]
+train = "train.lmdb"
+validation = "val.lmdb"
+batch_size = 8
+workers = 0
+[reference]
+epochs = {reference}
+learning_rate = 0.01
+[compress]
+scheme = "scheme_2"
+lambda = 20.0
+first_mu = 10.0
+steps = {steps}
+learning_rate = 0.001
+[finetune]
+epochs = 1
+learning_rate = 0.001
+ema = 0.5
+label_smoothing = 0.1
+[output]
+family = "own"
+version = "tiny"
+licence = "CC0"
+note = "A test."
+"""
+
+
+def folder_with_data(folder: Path, reference: int = 1, steps: int = 1) -> Path:
+    build_long_lmdb(folder / "train.lmdb", 17)
+    build_long_lmdb(folder / "val.lmdb", 9)
+    return configure(folder, reference, steps)
+
+
+def configure(folder: Path, reference: int, steps: int) -> Path:
+    config = folder / "run.toml"
+    config.write_text(CONFIG.format(reference=reference, steps=steps))
+    return config
+
+
+def test_from_reference_to_the_app(tmp_path: Path) -> None:
+    config = str(folder_with_data(tmp_path))
+    early = run("train", "compress", config)
+    assert early.returncode == 2
+    assert "run the stage before this one first" in early.stderr
+    done = run("train", "reference", config)
+    assert done.returncode == 0, done.stderr
+    assert "epoch 1 of 1: loss" in done.stdout
+    again = run("train", "reference", config)
+    assert again.returncode == 1
+    assert "--resume" in again.stderr
+
+    assert run("train", "compress", config).returncode == 0
+    # The run is made longer and goes on where it was.
+    configure(tmp_path, 1, 2)
+    done = run("train", "compress", config, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "C step 1: mu 12," in done.stdout
+    assert "C step 0" not in done.stdout
+    history = json.loads((tmp_path / "run" / "history.json").read_text())
+    assert [step["mu"] for step in history["steps"]] == [10.0, 12.0]
+    assert all(len(step["ranks"]) == 8 for step in history["steps"])
+    assert history["steps"][1]["distance"] > 0
+
+    done = run("train", "finetune", config)
+    assert done.returncode == 0, done.stderr
+    models = tmp_path / "run" / "models"
+    zoo = read_zoo(ASSETS / "zoo.json", models)
+    card = zoo.get("own/scheme_2/tiny")
+    assert list(card.ranks) == [max(rank, 1) for rank in history["steps"][1]["ranks"]]
+    assert (card.lambda_, card.licence, card.note) == (20.0, "CC0", "A test.")
+    load_network(card, WeightStore(zoo, tmp_path / "cache").ensure(card))
+
+    listed = run("models", LOWRANK_MODELS_DIR=str(models))
+    assert "own/scheme_2/tiny" in listed.stdout
+    photo = str(photo_path("lion.jpg"))
+    answer = run("classify", photo, "--model", "own/scheme_2/tiny", LOWRANK_MODELS_DIR=str(models))
+    assert answer.returncode == 0, answer.stderr
+    report = tmp_path / "report.json"
+    measured = run(
+        *("validate", "--lmdb-file", str(tmp_path / "val.lmdb"), "--models", "own/scheme_2/tiny"),
+        *("--json", str(report)),
+        LOWRANK_MODELS_DIR=str(models),
+    )
+    assert measured.returncode == 0, measured.stderr
+    (result,) = json.loads(report.read_text())["models"]
+    assert result["top1_error"] == pytest.approx(card.measured[0].top1), "the card states what validate measures"
+
+
+def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
+    return torch.load(checkpoint, weights_only=True)["network"]
+
+
+def test_resume_gives_the_same_run(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder in (one, two):
+        folder.mkdir()
+    env = {"OMP_NUM_THREADS": "1"}
+    assert run("train", "reference", str(folder_with_data(one, reference=2)), **env).returncode == 0
+    config = folder_with_data(two, reference=2)
+    # Stopped in the second epoch: the state is that of the first one's end.
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lowrank_demo", "train", "reference", str(config)],
+        cwd=ROOT,
+        env={**os.environ, **env, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    for line in process.stdout:
+        if line.startswith("epoch 1 of 2"):
+            process.kill()
+    process.wait()
+    assert torch.load(two / "run" / "reference.pt", weights_only=True)["epoch"] == 1
+    assert run("train", "reference", str(config), "--resume", **env).returncode == 0
+    a, b = weights(one / "run" / "reference.pt"), weights(two / "run" / "reference.pt")
+    assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_two_processes_train_together(tmp_path: Path) -> None:
+    config = folder_with_data(tmp_path)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*command, "--standalone", "-m", "lowrank_demo", "train", "reference", str(config)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("epoch 1 of 1: loss") == 1
+
+
+@pytest.mark.parametrize(("kind", "tolerance"), [("int8", 1 / 127), ("float16", 1e-3), ("float32", 0.0)])
+def test_stored_weights(kind: str, tolerance: float) -> None:
+    from lowrank_demo.nn.state_dict import _dequantise
+
+    torch.manual_seed(0)
+    state = LowRankAlexNet("scheme_1", [2, 3, 4, 5, 6, 7, 8, 9]).state_dict()
+    restored = _dequantise(quantised(state, kind))
+    assert restored.keys() == state.keys()
+    for key, tensor in state.items():
+        assert restored[key].dtype == tensor.dtype
+        assert (restored[key] - tensor).abs().max() <= tolerance * max(float(tensor.abs().max()), 1e-9)
