@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from ..decode.base import CROP, read_header
-from ..decode.pillow import decode_one
+from ..decode.pillow import load_image
 from ..errors import ImageError, UsageError
 from ..progress import Meter, Progress
 from .lmdb_writer import LmdbWriter
@@ -90,5 +90,5 @@ class Building:
             if resized is not data:
                 return resized
         read_header(data, MAX_PIXELS)
-        decode_one(data, oriented=False)
+        load_image(data)
         return data

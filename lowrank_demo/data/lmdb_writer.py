@@ -61,7 +61,7 @@ class LmdbWriter:
         # What a killed build left cannot be told from damage, so it is begun anew.
         self._temporary.unlink(missing_ok=True)
         self._env = lmdb.open(
-            str(self._temporary), subdir=False, map_size=_FIRST_MAP, lock=False, meminit=False, sync=False
+            str(self._temporary), subdir=False, map_size=_FIRST_MAP, lock=False, sync=False
         )
         return self
 

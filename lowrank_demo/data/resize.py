@@ -12,7 +12,6 @@ import math
 import os
 import shutil
 import threading
-import warnings
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -20,7 +19,8 @@ from pathlib import Path
 
 from PIL import Image, JpegImagePlugin
 
-from ..decode.base import EDGE, FORMATS, read_header
+from ..decode.base import EDGE, read_header
+from ..decode.pillow import load_image
 from ..errors import ImageError, UsageError
 from ..progress import Meter, Progress
 from .samples import image_files
@@ -54,16 +54,7 @@ def resize_bytes(data: bytes, edge: int = EDGE, max_pixels: int = MAX_PIXELS) ->
     size = resized_size(header.width, header.height, edge)
     if size == (header.width, header.height):
         return data
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-            image.load()
-            return _encode(image, size)
-    except MemoryError:
-        raise
-    except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
-        raise ImageError("The image is damaged and cannot be decoded; expected a whole file.") from error
+    return _encode(load_image(data), size)
 
 
 def _encode(image: Image.Image, size: tuple[int, int]) -> bytes:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -63,20 +64,38 @@ def decode_one(data: bytes, *, oriented: bool) -> Tensor:
     Raises:
         ImageError: It is damaged.
     """
+    image = load_image(data)
+    with _damage_in_one_sentence():
+        if oriented:
+            image = ImageOps.exif_transpose(image)
+        pixels = _crop(_to_rgb(image))
+    normalised = (np.asarray(pixels, np.float32) - _MEAN) * _INVERSE_STD
+    return torch.from_numpy(np.ascontiguousarray(normalised.transpose(2, 0, 1)))
+
+
+def load_image(data: bytes) -> Image.Image:
+    """An image whose header was checked, decoded to its last pixel.
+
+    Raises:
+        ImageError: It is damaged.
+    """
+    with _damage_in_one_sentence():
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image.load()
+        return image
+
+
+@contextlib.contextmanager
+def _damage_in_one_sentence() -> Iterator[None]:
+    """Pillow's decoders raise nearly anything on damaged files, and warn on standard error besides."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-            image.load()
-            if oriented:
-                image = ImageOps.exif_transpose(image)
-            pixels = _crop(_to_rgb(image))
+            yield
     except MemoryError:
         raise
-    except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
+    except Exception as error:
         raise ImageError("The photo is damaged and cannot be decoded; expected a whole file: copy it again.") from error
-    normalised = (np.asarray(pixels, np.float32) - _MEAN) * _INVERSE_STD
-    return torch.from_numpy(np.ascontiguousarray(normalised.transpose(2, 0, 1)))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

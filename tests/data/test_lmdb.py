@@ -246,6 +246,15 @@ def test_overwrite_and_failure_leave_what_was_there(built: Path, records: list[R
     assert sorted(p.name for p in built.parent.iterdir()) == ["built.lmdb", "built.lmdb.manifest.json"]
 
 
+def test_same_images_same_file(tmp_path: Path, built: Path, records: list[Record]) -> None:
+    """No stray memory of the process gets into the file."""
+    again = tmp_path / "again.lmdb"
+    with LmdbWriter(again) as writer:
+        for record in records:
+            writer.put(record)
+    assert read_manifest(again).sha256 == read_manifest(built).sha256
+
+
 def test_the_file_is_named_as_typed(tmp_path: Path, records: list[Record]) -> None:
     for name in ("val", "val.mdb", "val.lmdb"):
         with LmdbWriter(tmp_path / name) as writer:
