@@ -26,9 +26,11 @@ def main() -> int:
     """Serve the app until it is stopped."""
     try:
         service = Service(Settings.from_environment(), on_gpu)
-        from lowrank_demo.ui.app import build_app, launch_options
+        from lowrank_demo.ui.app import LOCAL_ADDRESS, build_app, launch_options
 
-        demo = build_app(service)
+        # On a Space the code examples name its own address.
+        host = os.environ.get("SPACE_HOST")
+        demo = build_app(service, f"https://{host}" if host else LOCAL_ADDRESS)
     except LowRankError as error:
         print(f"app: {error}", file=sys.stderr)
         return error.exit_code

@@ -25,7 +25,7 @@ def main(target: Path) -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(f"{app.url}/?__theme=light")
-        page.wait_for_selector("#lr-version input")
+        page.wait_for_selector("#lr-version label.selected")
         photos = [str(photo_path(name)) for name in ("lion.jpg", "tower.jpg", "cheetah1.jpg")]
         page.set_input_files("#lr-photos input[type=file]", photos)
         page.wait_for_selector(".lr-card:nth-child(3) li")

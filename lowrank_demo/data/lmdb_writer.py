@@ -60,9 +60,7 @@ class LmdbWriter:
             raise UsageError(f"{self.path} is being built by another process; wait for it or stop it.") from error
         # What a killed build left cannot be told from damage, so it is begun anew.
         self._temporary.unlink(missing_ok=True)
-        self._env = lmdb.open(
-            str(self._temporary), subdir=False, map_size=_FIRST_MAP, lock=False, sync=False
-        )
+        self._env = lmdb.open(str(self._temporary), subdir=False, map_size=_FIRST_MAP, lock=False, sync=False)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

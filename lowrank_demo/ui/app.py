@@ -16,6 +16,7 @@ from ..zoo import DEFAULT_FAMILY
 from . import about, api, classify, pareto, picker, ranks, validate
 from .present import summary_bar
 
+LOCAL_ADDRESS = "http://127.0.0.1:7860"
 _UPLOADS_CHECKED_SECONDS, _UPLOADS_KEPT_SECONDS = 1800, 5400
 _SAMPLE = (("lion.jpg", 291), ("cheetah.jpg", 293), ("cheetah1.jpg", 293))
 """Photos that the gradio package ships and that show an ImageNet class, with its label."""
@@ -33,7 +34,7 @@ _WRITE_ADDRESS = """(id) => {
 }"""
 
 
-def build_app(service: Service, url: str = "http://127.0.0.1:7860") -> gr.Blocks:
+def build_app(service: Service, url: str = LOCAL_ADDRESS) -> gr.Blocks:
     """The page and its API, ready to launch with :func:`launch_options`.
 
     Args:

@@ -46,12 +46,21 @@ def _weights_state(status: ModelStatus) -> str:
 def summary_bar(status: ModelStatus) -> str:
     """The line that stays in sight: the chosen model."""
     card = status.card
-    errors = f"top-1 error {card.published.top1:.2f} %" if card.published else "no published error"
-    facts = [f"{card.cost.macs / 1e6:.0f} MFLOPs", errors, _weights_state(status)]
+    facts = [f"{card.cost.macs / 1e6:.0f} MFLOPs", _error_text(card), _weights_state(status)]
     return (
         f'<div class="lr-summary" role="status"><b>{scheme_title(card.scheme)} {escape(card.version)}</b>'
         f"{'' if card.published else ' <em>' + escape(card.family) + '</em>'} <span>{' · '.join(facts)}</span></div>"
     )
+
+
+def _error_text(card: ModelCard) -> str:
+    """The published error; else the first that this project measured, with what it was measured on."""
+    if card.published:
+        return f"top-1 error {card.published.top1:.2f} %"
+    if card.measured:
+        first = card.measured[0]
+        return f"top-1 error {first.top1:.1f} % on {escape(first.dataset)}"
+    return "no published error"
 
 
 def model_note(card: ModelCard) -> str:
