@@ -7,11 +7,13 @@ what DALI does not decode exactly goes to Pillow, and a failed batch is tried ag
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import nvidia.dali.fn as fn
 import nvidia.dali.types as types
 import torch
+from nvidia.dali import backend
 from nvidia.dali.pipeline import Pipeline
 from nvidia.dali.plugin.pytorch import feed_ndarray
 from torch import Tensor
@@ -24,6 +26,9 @@ MAX_BATCH = 64
 _MIRRORED_ROWS = frozenset({3, 4, 6, 7})
 """EXIF orientations whose stored rows run against the upright photo's axis they lie on."""
 _MIRRORED_COLUMNS = frozenset({2, 3, 7, 8})
+_SCHEMA = backend.GetSchema("decoders__Image")  # pyright: ignore[reportAttributeAccessIssue]
+_AS_STORED: dict[str, Any] = {"adjust_orientation": False} if _SCHEMA.HasArgument("adjust_orientation") else {}
+"""DALI 2 turns photos by their EXIF orientation unless told not to; DALI 1 cannot, and does not know the argument."""
 _MIDDLE, _JUST_BEFORE_MIDDLE = 0.5, 0.4999
 
 
@@ -124,7 +129,9 @@ class DaliDecoder:
             files = fn.external_source(name="files", device="cpu")
             crop_x = fn.external_source(name="crop_x", device="cpu")
             crop_y = fn.external_source(name="crop_y", device="cpu")
-            photos = fn.decoders.image(files, device="mixed" if gpu else "cpu", output_type=types.DALIImageType.RGB)
+            photos = fn.decoders.image(
+                files, device="mixed" if gpu else "cpu", output_type=types.DALIImageType.RGB, **_AS_STORED
+            )
             photos = fn.resize(
                 photos,
                 resize_shorter=float(EDGE),
