@@ -144,7 +144,7 @@ def pareto_figure(zoo: Zoo, metric: Metric, chosen: ModelCard, measured: Report 
             x=mmacs,
             line={"color": "#ef4444", "width": 2, "dash": "dot"},
             annotation={
-                "text": f"{chosen.id}: no published error",
+                "text": "chosen: no published error",
                 "font": {"color": "#ef4444"},
                 "xanchor": "left",
                 "yanchor": "bottom",
@@ -152,7 +152,7 @@ def pareto_figure(zoo: Zoo, metric: Metric, chosen: ModelCard, measured: Report 
                 "yref": "paper",
             },
         )
-    figure.update_xaxes(title="MFLOPs (multiply-accumulates), one image", range=[90, 790])
+    figure.update_xaxes(title="MFLOPs for one image", range=[90, 790])
     figure.update_yaxes(title=f"{METRIC_NAMES[metric]} error{'' if measured else ' on ImageNet'}, %")
     name = METRIC_NAMES[metric].capitalize()
     return _styled(figure, f"{name} error against FLOPs", height=520)

@@ -13,6 +13,7 @@ import numpy as np
 
 from .data.lmdb_reader import LmdbReader
 from .errors import DataError
+from .files import written_whole
 from .sums import ModelSums, Sums, Unreadable
 
 
@@ -61,12 +62,10 @@ class Checkpoint:
             "loss": [str(sums.models[name].loss) for name in self.models],
             "unreadable": [(item.index, item.reason) for item in sums.unreadable],
         }
-        temporary = self.path.with_name(f".{self.path.name}.tmp")
-        with temporary.open("wb") as file:
+        with written_whole(self.path) as temporary, temporary.open("wb") as file:
             np.savez(file, state=np.frombuffer(json.dumps(state).encode(), np.uint8), **arrays)  # pyright: ignore[reportArgumentType]
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, self.path)
 
     def load(self) -> Sums | None:
         """The saved state; None where there is none.

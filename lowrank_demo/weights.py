@@ -6,7 +6,6 @@ the published address. A downloaded file's full SHA-256 is recorded beside it an
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Literal
 
 from .download import CONNECT_SECONDS, OnProgress, download
 from .errors import WeightsUnavailable
+from .files import written_whole
 from .zoo import ModelCard, Zoo
 
 Where = Literal["bundled", "cached", "to download"]
@@ -136,6 +136,5 @@ def _recorded_digest(path: Path) -> str | None:
 
 def _record_digest(path: Path, digest: str) -> None:
     record = _digest_file(path)
-    temporary = record.with_name(record.name + ".tmp")
-    temporary.write_text(digest + "\n", encoding="ascii")
-    os.replace(temporary, record)
+    with written_whole(record) as temporary:
+        temporary.write_text(digest + "\n", encoding="ascii")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DataError, UsageError
+from ..files import written_whole
 from ..progress import ProgressLine, print_download
 
 if TYPE_CHECKING:
@@ -123,10 +124,8 @@ def _running(results: Sequence[ModelResult]) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        with written_whole(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise UsageError(f"{path} could not be written ({error.strerror}); choose another place.") from error

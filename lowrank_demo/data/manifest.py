@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..errors import DataError
+from ..files import written_whole
 
 _CHUNK = 1 << 22
 
@@ -41,9 +41,8 @@ def manifest_path(lmdb_file: Path) -> Path:
 def write_manifest(lmdb_file: Path, manifest: Manifest) -> None:
     """Write it beside the file, all or nothing."""
     target = manifest_path(lmdb_file)
-    temporary = target.with_name(f".{target.name}.tmp")
-    temporary.write_text(json.dumps({"format": 1, **asdict(manifest)}, indent=1), encoding="utf-8")
-    os.replace(temporary, target)
+    with written_whole(target) as temporary:
+        temporary.write_text(json.dumps({"format": 1, **asdict(manifest)}, indent=1), encoding="utf-8")
 
 
 def read_manifest(lmdb_file: Path) -> Manifest:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from ..data.lmdb_reader import LmdbReader
 from ..decode.choose import choose_decoder
+from ..files import written_whole
 from ..inference import Classifier
 from ..nn.alexnet import LowRankAlexNet
 from ..nn.state_dict import load_network
@@ -62,9 +62,8 @@ def write_model(config: RunConfig, network: nn.Module, scheme: str, ranks: Seque
     folder = config.folder / "models"
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / f"{name}.safetensors"
-    temporary = folder / f".{weights.name}.tmp"
-    safetensors.torch.save_file(quantised(network.state_dict(), output.format), temporary, {"format": "pt"})
-    os.replace(temporary, weights)
+    with written_whole(weights) as temporary:
+        safetensors.torch.save_file(quantised(network.state_dict(), output.format), temporary, {"format": "pt"})
     card = {
         "family": output.family,
         "scheme": scheme,
@@ -86,9 +85,8 @@ def write_model(config: RunConfig, network: nn.Module, scheme: str, ranks: Seque
     }
     path = folder / f"{name}{CARD_SUFFIX}"
     card["measured"] = [_measured(config, card, weights)]
-    temporary = folder / f".{path.name}.tmp"
-    temporary.write_text(json.dumps(card, indent=1, ensure_ascii=False), encoding="utf-8")
-    os.replace(temporary, path)
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(card, indent=1, ensure_ascii=False), encoding="utf-8")
     if history.exists():
         shutil.copy(history, folder / f"{name}.history.json")
     return path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +12,7 @@ from torch import nn
 
 from ..architecture import LAYERS
 from ..errors import DataError
+from ..files import written_whole
 from ..nn.alexnet import LowRankAlexNet
 from ..nn.dense import DenseAlexNet
 from ..nn.rank_selection import Criterion, factorised
@@ -113,9 +113,8 @@ def finetune(config: RunConfig, resume: bool) -> Path | None:
 
 def write_json(path: Path, value: object) -> None:
     """Write a JSON file, all or nothing."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(value, indent=1), encoding="utf-8")
-    os.replace(temporary, path)
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1), encoding="utf-8")
 
 
 def _factored_state(checkpoint: Mapping[str, Any], scheme: str, ranks: list[int]) -> dict[str, torch.Tensor]:

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import DataError, LowRankError, UsageError
+from ..files import written_whole
 from ..progress import Meter, ProgressLine, duration
 from .config import StageConfig
 from .data import Batches
@@ -229,9 +230,8 @@ class Trainer:
             "stage": dict(self._hooks.state()),
             "torch_rng": torch.get_rng_state(),
         }
-        temporary = self._checkpoint.with_name(f".{self._checkpoint.name}.tmp")
-        torch.save(state, temporary)
-        os.replace(temporary, self._checkpoint)
+        with written_whole(self._checkpoint) as temporary:
+            torch.save(state, temporary)
 
     def _load(self) -> None:
         if not self._checkpoint.exists():

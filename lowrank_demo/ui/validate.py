@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 
 from ..errors import LowRankError, UnknownJob
+from ..files import written_whole
 from ..jobs import JobStatus
 from ..report import Report, dump_json, report_csv
 from ..service import ModelStatus
@@ -140,11 +141,9 @@ def report_of(desk: ValidationDesk, job_id: str) -> Report | None:
 def _shown(status: JobStatus, job_id: str) -> tuple[Any, ...]:
     """View, start, cancel, CSV, JSON, timer, finished."""
     over = status.finished
-    csv_file, json_file = (
-        (_file(status.report, "csv", report_csv(status.report)), _file(status.report, "json", dump_json(status.report)))
-        if over and status.report and status.report.count
-        else (None, None)
-    )
+    report = status.report if over and status.report and status.report.count else None
+    csv_file = _file(job_id, report, "csv", report_csv) if report else None
+    json_file = _file(job_id, report, "json", dump_json) if report else None
     return (
         job_view(status),
         gr.Button(interactive=over),
@@ -156,10 +155,14 @@ def _shown(status: JobStatus, job_id: str) -> tuple[Any, ...]:
     )
 
 
-def _file(report: Report, kind: str, text: str) -> str:
-    """A report as a file with a telling name, in a folder of its own that cannot be guessed."""
-    path = Path(tempfile.mkdtemp(prefix="lowrank-report-")) / f"{Path(report.file).stem}-validation.{kind}"
-    path.write_text(text, encoding="utf-8")
+def _file(job_id: str, report: Report, kind: str, text: Callable[[Report], str]) -> str:
+    """A report as a file with a telling name, written once, in a folder named by the job's id, which is a secret."""
+    folder = Path(tempfile.gettempdir()) / f"lowrank-report-{job_id}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"{Path(report.file).stem}-validation.{kind}"
+    if not path.exists():
+        with written_whole(path) as temporary:
+            temporary.write_text(text(report), encoding="utf-8")
     return str(path)
 
 
