@@ -78,6 +78,8 @@ class ModelCard:
     note: str
     """One sentence for people about what to expect of these weights; may be empty."""
     measured: tuple[Measurement, ...] = ()
+    history: str | None = None
+    """File of the rank history of the training run, beside the weights."""
 
     @property
     def id(self) -> str:
@@ -179,7 +181,9 @@ def _own_card(path: Path) -> ModelCard:
     except (OSError, ValueError) as error:
         raise CardError(f"{path.name} cannot be read as JSON ({error}); expected a model card.") from error
     card = parse_card(raw, path.name)
-    return replace(card, weights=replace(card.weights, file=str(path.resolve().parent / card.weights.file)))
+    folder = path.resolve().parent
+    history = str(folder / card.history) if card.history else None
+    return replace(card, weights=replace(card.weights, file=str(folder / card.weights.file)), history=history)
 
 
 def parse_card(raw: object, where: str) -> ModelCard:
@@ -212,6 +216,7 @@ def parse_card(raw: object, where: str) -> ModelCard:
             Measurement(m.text("dataset"), m.number("top1_error"), m.number("top5_error"), m.text("command"))
             for m in (_Fields(raw, f"{where}, measured") for raw in card.items("measured"))
         ),
+        history=card.file("history") if card.raw.get("history") is not None else None,
     )
 
 
@@ -232,10 +237,8 @@ def _ranks(card: _Fields, scheme: str) -> tuple[int, ...]:
 
 
 def _weights(fields: _Fields) -> WeightsSource:
-    file, digest, form = fields.text("file"), fields.text("sha256"), fields.text("format")
+    file, digest, form = fields.file("file"), fields.text("sha256"), fields.text("format")
     url = fields.text("url") if fields.raw.get("url") is not None else None
-    if Path(file).is_absolute() or ".." in Path(file).parts or not file:
-        raise CardError(f"{fields.where}: file is {file!r}; expected a name below the zoo's folder.")
     if not _HEX.fullmatch(digest):
         raise CardError(f"{fields.where}: sha256 is {digest!r}; expected 8 to 64 lower-case hex digits.")
     if form not in ("pickle", "safetensors"):
@@ -268,6 +271,12 @@ class _Fields:
         if not _NAME.fullmatch(value):
             raise CardError(f"{self.where}: {key} is {value!r}; expected lower-case letters, digits, '_', '.' and '-'.")
         return value
+
+    def file(self, key: str) -> str:
+        name = self.text(key)
+        if Path(name).is_absolute() or ".." in Path(name).parts or not name:
+            raise CardError(f"{self.where}: {key} is {name!r}; expected a name below the card's folder.")
+        return name
 
     def number(self, key: str) -> float:
         value = float(self._get(key, (int, float), "a number"))

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -200,6 +201,40 @@ def start_app(environment: dict[str, str], log: Path, command: list[str] | None 
     raise AssertionError(f"the app did not start:\n{log.read_text()}")
 
 
+HISTORY: dict[str, Any] = {
+    "format": 1,
+    "scheme": "scheme_2",
+    "criterion": "flops",
+    "lambda": 2.5e-5,
+    "layers": ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"],
+    "steps": [
+        {
+            "step": 0,
+            "mu": 1.0,
+            "ranks": [20, 80, 150, 150, 150, 900, 700, 500],
+            "macs": 300_000_000,
+            "top1_error": 60.5,
+        },
+        {"step": 1, "mu": 2.0, "ranks": [9, 40, 90, 95, 110, 700, 500, 300], "macs": 200_000_000, "top1_error": 58.0},
+        {"step": 2, "mu": 4.0, "ranks": [7, 28, 69, 71, 88, 506, 349, 255], "macs": 151_530_368},
+    ],
+}
+"""What ``train compress`` writes, its last step under way."""
+
+
+def own_model(folder: Path) -> Path:
+    """A folder with a model of one's own as ``train finetune`` leaves it, rank history and all."""
+    folder.mkdir()
+    zoo = json.loads((ASSETS / "zoo.json").read_text())
+    card = next(model for model in zoo["models"] if model["family"] == "preview" and model["version"] == "v5")
+    (folder / "own.safetensors").write_bytes((ASSETS / card["weights"]["file"]).read_bytes())
+    card |= {"family": "own", "version": "mine", "history": "own.history.json"}
+    card["weights"]["file"] = "own.safetensors"
+    (folder / "own.card.json").write_text(json.dumps(card))
+    (folder / "own.history.json").write_text(json.dumps(HISTORY))
+    return folder
+
+
 def build_long_lmdb(path: Path, count: int) -> None:
     """A file that takes a while to validate: few distinct photos, many labels."""
     photo = open_photo("tower.jpg").resize((256, 300))
@@ -222,6 +257,7 @@ def app(tmp_path_factory: pytest.TempPathFactory, pickled: Path) -> Iterator[Run
         "LOWRANK_CACHE_DIR": str(folder / "cache"),
         "LOWRANK_LMDB_DIR": str(folder / "lmdb"),
         "LOWRANK_ZOO": str(zoo_path),
+        "LOWRANK_MODELS_DIR": str(own_model(folder / "models")),
     }
     running = start_app(environment, folder / "log")
     yield running

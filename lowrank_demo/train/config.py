@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from ..architecture import SCHEMES
+from ..architecture import LAYERS, SCHEMES
 from ..errors import UsageError
 
 if sys.version_info >= (3, 11):
@@ -35,11 +35,16 @@ class DataConfig:
     flip: bool = True
     colour: float = 0.3
     """Strength of brightness, contrast and saturation changes; 0 for none."""
+    smallest_edge: int = 0
+    """Every other photo is first shrunk to a random shortest edge from this up to its own; 0 for none. Photos from
+    sources of different sharpness then differ in it no longer, so that it is not learned in place of the things."""
+    lowest_quality: int = 0
+    """Every other photo is first compressed as JPEG, quality random from this up to 95; 0 for none."""
 
 
 @dataclass(frozen=True)
 class StageConfig:
-    """``[reference]``, ``[finetune]``, and the optimisation of ``[compress]``."""
+    """``[reference]``, and the optimisation of ``[compress]`` and ``[finetune]``."""
 
     epochs: int = 30
     optimiser: str = "sgd"
@@ -85,6 +90,18 @@ class CompressConfig(StageConfig):
 
 
 @dataclass(frozen=True)
+class FinetuneConfig(StageConfig):
+    """``[finetune]``: the factored network."""
+
+    start: str = ""
+    """Id of a model to start from, in place of the network that ``compress`` ended with."""
+    ranks_of: str = ""
+    """With ``start``: id of the model whose scheme and ranks the network takes; empty for those of ``start``."""
+    frozen_layers: int = 0
+    """So many of the first layers, with their batch normalisation, stay as they are: less work for each image."""
+
+
+@dataclass(frozen=True)
 class OutputConfig:
     """``[output]``: the model card that the run ends in."""
 
@@ -95,6 +112,8 @@ class OutputConfig:
     licence: str = "not stated"
     provenance: str = "Trained with this project's own commands."
     note: str = ""
+    pre_shrink: int = 0
+    """The card's ``pre_shrink``: photos are brought to this shortest edge first; 0 for none."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +124,7 @@ class RunConfig:
     data: DataConfig
     reference: StageConfig = field(default_factory=StageConfig)
     compress: CompressConfig = field(default_factory=CompressConfig)
-    finetune: StageConfig = field(default_factory=StageConfig)
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
     seed: int = 0
 
@@ -126,7 +145,7 @@ def read_config(path: Path) -> RunConfig:
         "data": DataConfig,
         "reference": StageConfig,
         "compress": CompressConfig,
-        "finetune": StageConfig,
+        "finetune": FinetuneConfig,
         "output": OutputConfig,
     }
     base = path.resolve().parent
@@ -201,6 +220,17 @@ def _check(config: RunConfig, name: str) -> None:
     for what, number in positive:
         if not number > 0:
             raise UsageError(f"{name}, {what} is {number}; expected more than 0.")
+    if config.finetune.ranks_of and not config.finetune.start:
+        raise UsageError(f"{name}, [finetune] has ranks_of but no start; expected both, or neither.")
+    whole: list[tuple[str, int, int]] = [
+        ("[data] smallest_edge", config.data.smallest_edge, 10_000),
+        ("[data] lowest_quality", config.data.lowest_quality, 95),
+        ("[finetune] frozen_layers", config.finetune.frozen_layers, len(LAYERS) - 1),
+        ("[output] pre_shrink", config.output.pre_shrink, 255),
+    ]
+    for what, number, most in whole:
+        if not 0 <= number <= most:
+            raise UsageError(f"{name}, {what} is {number}; expected 0 to {most}.")
     if not 0 < config.data.smallest_crop <= 1:
         raise UsageError(
             f"{name}, [data] smallest_crop is {config.data.smallest_crop}; expected more than 0, at most 1."

@@ -71,6 +71,7 @@ def _augmented(data: bytes, config: DataConfig, randomness: random.Random) -> Te
         warnings.simplefilter("ignore")
         image = Image.open(io.BytesIO(data))
         image = image.convert("RGB")
+    image = _degraded(image, config, randomness)
     image = image.resize((CROP, CROP), Image.Resampling.BICUBIC, box=_crop_box(image, config.smallest_crop, randomness))
     if config.flip and randomness.random() < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -81,6 +82,20 @@ def _augmented(data: bytes, config: DataConfig, randomness: random.Random) -> Te
             image = change(image).enhance(1 + randomness.uniform(-config.colour, config.colour))
     normalised = (np.asarray(image, np.float32) - _MEAN) * _INVERSE_STD
     return torch.from_numpy(np.ascontiguousarray(normalised.transpose(2, 0, 1)))
+
+
+def _degraded(image: Image.Image, config: DataConfig, randomness: random.Random) -> Image.Image:
+    """Perhaps a smaller photo, perhaps a more compressed one."""
+    edge = min(image.size)
+    if 0 < config.smallest_edge < edge and randomness.random() < 0.5:
+        scale = randomness.randint(config.smallest_edge, edge) / edge
+        width, height = (max(1, round(side * scale)) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    if config.lowest_quality and randomness.random() < 0.5:
+        compressed = io.BytesIO()
+        image.save(compressed, "JPEG", quality=randomness.randint(config.lowest_quality, 95))
+        image = Image.open(compressed).convert("RGB")
+    return image
 
 
 def _crop_box(image: Image.Image, smallest: float, randomness: random.Random) -> tuple[float, float, float, float]:

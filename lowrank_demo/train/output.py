@@ -51,8 +51,18 @@ def quantised(state: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
     return stored
 
 
-def write_model(config: RunConfig, network: nn.Module, scheme: str, ranks: Sequence[int], history: Path) -> Path:
+def write_model(
+    config: RunConfig, network: nn.Module, scheme: str, ranks: Sequence[int], lambda_: float, history: Path | None
+) -> Path:
     """Write ``models/family-scheme-version.*`` in the run's folder, measured on the run's validation file.
+
+    Args:
+        config: The run.
+        network: Trained.
+        scheme: Its scheme.
+        ranks: Its ranks.
+        lambda_: That they were learned with.
+        history: The rank history to put beside it, if there is one.
 
     Returns:
         The card. Pointing ``LOWRANK_MODELS_DIR`` at its folder puts the model into the app.
@@ -68,7 +78,7 @@ def write_model(config: RunConfig, network: nn.Module, scheme: str, ranks: Seque
         "family": output.family,
         "scheme": scheme,
         "version": output.version,
-        "lambda": config.compress.lambda_,
+        "lambda": lambda_,
         "ranks": list(ranks),
         "published": None,
         "weights": {
@@ -77,18 +87,20 @@ def write_model(config: RunConfig, network: nn.Module, scheme: str, ranks: Seque
             "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
             "format": "safetensors",
         },
-        "pre_shrink": None,
+        "pre_shrink": output.pre_shrink or None,
         "licence": output.licence,
         "provenance": output.provenance,
         "note": output.note,
         "measured": [],
+        "history": None,
     }
+    if history is not None and history.exists():
+        card["history"] = f"{name}.history.json"
+        shutil.copy(history, folder / card["history"])
     path = folder / f"{name}{CARD_SUFFIX}"
     card["measured"] = [_measured(config, card, weights)]
     with written_whole(path) as temporary:
         temporary.write_text(json.dumps(card, indent=1, ensure_ascii=False), encoding="utf-8")
-    if history.exists():
-        shutil.copy(history, folder / f"{name}.history.json")
     return path
 
 

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import nn
 
-from ..architecture import LAYERS
+from ..architecture import LAYERS, Layer
 from ..errors import DataError
 from ..files import written_whole
 from ..nn.alexnet import LowRankAlexNet
 from ..nn.dense import DenseAlexNet
 from ..nn.rank_selection import Criterion, factorised
+from ..nn.refactor import refactored
+from ..nn.state_dict import load_network
+from ..progress import print_download
+from ..settings import Settings
+from ..weights import WeightStore
+from ..zoo import read_zoo
 from .config import DataConfig, RunConfig
 from .data import Batches, LmdbImages
 from .lc import LowRankPenalty, mu_schedule, targets_of
@@ -96,19 +102,38 @@ def finetune(config: RunConfig, resume: bool) -> Path | None:
 
     Raises:
         DataError: There is no compressed network to start from.
+        UnknownModel: ``start`` or ``ranks_of`` names a model that is not there.
     """
     processes = Processes.join()
     torch.manual_seed(config.seed)
+    network, lambda_ = _start(config)
+    frozen = LAYERS[: config.finetune.frozen_layers]
+    trainer = _trainer(config, "finetune", network, config.finetune.epochs, processes, Hooks(), frozen)
+    trainer.run(resume)
+    if processes.rank != 0:
+        return None
+    history = None if config.finetune.start else config.folder / "history.json"
+    return write_model(config, trainer.best, network.scheme, network.ranks, lambda_, history)
+
+
+def _start(config: RunConfig) -> tuple[LowRankAlexNet, float]:
+    """The factored network to train, and the λ that its ranks were learned with."""
+    if config.finetune.start:
+        settings = Settings.from_environment()
+        zoo = read_zoo(settings.zoo, settings.models_dir)
+        card = zoo.get(config.finetune.start)
+        like = zoo.get(config.finetune.ranks_of) if config.finetune.ranks_of else card
+        store = WeightStore(zoo, settings.cache_dir, settings.hub_repo)
+        network = load_network(card, store.ensure(card, print_download))
+        if (like.scheme, like.ranks) != (card.scheme, card.ranks):
+            network = refactored(network, like.scheme, like.ranks)
+        return network, like.lambda_
     checkpoint = load_checkpoint(config.folder / "compress.pt")
     penalty, scheme = checkpoint["stage"]["penalty"], config.compress.scheme
     ranks = [max(int(penalty["ranks"][layer.key]), 1) for layer in LAYERS]
     network = LowRankAlexNet(scheme, ranks)
     network.load_state_dict(_factored_state(checkpoint, scheme, ranks))
-    trainer = _trainer(config, "finetune", network, config.finetune.epochs, processes, Hooks())
-    trainer.run(resume)
-    if processes.rank != 0:
-        return None
-    return write_model(config, trainer.best, scheme, ranks, config.folder / "history.json")
+    return network, config.compress.lambda_
 
 
 def write_json(path: Path, value: object) -> None:
@@ -137,7 +162,13 @@ def _factored_state(checkpoint: Mapping[str, Any], scheme: str, ranks: list[int]
 
 
 def _trainer(
-    config: RunConfig, name: str, network: nn.Module, epochs: int, processes: Processes, hooks: Hooks
+    config: RunConfig,
+    name: str,
+    network: nn.Module,
+    epochs: int,
+    processes: Processes,
+    hooks: Hooks,
+    frozen: Sequence[Layer] = (),
 ) -> Trainer:
     config.folder.mkdir(parents=True, exist_ok=True)
     data = config.data
@@ -156,6 +187,7 @@ def _trainer(
         processes,
         config.folder / f"{name}.pt",
         hooks,
+        frozen,
     )
 
 

@@ -6,7 +6,7 @@ import copy
 import importlib
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..architecture import Layer
 from ..errors import DataError, LowRankError, UsageError
 from ..files import written_whole
 from ..progress import Meter, ProgressLine, duration
@@ -85,6 +86,7 @@ class Trainer:
         processes: From :meth:`Processes.join`.
         checkpoint: File that keeps the state after every epoch.
         hooks: What the stage adds.
+        frozen: Layers that stay as they are, with the batch normalisation after each.
     """
 
     def __init__(
@@ -97,12 +99,15 @@ class Trainer:
         processes: Processes,
         checkpoint: Path,
         hooks: Hooks | None = None,
+        frozen: Sequence[Layer] = (),
     ) -> None:
-        self.network = network.to(processes.device)
+        # Channels last: a sixth faster on the CPU, and what tensor cores want.
+        self.network = network.to(processes.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self._stage, self._epochs = stage, epochs
         self._train, self._validation = train, validation
         self._processes, self._checkpoint = processes, checkpoint
         self._hooks = hooks or Hooks()
+        self._frozen = [self.network.get_submodule(key).requires_grad_(False) for key in _keys_of(frozen)]
         self._optimiser = _optimiser(self.network, stage)
         self._scaler = torch.amp.GradScaler(processes.device.type, enabled=stage.precision == "fp16")
         self._average = copy.deepcopy(self.network).requires_grad_(False) if stage.ema else None
@@ -145,7 +150,7 @@ class Trainer:
         counts = torch.zeros(2, dtype=torch.int64, device=self._processes.device)
         for images, labels in self._validation.epoch(0):
             with self._autocast():
-                logits = network(images.to(self._processes.device))
+                logits = network(self._moved(images))
             right = (logits.argmax(1).cpu() == labels).sum()
             counts += torch.tensor([int(right), len(labels)], device=counts.device)
         right, count = self._processes.sum(counts).tolist()
@@ -153,13 +158,15 @@ class Trainer:
 
     def _one_epoch(self, line: ProgressLine) -> float:
         self._forward.train()
+        for module in self._frozen:
+            module.eval()
         batches = self._train.per_epoch
         if batches == 0:
             raise UsageError("The training file holds fewer images than one batch; expected a smaller batch_size.")
         meter, total = Meter(batches * (self._epochs - self.epoch)), 0.0
         for number, (images, labels) in enumerate(self._train.epoch(self.epoch)):
             self._set_rate(self.epoch + number / batches)
-            loss = self._step(images.to(self._processes.device), labels.to(self._processes.device))
+            loss = self._step(self._moved(images), labels.to(self._processes.device))
             if not math.isfinite(loss):
                 raise TrainingDiverged(
                     f"The loss became {loss} in epoch {self.epoch + 1}; lower the learning rate and --resume."
@@ -197,6 +204,9 @@ class Trainer:
                     else:
                         kept.copy_(new)
         return float(loss.detach())
+
+    def _moved(self, images: Tensor) -> Tensor:
+        return images.to(self._processes.device, memory_format=torch.channels_last)
 
     def _distillation(self, images: Tensor, logits: Tensor) -> Tensor:
         """Kullback-Leibler divergence from the teacher's softened answers, scaled by T²."""
@@ -259,6 +269,15 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise DataError(f"There is no {path}; run the stage before this one first.") from error
     except Exception as error:  # torch raises many kinds on damaged files
         raise DataError(f"{path} is damaged; delete it and run its stage again.") from error
+
+
+def _keys_of(layers: Sequence[Layer]) -> list[str]:
+    """Of the layers and of the module after each."""
+    keys: list[str] = []
+    for layer in layers:
+        stack, _, place = layer.key.rpartition(".")
+        keys += [layer.key, f"{stack}.{int(place) + 1}"]
+    return keys
 
 
 def _optimiser(network: nn.Module, stage: StageConfig) -> torch.optim.Optimizer:

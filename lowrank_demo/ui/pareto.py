@@ -7,7 +7,7 @@ from typing import cast
 
 import gradio as gr
 
-from ..charts import Metric, pareto_figure
+from ..charts.pareto import Metric, pareto_figure
 from ..report import Report
 from ..zoo import ModelCard, Zoo
 

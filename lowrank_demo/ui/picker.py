@@ -9,7 +9,7 @@ from pathlib import Path
 import gradio as gr
 
 from ..architecture import SCHEMES
-from ..charts import scheme_title
+from ..charts.style import scheme_title
 from ..service import ModelStatus
 from ..zoo import ModelCard
 from .present import card_label, model_note, summary_bar

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageOps
 
-from ..charts import scheme_title
+from ..charts.style import scheme_title
 from ..errors import ImageError
 from ..service import ModelStatus, Photo
 from ..zoo import ModelCard

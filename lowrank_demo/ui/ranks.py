@@ -5,7 +5,10 @@ from __future__ import annotations
 import gradio as gr
 import plotly.graph_objects as go
 
-from ..charts import macs_figure, macs_summary, params_figure, ranks_figure
+from ..charts.history import cost_history_figure, rank_history_figure
+from ..charts.models import macs_figure, macs_summary, params_figure, ranks_figure
+from ..errors import DataError
+from ..history import read_history
 from ..zoo import ModelCard, Zoo
 from .present import RANK_HEADERS, rank_rows
 
@@ -41,6 +44,14 @@ def build(zoo: Zoo, chosen: gr.Radio, default: ModelCard) -> None:
         elem_id="lr-ranks-table",
     )
 
+    visible, text, ranks_over_time, cost_over_time = _history_of(zoo, default.id)
+    with gr.Column(visible=visible, elem_id="lr-history") as history:
+        gr.Markdown("### How these ranks were learned")
+        note = gr.Markdown(text)
+        with gr.Row():
+            learned = gr.Plot(ranks_over_time, show_label=False, min_width=320, elem_id="lr-history-ranks")
+            cost = gr.Plot(cost_over_time, show_label=False, min_width=320, elem_id="lr-history-cost")
+
     def show(model: str, compared: str) -> tuple[str, go.Figure, go.Figure, go.Figure, list[list[str | int | float]]]:
         card = zoo.get(model)
         second = zoo.get(compared) if compared and compared != model else None
@@ -63,3 +74,27 @@ def build(zoo: Zoo, chosen: gr.Radio, default: ModelCard) -> None:
         api_visibility="private",
         show_progress="hidden",
     )
+
+    def show_history(model: str) -> tuple[gr.Column, str, go.Figure | None, go.Figure | None]:
+        visible, text, ranks_over_time, cost_over_time = _history_of(zoo, model)
+        return gr.Column(visible=visible), text, ranks_over_time, cost_over_time
+
+    chosen.change(
+        show_history, chosen, [history, note, learned, cost], api_visibility="private", show_progress="hidden"
+    )
+
+
+def _history_of(zoo: Zoo, model: str) -> tuple[bool, str, go.Figure | None, go.Figure | None]:
+    """Whether the model has a rank history, a sentence on it, and its figures."""
+    card = zoo.get(model)
+    if card.history is None:
+        return False, "", None, None
+    try:
+        run = read_history(zoo.folder / card.history)
+    except DataError as error:
+        return True, str(error), None, None
+    text = (
+        f"The LC algorithm of this model's own training run, {run.criterion} criterion: each C step chooses every "
+        "layer's rank in closed form, and μ grows from step to step until the weights and their low-rank copies meet."
+    )
+    return True, text, rank_history_figure(run), cost_history_figure(run)

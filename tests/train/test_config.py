@@ -39,6 +39,9 @@ def test_defaults_and_places(tmp_path: Path) -> None:
         (DATA + "smallest_crop = 0", "smallest_crop is 0.0"),
         (DATA + "[extra]", "has 'extra'"),
         (DATA + '[output]\nformat = "int4"', "format is 'int4'"),
+        (DATA + "lowest_quality = 99", "lowest_quality is 99; expected 0 to 95"),
+        (DATA + "[finetune]\nfrozen_layers = 8", "frozen_layers is 8; expected 0 to 7"),
+        (DATA + '[finetune]\nranks_of = "scheme_1/v4"', "ranks_of but no start"),
     ],
 )
 def test_wrong_files(tmp_path: Path, text: str, sentence: str) -> None:

@@ -76,3 +76,26 @@ def test_augmentation_changes_and_can_be_left_out(file: Path, config: DataConfig
     plain = LmdbImages(file, dataclasses.replace(config, smallest_crop=1.0), 0)
     with LmdbReader(file) as reader:
         assert torch.equal(plain[0][0], decode_one(reader[0].image, oriented=False))
+
+
+def test_sources_of_different_sharpness_become_alike(file: Path, config: DataConfig) -> None:
+    """A sharp photo is sometimes shown as small and as compressed as the others are."""
+    plain = dataclasses.replace(config, colour=0.0, flip=False, smallest_crop=0.999)
+    small = dataclasses.replace(plain, smallest_edge=24)
+    compressed = dataclasses.replace(plain, lowest_quality=5)
+
+    def detail(image: torch.Tensor) -> float:
+        return float(image.diff(dim=2).abs().mean())
+
+    def details(config: DataConfig) -> list[float]:
+        images = LmdbImages(file, config, 0)
+        found = []
+        for images.epoch in range(16):
+            found.append(detail(images[0][0]))
+        return found
+
+    sharp = min(details(plain))
+    blurred = sum(value < 0.8 * sharp for value in details(small))
+    assert 2 <= blurred <= 12, "some of the sixteen are blurred, some are as they were"
+    changed = sum(abs(value / sharp - 1) > 0.02 for value in details(compressed))
+    assert 2 <= changed <= 14

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from lowrank_demo.history import read_history
 from lowrank_demo.nn.alexnet import LowRankAlexNet
+from lowrank_demo.nn.refactor import refactored
 from lowrank_demo.nn.state_dict import load_network
 from lowrank_demo.settings import ASSETS
 from lowrank_demo.train.output import quantised
@@ -63,6 +65,8 @@ def configure(folder: Path, reference: int, steps: int) -> Path:
     return config
 
 
+# Three decompositions of fc6 and fc7: minutes on a slow machine.
+@pytest.mark.timeout(900)
 def test_from_reference_to_the_app(tmp_path: Path) -> None:
     config = str(folder_with_data(tmp_path))
     early = run("train", "compress", config)
@@ -95,6 +99,10 @@ def test_from_reference_to_the_app(tmp_path: Path) -> None:
     assert list(card.ranks) == [max(rank, 1) for rank in history["steps"][1]["ranks"]]
     assert (card.lambda_, card.licence, card.note) == (20.0, "CC0", "A test.")
     load_network(card, WeightStore(zoo, tmp_path / "cache").ensure(card))
+    assert card.history
+    kept = read_history(Path(card.history))
+    assert [list(step.ranks) for step in kept.steps] == [step["ranks"] for step in history["steps"]]
+    assert all(step.top1_error is not None and step.macs > 0 for step in kept.steps)
 
     listed = run("models", LOWRANK_MODELS_DIR=str(models))
     assert "own/scheme_2/tiny" in listed.stdout
@@ -110,6 +118,40 @@ def test_from_reference_to_the_app(tmp_path: Path) -> None:
     assert measured.returncode == 0, measured.stderr
     (result,) = json.loads(report.read_text())["models"]
     assert result["top1_error"] == pytest.approx(card.measured[0].top1), "the card states what validate measures"
+
+
+def test_finetune_starts_from_a_model_at_another_ones_ranks(tmp_path: Path) -> None:
+    config = folder_with_data(tmp_path)
+    text = config.read_text().replace(
+        "[finetune]",
+        '[finetune]\nstart = "preview/scheme_2/v5"\nranks_of = "published/scheme_1/v4"\nfrozen_layers = 2',
+    )
+    config.write_text(text.replace('version = "tiny"', 'version = "tiny"\npre_shrink = 96\nformat = "float32"'))
+    done = run("train", "finetune", str(config))
+    assert done.returncode == 0, done.stderr
+    zoo = read_zoo(ASSETS / "zoo.json", tmp_path / "run" / "models")
+    card, like, start = (
+        zoo.get(name) for name in ("own/scheme_1/tiny", "published/scheme_1/v4", "preview/scheme_2/v5")
+    )
+    assert (card.ranks, card.lambda_, card.pre_shrink, card.history) == (like.ranks, like.lambda_, 96, None)
+    store = WeightStore(zoo, tmp_path / "cache")
+    trained = load_network(card, store.ensure(card)).state_dict()
+    torch.manual_seed(5)
+    begun = refactored(load_network(start, store.ensure(start)), like.scheme, like.ranks).state_dict()
+    for key, tensor in trained.items():
+        frozen = key.startswith(("features.0.", "features.1.", "features.4.", "features.5."))
+        # A bias before a batch normalisation has no gradient.
+        if tensor.is_floating_point() and not key.endswith("U.bias"):
+            assert torch.equal(tensor, begun[key]) == frozen, key
+
+
+def test_an_unknown_start_is_one_sentence(tmp_path: Path) -> None:
+    config = folder_with_data(tmp_path)
+    config.write_text(config.read_text().replace("[finetune]", '[finetune]\nstart = "preview/scheme_2/v9"'))
+    done = run("train", "finetune", str(config))
+    assert done.returncode != 0
+    assert "There is no model 'preview/scheme_2/v9'" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def weights(checkpoint: Path) -> dict[str, torch.Tensor]:

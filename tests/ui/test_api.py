@@ -61,7 +61,7 @@ def test_classify(client: Client) -> None:
 
 def test_models_ranks_pareto(client: Client, zoo: Zoo, published_models: list[dict]) -> None:
     models = client.predict(api_name="/models")
-    assert [model["id"] for model in models] == [card.id for card in zoo]
+    assert [model["id"] for model in models] == [*(card.id for card in zoo), "own/scheme_2/mine"]
     ranks = client.predict(model="scheme_1/v2", api_name="/ranks")
     cost = network_cost("scheme_1", zoo.get("scheme_1/v2").ranks)
     assert [layer["rank"] for layer in ranks["layers"]] == [27, 33, 82, 71, 87, 760, 586, 344]

@@ -172,6 +172,17 @@ def test_ranks_compare(app: RunningApp, page: Page) -> None:
     expect(page.locator("#lr-ranks-plot .legend")).to_contain_text("scheme 1 v1")
 
 
+def test_rank_history_of_an_own_model(app: RunningApp, page: Page) -> None:
+    opened(page, app, "scheme=2&version=v5&family=preview")
+    page.get_by_role("tab", name="Ranks", exact=True).click()
+    expect(page.locator("#lr-ranks-plot .js-plotly-plot")).to_be_visible()
+    expect(page.locator("#lr-history")).not_to_be_visible()
+    page.locator("#lr-version label", has_text="mine own").click()
+    expect(page.locator("#lr-history-ranks .js-plotly-plot")).to_be_visible()
+    expect(page.locator("#lr-history-cost .js-plotly-plot")).to_contain_text("top-1 error")
+    expect(page.locator("#lr-history")).to_contain_text("flops criterion")
+
+
 def open_validate(page: Page, app: RunningApp) -> None:
     opened(page, app)
     page.get_by_role("tab", name="Validate", exact=True).click()

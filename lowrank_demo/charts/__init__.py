@@ -1,0 +1,1 @@
+"""Cards, reports and rank histories to Plotly figures."""

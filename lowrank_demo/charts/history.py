@@ -1,0 +1,64 @@
+"""How the ranks were learned: a rank history as figures. No torch, no Gradio."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+from plotly.colors import qualitative
+
+from ..architecture import LAYERS, full_rank
+from ..history import RankHistory
+from .style import CHOSEN, SCHEME_COLOURS, styled
+
+
+def rank_history_figure(history: RankHistory) -> go.Figure:
+    """Each layer's rank, as a share of its full rank, after every C step."""
+    figure = go.Figure()
+    steps = [step.step for step in history.steps]
+    for index, (layer, colour) in enumerate(zip(LAYERS, qualitative.D3, strict=False)):
+        full = full_rank(layer, history.scheme)
+        ranks = [step.ranks[index] for step in history.steps]
+        figure.add_scatter(
+            x=steps,
+            y=[100 * rank / full for rank in ranks],
+            customdata=[(rank, full, step.mu) for rank, step in zip(ranks, history.steps, strict=True)],
+            mode="lines+markers",
+            name=layer.name,
+            line={"color": colour, "width": 2, "dash": "solid" if layer.kind == "conv" else "dot"},
+            marker={"size": 5},
+            hovertemplate="<b>" + layer.name + "</b>, LC step %{x}<br>rank %{customdata[0]} of %{customdata[1]}"
+            "<br>μ %{customdata[2]:.3g}<extra></extra>",
+        )
+    figure.update_xaxes(title="LC step")
+    figure.update_yaxes(title="rank, % of full rank", rangemode="tozero")
+    return styled(figure, f"Ranks while they were learned, λ = {history.lambda_:.3g}")
+
+
+def cost_history_figure(history: RankHistory) -> go.Figure:
+    """MACs of the network that each C step chose, and the error after the L step that followed."""
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[step.step for step in history.steps],
+        y=[step.macs / 1e6 for step in history.steps],
+        mode="lines+markers",
+        name="million MACs",
+        line={"color": SCHEME_COLOURS[history.scheme], "width": 2},
+        hovertemplate="LC step %{x}<br>%{y:.1f} million MACs<extra></extra>",
+    )
+    measured = [step for step in history.steps if step.top1_error is not None]
+    figure.add_scatter(
+        x=[step.step for step in measured],
+        y=[step.top1_error for step in measured],
+        mode="lines+markers",
+        name="top-1 error, %",
+        yaxis="y2",
+        line={"color": CHOSEN, "width": 2, "dash": "dot"},
+        hovertemplate="LC step %{x}<br>%{y:.2f} % top-1 error before factoring<extra></extra>",
+    )
+    figure.update_xaxes(title="LC step")
+    figure.update_yaxes(title="million MACs", rangemode="tozero")
+    figure.update_layout(
+        yaxis2={"title": "top-1 error, %", "overlaying": "y", "side": "right", "showgrid": False, "zeroline": False}
+    )
+    figure = styled(figure, "Cost and error while the ranks were learned")
+    figure.update_layout(margin={"r": 60})
+    return figure

@@ -1,0 +1,106 @@
+"""What a model's ranks mean: ranks, MACs and parameters of every layer. No torch, no Gradio."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import plotly.graph_objects as go
+
+from ..cost import DENSE_MACS, NetworkCost
+from ..zoo import ModelCard
+from .style import FULL, GREY, SCHEME_COLOURS, short_name, styled
+
+_V, _U = "#14b8a6", "#8b5cf6"
+_V_OTHER, _U_OTHER = "rgba(20,184,166,0.45)", "rgba(139,92,246,0.45)"
+
+
+def ranks_figure(card: ModelCard, other: ModelCard | None = None) -> go.Figure:
+    """Learned rank as a share of the full rank, layer by layer, with the ranks as text."""
+    figure = go.Figure()
+    names = [cost.layer.name for cost in card.cost.layers]
+    if other is None:
+        figure.add_bar(
+            x=names,
+            y=[100.0] * len(names),
+            marker_color=FULL,
+            name="full rank",
+            hoverinfo="skip",
+        )
+    for model, colour in ((card, SCHEME_COLOURS[card.scheme]), (other, GREY)):
+        if model is None:
+            continue
+        costs = model.cost.layers
+        figure.add_bar(
+            x=names,
+            y=[100 * cost.rank / cost.full_rank for cost in costs],
+            text=[str(cost.rank) for cost in costs],
+            textposition="outside",
+            textangle=0,
+            cliponaxis=False,
+            marker_color=colour,
+            name=short_name(model),
+            customdata=[
+                (cost.rank, cost.full_rank, _shape(cost.v.weight_shape), _shape(cost.u.weight_shape)) for cost in costs
+            ],
+            hovertemplate="<b>%{x}</b><br>rank %{customdata[0]} of %{customdata[1]} (%{y:.0f} %)"
+            "<br>V %{customdata[2]}<br>U %{customdata[3]}<extra>" + short_name(model) + "</extra>",
+        )
+    figure.update_layout(barmode="overlay" if other is None else "group")
+    figure.update_yaxes(title="rank, % of full rank", range=[0, 112], tickvals=[0, 25, 50, 75, 100])
+    return styled(figure, "Learned rank of each layer")
+
+
+def macs_figure(card: ModelCard, other: ModelCard | None = None) -> go.Figure:
+    """MACs of each layer, split into V and U."""
+    return _split_figure(card, other, "macs", "million MACs", "MACs of each layer, one image")
+
+
+def params_figure(card: ModelCard, other: ModelCard | None = None) -> go.Figure:
+    """Parameters of each layer, split into V and U."""
+    return _split_figure(card, other, "params", "million parameters", "Parameters of each layer")
+
+
+def macs_summary(cost: NetworkCost) -> str:
+    """One sentence that relates the network's MACs to the dense net's."""
+    return (
+        f"{cost.macs / 1e6:.2f} million MACs and {cost.params / 1e6:.2f} million parameters for one image, "
+        f"{DENSE_MACS / cost.macs:.1f} × fewer MACs than the dense net of the same shape "
+        f"({DENSE_MACS / 1e6:.0f} million)."
+    )
+
+
+def _split_figure(
+    card: ModelCard, other: ModelCard | None, quantity: Literal["macs", "params"], unit: str, title: str
+) -> go.Figure:
+    figure = go.Figure()
+    names = [cost.layer.name for cost in card.cost.layers]
+    for model, group, colours in ((card, "chosen", (_V, _U)), (other, "other", (_V_OTHER, _U_OTHER))):
+        if model is None:
+            continue
+        for factor, colour in zip(("v", "u"), colours, strict=True):
+            parts = [getattr(cost, factor) for cost in model.cost.layers]
+            figure.add_bar(
+                x=names,
+                y=[getattr(part, quantity) / 1e6 for part in parts],
+                offsetgroup=group,
+                name=f"{factor.upper()}, {short_name(model)}",
+                marker_color=colour,
+                customdata=[
+                    (_shape(part.weight_shape), f"{cost.macs / 1e6:.2f}", f"{cost.params / 1e6:.3f}")
+                    for part, cost in zip(parts, model.cost.layers, strict=True)
+                ],
+                hovertemplate="<b>%{x}</b> "
+                + factor.upper()
+                + " %{customdata[0]}<br>%{y:.3f} "
+                + unit
+                + "<br>layer: %{customdata[1]} M MACs, %{customdata[2]} M parameters<extra>"
+                + short_name(model)
+                + "</extra>",
+            )
+    figure.update_layout(barmode="stack")
+    figure.update_yaxes(title=unit)
+    return styled(figure, title)
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape))

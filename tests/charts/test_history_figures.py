@@ -1,0 +1,37 @@
+"""What the figures of a rank history show."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lowrank_demo.architecture import LAYERS, full_rank
+from lowrank_demo.charts.history import cost_history_figure, rank_history_figure
+from lowrank_demo.history import RankHistory, read_history
+
+from ..conftest import HISTORY
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> RankHistory:
+    path = tmp_path / "history.json"
+    path.write_text(json.dumps(HISTORY))
+    return read_history(path)
+
+
+def test_ranks_of_every_layer_and_step(history: RankHistory) -> None:
+    traces = rank_history_figure(history).to_plotly_json()["data"]
+    assert [trace["name"] for trace in traces] == [layer.name for layer in LAYERS]
+    for index, (layer, trace) in enumerate(zip(LAYERS, traces, strict=True)):
+        ranks = [step.ranks[index] for step in history.steps]
+        assert list(trace["x"]) == [0, 1, 2]
+        assert list(trace["y"]) == pytest.approx([100 * rank / full_rank(layer, "scheme_2") for rank in ranks])
+        assert [row[0] for row in trace["customdata"]] == ranks
+
+
+def test_error_is_drawn_where_it_was_measured(history: RankHistory) -> None:
+    macs, error = cost_history_figure(history).to_plotly_json()["data"]
+    assert list(macs["y"]) == [step.macs / 1e6 for step in history.steps]
+    assert (list(error["x"]), list(error["y"])) == ([0, 1], [60.5, 58.0])
