@@ -26,10 +26,17 @@ class Checkpoint:
         models: Id and weight digest of each model.
         batch_size: As the pass uses it.
         decoder: The decoder's name and the device's.
+        records: The slice of the file that the pass takes.
     """
 
     def __init__(
-        self, folder: Path, reader: LmdbReader, models: Sequence[tuple[str, str]], batch_size: int, decoder: str
+        self,
+        folder: Path,
+        reader: LmdbReader,
+        models: Sequence[tuple[str, str]],
+        batch_size: int,
+        decoder: str,
+        records: range,
     ) -> None:
         self.models = [name for name, _ in models]
         stat = reader.file.stat()
@@ -41,6 +48,7 @@ class Checkpoint:
             models,
             batch_size,
             decoder,
+            (records.start, records.stop),
         ]
         name = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]
         self.path = folder / f"{reader.name}-{name}.npz"

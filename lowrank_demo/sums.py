@@ -36,11 +36,11 @@ class Unreadable:
 
 @dataclass
 class Sums:
-    """The state of a pass: everything that a checkpoint keeps."""
+    """The state of a pass, or of one slice of it: everything that a checkpoint keeps."""
 
     models: dict[str, ModelSums]
     position: int = 0
-    """Records looked at."""
+    """The next record to look at."""
     class_count: np.ndarray = field(default_factory=lambda: np.zeros(NUM_CLASSES, np.int64))
     """[1000]: images of each true class."""
     unreadable: list[Unreadable] = field(default_factory=list)
@@ -49,3 +49,15 @@ class Sums:
     def count(self) -> int:
         """Images that were classified."""
         return int(self.class_count.sum())
+
+    def add(self, other: Sums) -> None:
+        """Add what another slice of the same pass counted."""
+        for name, sums in self.models.items():
+            more = other.models[name]
+            sums.loss += more.loss
+            sums.class_top1 += more.class_top1
+            sums.class_top5 += more.class_top5
+            sums.confused += more.confused
+        self.class_count += other.class_count
+        self.unreadable = sorted(self.unreadable + other.unreadable, key=lambda item: item.index)
+        self.position = max(self.position, other.position)

@@ -45,6 +45,7 @@ class Validation:
         decoder: Used by this pass alone.
         batch_size: Records in a batch; a resumed pass must use the same.
         sums: State to go on from; None starts at the beginning.
+        records: The slice of the file that this pass takes, from :func:`slice_of`; None takes all.
     """
 
     def __init__(
@@ -55,26 +56,27 @@ class Validation:
         *,
         batch_size: int = 64,
         sums: Sums | None = None,
+        records: range | None = None,
     ) -> None:
         self._reader = reader
         self._models = models
         self._decoder = decoder
         self._batch_size = batch_size
-        self.sums = sums or Sums({name: ModelSums() for name, _ in models})
-        self._meter = Meter(len(reader), self.sums.position)
+        self._records = records if records is not None else range(len(reader))
+        self.sums = sums or Sums({name: ModelSums() for name, _ in models}, self._records.start)
 
     def __iter__(self) -> Iterator[Progress]:
         ready: queue.Queue[_Batch | Exception | None] = queue.Queue(_AHEAD)
         stopped = threading.Event()
         producer = threading.Thread(target=self._produce, args=(ready, stopped), daemon=True, name="validation-decode")
-        self._meter = Meter(len(self._reader), self.sums.position)
+        meter = Meter(len(self._records), self.sums.position - self._records.start)
         producer.start()
         try:
             while (item := ready.get()) is not None:
                 if isinstance(item, Exception):
                     raise item
                 self._count(item)
-                yield self._meter.at(self.sums.position)
+                yield meter.at(self.sums.position - self._records.start)
         finally:
             stopped.set()
             while producer.is_alive():
@@ -87,10 +89,11 @@ class Validation:
 
     def _produce(self, ready: queue.Queue[_Batch | Exception | None], stopped: threading.Event) -> None:
         try:
-            for start in range(self.sums.position, len(self._reader), self._batch_size):
+            end = self._records.stop
+            for start in range(self.sums.position, end, self._batch_size):
                 if stopped.is_set():
                     return
-                ready.put(self._read(start, min(start + self._batch_size, len(self._reader))))
+                ready.put(self._read(start, min(start + self._batch_size, end)))
             ready.put(None)
         except Exception as error:
             ready.put(error)
@@ -122,6 +125,17 @@ class Validation:
         np.add.at(self.sums.class_count, truth, 1)
         self.sums.unreadable += batch.unreadable
         self.sums.position = batch.stop
+
+
+def slice_of(count: int, batch_size: int, rank: int, world: int) -> range:
+    """The records that one of ``world`` processes takes.
+
+    Slices are whole batches of the undivided pass, so that every image meets the same neighbours and gives the same
+    bits whatever the number of processes.
+    """
+    batches = -(-count // batch_size)
+    first, last = batches * rank // world, batches * (rank + 1) // world
+    return range(min(first * batch_size, count), min(last * batch_size, count))
 
 
 def _measure(classifier: Classifier, batch: _Batch) -> tuple[list[float], np.ndarray, np.ndarray]:

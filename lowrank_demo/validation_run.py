@@ -18,6 +18,7 @@ from .zoo import ModelCard
 if TYPE_CHECKING:
     from .download import OnProgress
     from .service import Service
+    from .sums import Sums
     from .validation import Validation
 
 
@@ -45,14 +46,19 @@ class ValidationRun:
     """One pass with what belongs to it. A context manager; iterating does the work and yields progress."""
 
     def __init__(
-        self, reader: LmdbReader, cards: Sequence[ModelCard], validation: Validation, checkpoint: Checkpoint
+        self,
+        reader: LmdbReader,
+        cards: Sequence[ModelCard],
+        validation: Validation,
+        checkpoint: Checkpoint,
+        resumed_at: int | None,
     ) -> None:
         self._reader = reader
         self._cards = cards
         self._validation = validation
         self._checkpoint = checkpoint
         self._rate = 0.0
-        self.resumed_at = validation.sums.position
+        self.resumed_at = resumed_at
 
     def __enter__(self) -> ValidationRun:
         return self
@@ -77,6 +83,16 @@ class ValidationRun:
         """Keep the state, for a later run to go on from."""
         self._checkpoint.save(self._validation.sums)
 
+    def counted(self) -> tuple[Sums, float]:
+        """What was counted so far, and at how many images a second."""
+        return self._validation.sums, self._rate
+
+    def add(self, others: Sequence[tuple[Sums, float]]) -> None:
+        """Take in what other processes counted of the other slices meanwhile."""
+        for sums, rate in others:
+            self._validation.sums.add(sums)
+            self._rate += rate
+
     def forget(self) -> None:
         """Remove the kept state: the pass is done."""
         self._checkpoint.remove()
@@ -90,8 +106,18 @@ def open_validation(
     batch_size: int,
     resume: bool = False,
     on_download: OnProgress | None = None,
+    part: tuple[int, int] = (0, 1),
 ) -> ValidationRun:
     """Open the file, load the models, and make a decoder for this pass alone.
+
+    Args:
+        service: Knows the models and the settings.
+        file: The LMDB file.
+        cards: The models to measure.
+        batch_size: Records in a batch.
+        resume: Go on from the state that was kept, if there is one.
+        on_download: Told about weights that are fetched.
+        part: Which slice of how many.
 
     Raises:
         DataError: The file cannot be used; found before any model is loaded.
@@ -100,7 +126,7 @@ def open_validation(
     from .decode.choose import choose_decoder
     from .inference import Classifier
     from .nn.state_dict import load_network
-    from .validation import Validation
+    from .validation import Validation, slice_of
 
     device = service.background_device
     with ExitStack() as on_error:
@@ -109,6 +135,7 @@ def open_validation(
         models = [
             (card.id, Classifier(load_network(card, weights), card.pre_shrink, device)) for card, weights in local
         ]
+        records = slice_of(len(reader), batch_size, *part)
         decoder = choose_decoder(service.settings, device).decoder
         checkpoint = Checkpoint(
             service.settings.cache_dir / "validations",
@@ -116,8 +143,9 @@ def open_validation(
             [(card.id, weights.sha256) for card, weights in local],
             batch_size,
             f"{decoder.name} {device}",
+            records,
         )
         sums = checkpoint.load() if resume else None
-        validation = Validation(reader, models, decoder, batch_size=batch_size, sums=sums)
+        validation = Validation(reader, models, decoder, batch_size=batch_size, sums=sums, records=records)
         on_error.pop_all()
-        return ValidationRun(reader, cards, validation, checkpoint)
+        return ValidationRun(reader, cards, validation, checkpoint, sums.position if sums else None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -14,12 +15,18 @@ from typing import TYPE_CHECKING
 from ..errors import DataError, UsageError
 from ..files import written_whole
 from ..progress import ProgressLine, print_download
+from ..settings import usable_cpus
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from ..report import ModelResult
+    from ..sums import Sums
+    from ..validation_run import ValidationRun
 
 _SAVE_SECONDS = 20.0
 _TOLERANCE = 0.3
+_LOST = "stopped, since another process of this run ended early or all were told to stop"
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -68,10 +75,7 @@ def _validate(args: argparse.Namespace) -> int:
     for output in (args.json, args.csv):
         if output and not output.absolute().parent.is_dir():
             raise UsageError(f"{output} lies in no folder that is there; make it first.")
-    environment = {**os.environ}
-    environment |= {"LOWRANK_DEVICE": args.device} if args.device else {}
-    environment |= {"LOWRANK_DECODER": args.decoder} if args.decoder else {}
-    service = Service(dataclasses.replace(Settings.from_environment(environment), models_in_memory=100))
+    service = Service(dataclasses.replace(Settings.from_environment(_environment(args)), models_in_memory=100))
     cards = choose_models(service, args.models)
     if args.verify is not None and not any(card.published for card in cards):
         raise UsageError("--verify compares with published errors, and none of these models was published.")
@@ -80,27 +84,34 @@ def _validate(args: argparse.Namespace) -> int:
 
         verify(args.lmdb_file)
 
-    line = ProgressLine()
-    saved = time.monotonic()
+    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     with open_validation(
-        service, args.lmdb_file, cards, batch_size=args.batch_size, resume=args.resume, on_download=print_download
+        service,
+        args.lmdb_file,
+        cards,
+        batch_size=args.batch_size,
+        resume=args.resume,
+        on_download=print_download,
+        part=(rank, world),
     ) as run:
-        if run.resumed_at:
-            print(f"going on from record {run.resumed_at:,}", file=sys.stderr)
-        stopped = False
-        try:
-            for progress in run:
-                line.show(progress, _running(run.results()))
-                if time.monotonic() - saved > _SAVE_SECONDS:
-                    run.save()
-                    saved = time.monotonic()
-        except KeyboardInterrupt:
-            stopped = True
+        if run.resumed_at is not None:
+            print(f"{_slice_name(rank, world)}going on from record {run.resumed_at:,}", file=sys.stderr)
+        stopped = _iterate(run, rank, world)
+        if stopped:
             run.save()
-            print("\nstopped; --resume goes on from here.", file=sys.stderr)
+            if rank == 0:
+                print(f"\n{stopped}; --resume goes on from here.", file=sys.stderr)
+        elif world > 1:
+            # Kept until all slices are joined: should another process be lost, this one's work is not.
+            run.save()
+            run.add(_others(run.counted()))
         report = run.report()
         if not stopped:
             run.forget()
+    if rank != 0:
+        return 130 if stopped else 0
+    if world > 1 and stopped:
+        return 130
     print(report_text(report))
     for output, text in ((args.json, dump_json), (args.csv, report_csv)):
         if output:
@@ -115,6 +126,59 @@ def _validate(args: argparse.Namespace) -> int:
             raise DataError("The published errors were not reproduced: " + " ".join(found))
         print(f"The published errors were reproduced within {args.verify:g} percentage points.")
     return 0
+
+
+def _environment(args: argparse.Namespace) -> dict[str, str]:
+    """The process's environment with what the options and ``torchrun`` change."""
+    environment = {**os.environ}
+    here = int(environment.get("LOCAL_WORLD_SIZE", "1"))
+    if here > 1:
+        import torch
+
+        environment.setdefault("LOWRANK_THREADS", str(max(1, usable_cpus() // here)))
+        if torch.cuda.is_available() and environment.get("LOWRANK_DEVICE", "auto") in ("auto", "cuda"):
+            environment["LOWRANK_DEVICE"] = f"cuda:{environment.get('LOCAL_RANK', '0')}"
+    environment |= {"LOWRANK_DEVICE": args.device} if args.device else {}
+    environment |= {"LOWRANK_DECODER": args.decoder} if args.decoder else {}
+    return environment
+
+
+def _iterate(run: ValidationRun, rank: int, world: int) -> str:
+    """Go through the slice, showing progress and saving now and then; says why if it did not come to the end."""
+    line = ProgressLine()
+    saved = time.monotonic()
+    if world > 1:
+        # With this signal torchrun ends the other processes when one is lost.
+        signal.signal(signal.SIGTERM, _terminated)
+    try:
+        for progress in run:
+            if rank == 0:
+                line.show(progress, _slice_name(rank, world, before=", ") + _running(run.results()))
+            if time.monotonic() - saved > _SAVE_SECONDS:
+                run.save()
+                saved = time.monotonic()
+    except KeyboardInterrupt as stop:
+        return str(stop) or "stopped"
+    return ""
+
+
+def _terminated(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt(_LOST)
+
+
+def _slice_name(rank: int, world: int, before: str = "") -> str:
+    return f"{before}slice {rank + 1} of {world}{': ' if not before else ''}" if world > 1 else ""
+
+
+def _others(mine: tuple[Sums, float]) -> list[tuple[Sums, float]]:
+    """In the first process what the others counted; in the others nothing."""
+    from ..processes import Processes
+
+    # Sums are integers in memory: gloo carries them on any machine, with or without a GPU.
+    processes = Processes.join("gloo")
+    found = processes.gather(mine)
+    processes.leave()
+    return found[1:]
 
 
 def _running(results: Sequence[ModelResult]) -> str:

@@ -18,6 +18,7 @@ from ..nn.dense import DenseAlexNet
 from ..nn.rank_selection import Criterion, factorised
 from ..nn.refactor import refactored
 from ..nn.state_dict import load_network
+from ..processes import Processes
 from ..progress import print_download
 from ..settings import Settings
 from ..weights import WeightStore
@@ -26,7 +27,7 @@ from .config import DataConfig, RunConfig
 from .data import Batches, LmdbImages
 from .lc import LowRankPenalty, mu_schedule, targets_of
 from .output import write_model
-from .trainer import Hooks, Processes, Trainer, load_checkpoint
+from .trainer import Hooks, Trainer, load_checkpoint
 
 
 def reference(config: RunConfig, resume: bool) -> None:

@@ -5,20 +5,19 @@ from __future__ import annotations
 import copy
 import importlib
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..architecture import Layer
 from ..errors import DataError, LowRankError, UsageError
 from ..files import written_whole
+from ..processes import Processes
 from ..progress import Meter, ProgressLine, duration
 from .config import StageConfig
 from .data import Batches
@@ -28,37 +27,6 @@ class TrainingDiverged(LowRankError):
     """The loss is no longer finite."""
 
     exit_code = 2
-
-
-@dataclass(frozen=True)
-class Processes:
-    """This training process among those that ``torchrun`` started, and its device."""
-
-    rank: int
-    world: int
-    device: torch.device
-
-    @classmethod
-    def join(cls) -> Processes:
-        """Join the others, if there are any."""
-        rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-        gpu = torch.cuda.is_available()
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if gpu else torch.device("cpu")
-        if world > 1 and not dist.is_initialized():
-            dist.init_process_group("nccl" if gpu else "gloo")
-        return cls(rank, world, device)
-
-    def sum(self, values: Tensor) -> Tensor:
-        """The sum over all processes."""
-        if self.world > 1:
-            dist.all_reduce(values)
-        return values
-
-    def same(self, tensor: Tensor) -> Tensor:
-        """The first process's tensor, in every process."""
-        if self.world > 1:
-            dist.broadcast(tensor, 0)
-        return tensor
 
 
 @dataclass

@@ -1,0 +1,175 @@
+"""Validation shared out over processes that ``torchrun`` starts: the same integers as one process, or a clear end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lowrank_demo.data.lmdb_writer import LmdbWriter
+from lowrank_demo.data.records import Record
+from lowrank_demo.validation import slice_of
+
+from .conftest import ROOT, build_long_lmdb, encoded, open_photo
+
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
+VALIDATE = ("-m", "lowrank_demo", "validate", "--models", "preview/scheme_2/v5", "--batch-size", "8")
+
+
+@pytest.mark.parametrize(("count", "size", "world"), [(0, 8, 3), (1, 8, 3), (67, 8, 3), (64, 8, 4), (1000, 7, 6)])
+def test_slices_are_whole_batches_and_cover_the_file(count: int, size: int, world: int) -> None:
+    slices = [slice_of(count, size, rank, world) for rank in range(world)]
+    assert [i for part in slices for i in part] == list(range(count))
+    assert all(part.start % size == 0 for part in slices if len(part))
+    lengths = [-(-len(part) // size) for part in slices]
+    assert max(lengths) - min(lengths) <= 1
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """67 records, which neither the batch size nor the numbers of processes divide; one cannot be read."""
+    path = tmp_path_factory.mktemp("sharded") / "photos.lmdb"
+    variants = [encoded(open_photo("tower.jpg").rotate(angle).resize((256, 300)), "JPEG") for angle in range(0, 60, 10)]
+    with LmdbWriter(path) as writer:
+        for i in range(67):
+            writer.put(Record(b"no image" if i == 50 else variants[i % len(variants)], i % 1000))
+    return path
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    # The same number of threads everywhere: it may change the last bit of a product.
+    return {**os.environ, "OMP_NUM_THREADS": "1", "LOWRANK_CACHE_DIR": str(folder / "cache"), **more}
+
+
+def validated(file: Path, folder: Path, *launcher: str, resume: bool = False) -> dict[str, Any]:
+    """The report of one run, without what depends on the time."""
+    output = folder / f"{uuid.uuid4().hex}.json"
+    command = [*(launcher or (sys.executable,)), *VALIDATE, "--lmdb-file", str(file), "--json", str(output)]
+    done = subprocess.run(
+        command + ["--resume"] * resume,
+        cwd=ROOT,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=250,
+    )
+    assert done.returncode == 0, done.stderr
+    return without_times(json.loads(output.read_text()))
+
+
+def without_times(report: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in report.items() if key != "images_per_second"}
+
+
+def test_any_number_of_processes_gives_the_same_integers(file: Path, tmp_path: Path) -> None:
+    alone = validated(file, tmp_path)
+    assert [item["index"] for item in alone["unreadable_records"]] == [50]
+    assert alone["complete"]
+    for world in ("1", "2", "3"):
+        assert validated(file, tmp_path, *TORCHRUN, "--standalone", "--nproc-per-node", world) == alone
+    assert not list((tmp_path / "cache" / "validations").glob("*")), "nothing is left to resume"
+
+
+def test_a_killed_process_ends_the_run_and_resume_completes_it(tmp_path: Path) -> None:
+    file = tmp_path / "long.lmdb"
+    build_long_lmdb(file, 1200)
+    launcher = (*TORCHRUN, "--standalone", "--nproc-per-node", "2")
+    with subprocess.Popen(
+        [*launcher, *VALIDATE, "--lmdb-file", str(file)],
+        cwd=ROOT,
+        env=environment(tmp_path, PYTHONUNBUFFERED="1"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout
+        deadline = time.monotonic() + 100
+        while not (reading := [pid for pid in children(process.pid) if reads(pid, file, "1")]):
+            assert time.monotonic() < deadline, "the second process opens the file"
+            time.sleep(0.1)
+        time.sleep(1)
+        os.kill(reading[0], signal.SIGKILL)
+        rest = process.stdout.read()
+        assert process.wait(60) != 0
+    assert "another process of this run ended early" in rest
+    assert "--resume goes on from here" in rest
+    done = validated(file, tmp_path, *launcher, resume=True)
+    assert done == validated(file, tmp_path)
+
+
+def children(parent: int) -> list[int]:
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True, check=False)
+    return [int(pid) for pid in found.stdout.split()]
+
+
+def reads(pid: int, file: Path, rank: str) -> bool:
+    """Whether the process has this rank and has opened the file."""
+    place = Path(f"/proc/{pid}")
+    try:
+        return f"RANK={rank}".encode() in (place / "environ").read_bytes().split(b"\0") and (
+            str(file) in (place / "maps").read_text()
+        )
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def two_machines() -> Iterator[tuple[list[str], list[str], str]]:
+    """Two network namespaces joined by a cable: the commands that run in each, and the first one's address."""
+    names = [f"lr{os.getpid() % 10000}{side}" for side in "ab"]
+    ip = shutil.which("ip") or "/sbin/ip"
+
+    def run(*command: str) -> None:
+        subprocess.run([ip, *command], check=True, capture_output=True, timeout=20)
+
+    try:
+        for name in names:
+            run("netns", "add", name)
+        run("link", "add", names[0], "netns", names[0], "type", "veth", "peer", "name", names[1], "netns", names[1])
+        for number, name in enumerate(names, start=1):
+            run("-n", name, "addr", "add", f"10.213.7.{number}/24", "dev", name)
+            for device in (name, "lo"):
+                run("-n", name, "link", "set", device, "up")
+    except (OSError, subprocess.SubprocessError) as error:
+        for name in names:
+            subprocess.run([ip, "netns", "del", name], check=False, capture_output=True)
+        pytest.skip(f"network namespaces cannot be made here ({error})")
+    inside = [[ip, "netns", "exec", name, "env", f"GLOO_SOCKET_IFNAME={name}"] for name in names]
+    yield inside[0], inside[1], "10.213.7.1"
+    for name in names:
+        subprocess.run([ip, "netns", "del", name], check=False, capture_output=True)
+
+
+def test_two_machines(file: Path, tmp_path: Path, two_machines: tuple[list[str], list[str], str]) -> None:
+    output = tmp_path / "report.json"
+    first, second, address = two_machines
+    processes = [
+        subprocess.Popen(
+            [
+                *(*inside, *TORCHRUN, "--nnodes", "2", "--node-rank", str(rank), "--nproc-per-node", "1"),
+                *("--master-addr", address, "--master-port", "29577"),
+                *(*VALIDATE, "--lmdb-file", str(file), "--json", str(output)),
+            ],
+            cwd=ROOT,
+            env=environment(tmp_path, LOWRANK_CACHE_DIR=str(tmp_path / f"machine-{rank}")),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank, inside in enumerate((first, second))
+    ]
+    deadline = time.monotonic() + 200
+    outputs = [process.communicate(timeout=max(1, deadline - time.monotonic()))[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert without_times(json.loads(output.read_text())) == validated(file, tmp_path)
