@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check screenshot clean
+.PHONY: demo test check bench screenshot clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python app.py
@@ -16,6 +16,10 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
+
+# The README's table of ratios.
+bench: $(VENV)/.demo
+	$(BIN)/python -m lowrank_demo bench
 
 # The README's picture.
 screenshot: $(VENV)/.dev

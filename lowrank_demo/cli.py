@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from .commands import data, models, train, validate
+from .commands import bench, data, models, train, validate
 from .errors import LowRankError
 
 
@@ -37,6 +37,6 @@ def _parser() -> argparse.ArgumentParser:
         description="Low-rank AlexNet models (CVPR 2020): list, classify, build data sets, validate, train.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (models, data, validate, train):
+    for command in (models, data, validate, train, bench):
         command.add(commands)
     return parser

@@ -6,7 +6,7 @@ what DALI does not decode exactly goes to Pillow, and a failed batch is tried ag
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,11 @@ from nvidia.dali.plugin.pytorch import feed_ndarray
 from torch import Tensor
 
 from ..errors import ImageError
-from .base import CROP, EDGE, MEAN, STD, Decoded, read_header
+from .base import CROP, EDGE, MEAN, STD, Decoded, read_header, resized
 from .pillow import PillowDecoder
 
 MAX_BATCH = 64
+_Run = Callable[[Sequence[bytes], Sequence[int]], Tensor]
 _MIRRORED_ROWS = frozenset({3, 4, 6, 7})
 """EXIF orientations whose stored rows run against the upright photo's axis they lie on."""
 _MIRRORED_COLUMNS = frozenset({2, 3, 7, 8})
@@ -47,12 +48,13 @@ class DaliDecoder:
         self._threads = threads
         self._max_pixels = max_pixels
         self._pillow = PillowDecoder(max_pixels, threads)
-        self._pipeline = self._build()
+        self._resizing, self._cropping = self._build(), self._build_cropping()
 
     def decode(self, images: Sequence[bytes], *, oriented: bool = True) -> Decoded:
         """See :class:`~lowrank_demo.decode.base.Decoder`."""
         refused: dict[int, ImageError] = {}
         for_dali: list[tuple[int, int]] = []
+        to_size: list[tuple[int, int]] = []
         for_pillow: list[int] = []
         for position, data in enumerate(images):
             try:
@@ -60,42 +62,59 @@ class DaliDecoder:
             except ImageError as error:
                 refused[position] = error
                 continue
-            if header.dali:
-                for_dali.append((position, header.orientation if oriented else 1))
+            orientation = header.orientation if oriented else 1
+            size = (header.width, header.height)
+            if header.dali and orientation == 1 and resized(*size) == size:
+                to_size.append((position, 1))
+            elif header.dali:
+                for_dali.append((position, orientation))
             else:
                 for_pillow.append(position)
 
-        done: dict[int, tuple[Tensor, str]] = {}
-        for start in range(0, len(for_dali), MAX_BATCH):
-            part = for_dali[start : start + MAX_BATCH]
-            for (position, _), pixels in zip(part, self._run_or_isolate(images, part), strict=True):
-                if pixels is None:
-                    for_pillow.append(position)
-                else:
-                    done[position] = (pixels, self.name)
+        batches: list[Tensor] = []
+        order: list[int] = []
+        decoders: dict[int, str] = {}
+        for part, run in [*_parts(for_dali, self._resize_and_crop), *_parts(to_size, self._crop)]:
+            pixels, failed = self._run_or_isolate(images, part, run)
+            positions = [position for i, (position, _) in enumerate(part) if i not in failed]
+            batches.append(pixels)
+            order += positions
+            decoders |= dict.fromkeys(positions, self.name)
+            for_pillow += [part[i][0] for i in sorted(failed)]
 
-        rest = self._pillow.decode([images[position] for position in for_pillow], oriented=oriented)
-        refused.update({for_pillow[i]: error for i, error in rest.refused.items()})
-        for row, pixels in zip(rest.rows, rest.pixels, strict=True):
-            done[for_pillow[row]] = (pixels.to(self._device), self._pillow.name)
+        if for_pillow:
+            rest = self._pillow.decode([images[position] for position in for_pillow], oriented=oriented)
+            refused.update({for_pillow[i]: error for i, error in rest.refused.items()})
+            positions = [for_pillow[row] for row in rest.rows]
+            batches.append(rest.pixels.to(self._device))
+            order += positions
+            decoders |= dict.fromkeys(positions, self._pillow.name)
 
-        rows = tuple(sorted(done))
-        stacked = (
-            torch.stack([done[i][0] for i in rows]) if rows else torch.empty(0, 3, CROP, CROP, device=self._device)
-        )
-        return Decoded(stacked, rows, tuple(done[i][1] for i in rows), refused)
+        pixels = batches[0] if len(batches) == 1 else torch.cat([_empty(0, self._device), *batches])
+        rows = tuple(sorted(order))
+        if rows != tuple(order):
+            pixels = pixels[torch.tensor([order.index(row) for row in rows], device=self._device)]
+        return Decoded(pixels, rows, tuple(decoders[row] for row in rows), refused)
 
-    def _run_or_isolate(self, images: Sequence[bytes], part: Sequence[tuple[int, int]]) -> list[Tensor | None]:
-        """One tensor for each image, None where DALI cannot decode it."""
+    def _run_or_isolate(
+        self, images: Sequence[bytes], part: Sequence[tuple[int, int]], run: _Run
+    ) -> tuple[Tensor, set[int]]:
+        """The pixels of the images that DALI can decode, and which of the part it cannot."""
         try:
-            return list(self._run([images[i] for i, _ in part], [orientation for _, orientation in part]))
+            return run([images[i] for i, _ in part], [orientation for _, orientation in part]), set()
         except RuntimeError:
-            self._pipeline = self._build()
+            self._resizing, self._cropping = self._build(), self._build_cropping()
             if len(part) == 1:
-                return [None]
-        return [self._run_or_isolate(images, [one])[0] for one in part]
+                return _empty(0, self._device), {0}
+        alone = [self._run_or_isolate(images, [one], run) for one in part]
+        return torch.cat([pixels for pixels, _ in alone]), {i for i, (_, failed) in enumerate(alone) if failed}
 
-    def _run(self, images: Sequence[bytes], orientations: Sequence[int]) -> Tensor:
+    def _crop(self, images: Sequence[bytes], orientations: Sequence[int]) -> Tensor:
+        """Float32 [n, 3, 227, 227] of upright images whose shortest edge is right: only the crop is decoded."""
+        self._cropping.feed_input("files", [np.frombuffer(data, np.uint8) for data in images])
+        return self._output(self._cropping, len(images))
+
+    def _resize_and_crop(self, images: Sequence[bytes], orientations: Sequence[int]) -> Tensor:
         """Float32 [n, 3, 227, 227], upright.
 
         The crop is turned, not the photo. An odd margin rounds up in the upright photo, so along an axis that is
@@ -103,28 +122,49 @@ class DaliDecoder:
         """
         x = [_JUST_BEFORE_MIDDLE if o in _MIRRORED_COLUMNS else _MIDDLE for o in orientations]
         y = [_JUST_BEFORE_MIDDLE if o in _MIRRORED_ROWS else _MIDDLE for o in orientations]
-        self._pipeline.feed_input("files", [np.frombuffer(data, np.uint8) for data in images])
-        self._pipeline.feed_input("crop_x", [np.float32(value) for value in x])
-        self._pipeline.feed_input("crop_y", [np.float32(value) for value in y])
-        (output,) = self._pipeline.run()
-        pixels = torch.empty(len(images), 3, CROP, CROP, dtype=torch.float32, device=self._device)
-        stream = torch.cuda.current_stream(self._device) if self._device.type == "cuda" else None
-        feed_ndarray(output.as_tensor(), pixels, cuda_stream=stream)
+        self._resizing.feed_input("files", [np.frombuffer(data, np.uint8) for data in images])
+        self._resizing.feed_input("crop_x", [np.float32(value) for value in x])
+        self._resizing.feed_input("crop_y", [np.float32(value) for value in y])
+        pixels = self._output(self._resizing, len(images))
         for i, orientation in enumerate(orientations):
             if orientation != 1:
                 pixels[i] = upright(pixels[i], orientation)
         return pixels
 
-    def _build(self) -> Pipeline:
-        gpu = self._device.type == "cuda"
-        pipeline = Pipeline(
+    def _output(self, pipeline: Pipeline, count: int) -> Tensor:
+        (output,) = pipeline.run()
+        pixels = _empty(count, self._device)
+        stream = torch.cuda.current_stream(self._device) if self._device.type == "cuda" else None
+        feed_ndarray(output.as_tensor(), pixels.permute(0, 2, 3, 1), cuda_stream=stream)
+        return pixels
+
+    def _pipeline(self) -> Pipeline:
+        return Pipeline(
             batch_size=MAX_BATCH,
             num_threads=self._threads,
-            device_id=(self._device.index or 0) if gpu else None,  # pyright: ignore[reportArgumentType]
+            device_id=(self._device.index or 0) if self._device.type == "cuda" else None,  # pyright: ignore[reportArgumentType]
             prefetch_queue_depth=1,
             exec_async=False,
             exec_pipelined=False,
         )
+
+    def _build_cropping(self) -> Pipeline:
+        pipeline = self._pipeline()
+        with pipeline:
+            photos = fn.decoders.image_crop(
+                fn.external_source(name="files", device="cpu"),
+                device="mixed" if self._device.type == "cuda" else "cpu",
+                output_type=types.DALIImageType.RGB,
+                crop=(CROP, CROP),
+                **_AS_STORED,
+            )
+            pipeline.set_outputs(_normalised(photos))
+        pipeline.build()
+        return pipeline
+
+    def _build(self) -> Pipeline:
+        gpu = self._device.type == "cuda"
+        pipeline = self._pipeline()
         with pipeline:
             files = fn.external_source(name="files", device="cpu")
             crop_x = fn.external_source(name="crop_x", device="cpu")
@@ -139,20 +179,32 @@ class DaliDecoder:
                 antialias=True,
                 subpixel_scale=False,
             )
-            pipeline.set_outputs(
-                fn.crop_mirror_normalize(  # pyright: ignore[reportCallIssue]
-                    photos,  # pyright: ignore[reportArgumentType]
-                    crop=(CROP, CROP),
-                    crop_pos_x=crop_x,
-                    crop_pos_y=crop_y,
-                    mean=list(MEAN),
-                    std=list(STD),
-                    dtype=types.DALIDataType.FLOAT,
-                    output_layout="CHW",
-                )
-            )
+            pipeline.set_outputs(_normalised(photos, crop_pos_x=crop_x, crop_pos_y=crop_y))
         pipeline.build()
         return pipeline
+
+
+def _normalised(photos: Any, **position: Any) -> Any:
+    """The crop of a pipeline's photos, normalised."""
+    return fn.crop_mirror_normalize(  # pyright: ignore[reportCallIssue]
+        photos,
+        crop=(CROP, CROP),
+        mean=list(MEAN),
+        std=list(STD),
+        dtype=types.DALIDataType.FLOAT,
+        output_layout="HWC",
+        **position,
+    )
+
+
+def _parts(work: list[tuple[int, int]], run: _Run) -> list[tuple[list[tuple[int, int]], _Run]]:
+    """The work in batches that a pipeline takes, each with what does it."""
+    return [(work[start : start + MAX_BATCH], run) for start in range(0, len(work), MAX_BATCH)]
+
+
+def _empty(count: int, device: torch.device) -> Tensor:
+    """Float32 [count, 3, 227, 227], channels last, as the networks take it: nothing is rearranged later."""
+    return torch.empty(count, CROP, CROP, 3, device=device).permute(0, 3, 1, 2)
 
 
 def upright(pixels: Tensor, orientation: int) -> Tensor:

@@ -49,7 +49,7 @@ class PillowDecoder:
         rows = tuple(i for i, outcome in enumerate(outcomes) if isinstance(outcome, Tensor))
         tensors = [outcome for outcome in outcomes if isinstance(outcome, Tensor)]
         return Decoded(
-            torch.stack(tensors) if tensors else torch.empty(0, 3, CROP, CROP),
+            (torch.stack(tensors) if tensors else torch.empty(0, 3, CROP, CROP)).to(memory_format=torch.channels_last),
             rows,
             (self.name,) * len(rows),
             {i: outcome for i, outcome in enumerate(outcomes) if isinstance(outcome, ImageError)},

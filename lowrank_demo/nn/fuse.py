@@ -13,6 +13,8 @@ from ..architecture import INPUT_SIZE
 from .alexnet import LowRankAlexNet, LowRankLayer
 
 RESIZED_EDGE = 256
+_PART = 16
+"""Measured: of 8, 16 and 64 images at a time, 16 is the fastest through two pooling layers."""
 
 
 class Shrink(nn.Module):
@@ -32,6 +34,23 @@ class Shrink(nn.Module):
         return F.interpolate(small, size=images.shape[-2:], mode="bilinear")
 
 
+class InParts(nn.Module):
+    """Takes a batch through the first layers a few images at a time, on the processor.
+
+    Their outputs are the largest of the network; those of a few images stay in the processor's cache.
+    """
+
+    def __init__(self, first: list[nn.Module]) -> None:
+        super().__init__()
+        self.first = nn.Sequential(*first)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """As the layers would, on the whole batch."""
+        if images.is_cuda or len(images) <= _PART:
+            return self.first(images)
+        return torch.cat([self.first(part) for part in images.split(_PART)])
+
+
 def inference_form(network: LowRankAlexNet, pre_shrink: int | None = None) -> nn.Module:
     """An equivalent of ``network.eval()`` that runs faster; the network given is left as it is.
 
@@ -41,7 +60,10 @@ def inference_form(network: LowRankAlexNet, pre_shrink: int | None = None) -> nn
     """
     stages: list[nn.Module] = [Shrink(pre_shrink)] if pre_shrink else []
     source = copy.deepcopy(network).eval()
-    stages += _fold(source.features)
+    features = _fold(source.features)
+    pools = [place for place, module in enumerate(features) if isinstance(module, nn.MaxPool2d)]
+    early = pools[1] + 1
+    stages += [InParts(features[:early]), *features[early:]]
     stages.append(nn.Flatten())
     stages += _fold(source.classifier)
     fused = nn.Sequential(*stages).eval().requires_grad_(False)
@@ -62,6 +84,9 @@ def _fold(modules: nn.Sequential) -> list[nn.Module]:
             linear = folded.pop()
             assert isinstance(linear, nn.Linear)
             folded.append(fuse_linear_bn_eval(linear, module))
+        elif isinstance(module, nn.MaxPool2d) and isinstance(folded[-1], nn.ReLU):
+            # The two commute exactly, and four times fewer values are left to rectify.
+            folded.insert(-1, module)
         elif not isinstance(module, nn.Dropout):
             folded.append(module)
     return folded

@@ -1,0 +1,83 @@
+"""What one measurement is, and how time is taken on a machine that is never quite idle."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Result:
+    """One measurement beside its limit or rival."""
+
+    what: str
+    measured: float
+    against: float
+    """The limit's or the rival's figure, measured in the same run."""
+    unit: str
+    limit: str
+    """What ``against`` is."""
+    goal: float
+    at_least: bool = False
+    """Whether the ratio should be at least the goal; else at most."""
+
+    @property
+    def ratio(self) -> float:
+        """``measured`` over ``against``."""
+        return self.measured / self.against
+
+    @property
+    def reached(self) -> bool:
+        """Whether the ratio keeps to its goal."""
+        return self.ratio >= self.goal if self.at_least else self.ratio <= self.goal
+
+
+@dataclass(frozen=True)
+class Unmeasured:
+    """A measurement that cannot be made here, and why."""
+
+    what: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A figure without a rival, such as a slope."""
+
+    what: str
+    value: float
+    unit: str
+
+
+Outcome = Result | Unmeasured | Finding
+
+
+def seconds(work: Callable[[], object], repeats: int = 3) -> float:
+    """Median duration of ``work`` after one run that is not counted."""
+    work()
+    return statistics.median(_once(work) for _ in range(repeats))
+
+
+def interleaved(works: list[Callable[[], object]], repeats: int = 3) -> list[float]:
+    """Median duration of each work, run in turns so that the machine's mood meets all alike."""
+    for work in works:
+        work()
+    rounds = [[_once(work) for work in works] for _ in range(repeats)]
+    return [statistics.median(times) for times in zip(*rounds, strict=True)]
+
+
+def matrix_product(size: int = 1536) -> tuple[Callable[[], object], int]:
+    """A float32 product of square matrices, as the machine's limit, and its MACs."""
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    repeats = 8
+    return lambda: [a @ b for _ in range(repeats)], repeats * size**3
+
+
+def _once(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began

@@ -1,0 +1,46 @@
+"""Peak memory of a validation, measured in a process of its own (``python -m lowrank_demo.bench.memory``)."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..settings import Settings
+from ..zoo import Zoo, read_zoo
+from .measure import Outcome, Result
+from .networks import smallest, validate
+
+
+def memory(zoo: Zoo, file: Path, few: int, many: int) -> Iterator[Outcome]:
+    """Nine models against 1.5 GB and their weights; one model with few images and with many."""
+    weights = sum(card.cost.fp32_bytes for card in zoo if card.published) / 1e9
+    nine = _peak(file, 128, "all")
+    yield Result("peak memory, nine models", nine, 1.5 + weights, "GB", f"1.5 GB and {weights:.2f} GB of weights", 1.0)
+    small, large = _peak(file, few, "small"), _peak(file, many, "small")
+    yield Result(f"peak memory, {many:,} images", large, small, "GB", f"{few:,} images", 1.05)
+
+
+def _peak(file: Path, count: int, models: str) -> float:
+    """Gigabytes."""
+    command = [sys.executable, "-m", "lowrank_demo.bench.memory", str(file), str(count), models]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    return float(done.stdout.strip())
+
+
+def _main(file: str, count: str, models: str) -> None:
+    from ..data.lmdb_reader import LmdbReader
+    from .material import published, random_classifier
+
+    zoo = read_zoo(Settings.from_environment().zoo)
+    cards = published(zoo) if models == "all" else [smallest(zoo)]
+    with LmdbReader(Path(file)) as reader:
+        validate(reader, [(card.id, random_classifier(card)) for card in cards], int(count))
+    unit = 1 if sys.platform == "darwin" else 1024
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9)
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

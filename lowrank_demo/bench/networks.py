@@ -1,0 +1,100 @@
+"""Networks and validation on the CPU, against the machine's rate of multiplying matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..data.lmdb_reader import LmdbReader
+from ..decode.choose import choose_decoder
+from ..inference import Classifier
+from ..settings import Settings
+from ..validation import Validation
+from ..zoo import ModelCard, Zoo
+from .material import CPU, published, random_classifier
+from .measure import Finding, Outcome, Result, interleaved, matrix_product, seconds
+
+_BATCH = 64
+
+
+def compute(zoo: Zoo, file: Path, images: int) -> Iterator[Outcome]:
+    """All nine models over an LMDB file, decoding included, against their MACs at the measured rate."""
+    cards = published(zoo)
+    models = [(card.id, random_classifier(card)) for card in cards]
+    product, macs = matrix_product()
+    with LmdbReader(file) as reader:
+        product_s, all_s = interleaved([product, lambda: validate(reader, models, images)])
+    floor = images * sum(card.cost.macs for card in cards) / (macs / product_s)
+    yield Finding("float32 products of matrices", macs / product_s / 1e9, "billion MACs/s")
+    yield Result(f"nine models, {images} images, float32", all_s, floor, "s", "their MACs at that rate", 1.1)
+
+
+def overlap(zoo: Zoo, file: Path, images: int) -> Iterator[Outcome]:
+    """Validation against the slower of decoding alone and the networks alone, for the smallest model and for all."""
+    yield from _overlap_of("one small model", [smallest(zoo)], file, 4 * images)
+    yield from _overlap_of("nine models", published(zoo), file, images)
+
+
+def _overlap_of(name: str, cards: Sequence[ModelCard], file: Path, count: int) -> Iterator[Outcome]:
+    models = [(card.id, random_classifier(card)) for card in cards]
+    decoder = choose_decoder(Settings.from_environment(), CPU).decoder
+    with LmdbReader(file) as reader:
+        records = [reader[i].image for i in range(count)]
+        parts = [records[i : i + _BATCH] for i in range(0, count, _BATCH)]
+        decoded = [decoder.decode(part, oriented=False).pixels for part in parts]
+
+        def decode() -> None:
+            for part in parts:
+                decoder.decode(part, oriented=False)
+
+        def infer() -> None:
+            for pixels in decoded:
+                for _, classifier in models:
+                    classifier.logits(pixels)
+
+        decode_s, infer_s, both_s = interleaved([decode, infer, lambda: validate(reader, models, count)])
+    yield Finding(f"{name}: decoding alone", count / decode_s, "images/s")
+    slower = "the networks" if infer_s > decode_s else "decoding"
+    alone = count / max(decode_s, infer_s)
+    yield Result(f"{name}: validation", count / both_s, alone, "images/s", f"{slower} alone", 0.95, at_least=True)
+
+
+def growth(zoo: Zoo, file: Path, images: int) -> Iterator[Outcome]:
+    """Time against the number of images, of models, and the batch size: a straight line each."""
+    small = [("small", random_classifier(smallest(zoo)))]
+    with LmdbReader(file) as reader:
+        counts = [images, 2 * images, 3 * images, 4 * images]
+        times = [seconds(lambda n=n: validate(reader, small, n)) for n in counts]
+        yield from _line("time against images", counts, times, "ms for each image", 1e3)
+        copies = [1, 2, 3, 4]
+        times = [
+            seconds(lambda n=n: validate(reader, [(str(i), small[0][1]) for i in range(n)], images)) for n in copies
+        ]
+        yield from _line("time against models", copies, times, f"s for each model and {images} images", 1.0)
+        sizes = [16, 32, 64]
+        decoder = choose_decoder(Settings.from_environment(), CPU).decoder
+        pixels = decoder.decode([reader[i].image for i in range(max(sizes))], oriented=False).pixels
+        times = [seconds(lambda n=n: small[0][1].logits(pixels[:n]), 5) for n in sizes]
+        yield from _line("time against batch size", sizes, times, "ms for each image of a batch", 1e3)
+
+
+def _line(what: str, x: Sequence[int], y: Sequence[float], unit: str, scale: float) -> Iterator[Outcome]:
+    """The slope of a straight line through the points, and how straight it is."""
+    slope, start = np.polyfit(x, y, 1)
+    spread = float(np.abs(np.polyval([slope, start], x) / np.asarray(y) - 1).max())
+    yield Finding(what, float(slope) * scale, unit)
+    yield Result(f"{what}: furthest point from the line", 1 + spread, 1.0, "×", "the line", 1.1)
+
+
+def validate(reader: LmdbReader, models: Sequence[tuple[str, Classifier]], count: int) -> None:
+    """One pass over the first records of a file."""
+    decoder = choose_decoder(Settings.from_environment(), CPU).decoder
+    for _ in Validation(reader, models, decoder, batch_size=_BATCH, records=range(count)):
+        pass
+
+
+def smallest(zoo: Zoo) -> ModelCard:
+    """The published model with the fewest MACs."""
+    return min(published(zoo), key=lambda card: card.cost.macs)
