@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench screenshot clean
+.PHONY: demo test test-faults check bench screenshot clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python app.py
@@ -11,6 +11,10 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev
 	$(BIN)/python tests/browser.py
 	$(BIN)/python -m pytest
+
+# What the README's reliability section states.
+test-faults: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/faults -m "long or not long"
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check

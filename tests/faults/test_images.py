@@ -1,0 +1,67 @@
+"""Every kind of file that can be dropped: the right answer or one sentence, quickly, and the next photo is right."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ..conftest import ROOT, photo_path
+from .files import Case, cases
+
+CASES = cases()
+SECONDS, MEGABYTES = 2.0, 300.0
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
+    """What one process said to all the files, one after another, by the case's name."""
+    folder = tmp_path_factory.mktemp("faults")
+    paths: list[Path] = []
+    for number, case in enumerate(CASES):
+        # Whatever is in it, the file is called a photo.
+        path = folder / f"{number:03}.jpg"
+        path.write_bytes(case.data)
+        paths.append(path)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.faults.worker", str(photo_path("lion.jpg"))],
+        cwd=ROOT,
+        env={**os.environ, "LOWRANK_CACHE_DIR": str(folder / "cache")},
+        input="".join(f"{path}\n" for path in paths),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=280,
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, f"ended after {len(lines) - 1} files: {done.stderr[-2000:]}"
+    found = {case.name: line for case, line in zip(CASES, lines[1:], strict=True)}
+    return {"": lines[0], **found}
+
+
+def test_there_are_enough_and_none_twice() -> None:
+    assert len(CASES) >= 60
+    assert len({case.name for case in CASES}) == len(CASES)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_file(case: Case, outcomes: dict[str, dict]) -> None:
+    outcome = outcomes[case.name]
+    assert outcome["next"], "the photo after it is classified as before"
+    assert outcome["seconds"] < SECONDS
+    assert outcome["grown_mb"] < MEGABYTES
+    if case.expected == "answer":
+        assert not outcome["refused"], outcome["said"]
+        assert outcomes[""]["good"] in outcome["said"], "among the five likeliest"
+    if case.expected == "refusal":
+        assert outcome["refused"]
+    if outcome["refused"]:
+        sentence = outcome["said"]
+        assert sentence.endswith(".")
+        assert "expected" in sentence or "make it smaller" in sentence
+        assert "Traceback" not in sentence
+        assert "/" not in sentence, "no path of the server"
