@@ -99,6 +99,9 @@ class FinetuneConfig(StageConfig):
     """With ``start``: id of the model whose scheme and ranks the network takes; empty for those of ``start``."""
     frozen_layers: int = 0
     """So many of the first layers, with their batch normalisation, stay as they are: less work for each image."""
+    share_of_start: float = 0.0
+    """Share of the starting weights in the weights that are kept, the rest being the trained ones (Wortsman et al.,
+    "Robust fine-tuning of zero-shot models", CVPR 2022): less is forgotten of what the training photos do not show."""
 
 
 @dataclass(frozen=True)
@@ -231,6 +234,10 @@ def _check(config: RunConfig, name: str) -> None:
     for what, number, most in whole:
         if not 0 <= number <= most:
             raise UsageError(f"{name}, {what} is {number}; expected 0 to {most}.")
+    if not 0 <= config.finetune.share_of_start < 1:
+        raise UsageError(
+            f"{name}, [finetune] share_of_start is {config.finetune.share_of_start}; expected at least 0, less than 1."
+        )
     if not 0 < config.data.smallest_crop <= 1:
         raise UsageError(
             f"{name}, [data] smallest_crop is {config.data.smallest_crop}; expected more than 0, at most 1."

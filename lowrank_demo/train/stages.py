@@ -108,11 +108,13 @@ def finetune(config: RunConfig, resume: bool) -> Path | None:
     processes = Processes.join()
     torch.manual_seed(config.seed)
     network, lambda_ = _start(config)
+    begun = {name: value.clone() for name, value in network.state_dict().items()}
     frozen = LAYERS[: config.finetune.frozen_layers]
     trainer = _trainer(config, "finetune", network, config.finetune.epochs, processes, Hooks(), frozen)
     trainer.run(resume)
     if processes.rank != 0:
         return None
+    _mix(trainer.best, begun, config.finetune.share_of_start)
     history = None if config.finetune.start else config.folder / "history.json"
     return write_model(config, trainer.best, network.scheme, network.ranks, lambda_, history)
 
@@ -135,6 +137,14 @@ def _start(config: RunConfig) -> tuple[LowRankAlexNet, float]:
     network = LowRankAlexNet(scheme, ranks)
     network.load_state_dict(_factored_state(checkpoint, scheme, ranks))
     return network, config.compress.lambda_
+
+
+@torch.no_grad()
+def _mix(network: nn.Module, begun: Mapping[str, torch.Tensor], share: float) -> None:
+    """Bring the network's weights back towards those it began with by this share of the way."""
+    for name, value in network.state_dict().items():
+        if share and value.is_floating_point():
+            value.lerp_(begun[name].to(value.device), share)
 
 
 def write_json(path: Path, value: object) -> None:

@@ -145,6 +145,34 @@ def test_finetune_starts_from_a_model_at_another_ones_ranks(tmp_path: Path) -> N
             assert torch.equal(tensor, begun[key]) == frozen, key
 
 
+def test_a_share_of_the_start_is_kept(tmp_path: Path) -> None:
+    config = folder_with_data(tmp_path)
+    start = '[finetune]\nstart = "preview/scheme_2/v5"\n'
+    text = (
+        config.read_text()
+        .replace("[finetune]", start)
+        .replace('version = "tiny"', 'version = "tiny"\nformat = "float32"')
+    )
+
+    def stored(share: float) -> dict[str, torch.Tensor]:
+        config.write_text(text.replace(start, f"{start}share_of_start = {share}\n"))
+        done = run("train", "finetune", str(config), *(["--resume"] if share else []))
+        assert done.returncode == 0, done.stderr
+        zoo = read_zoo(ASSETS / "zoo.json", tmp_path / "run" / "models")
+        card = zoo.get("own/scheme_2/tiny")
+        return load_network(card, WeightStore(zoo, tmp_path / "cache").ensure(card)).state_dict()
+
+    trained, mixed = stored(0.0), stored(0.25)
+    zoo = read_zoo(ASSETS / "zoo.json")
+    card = zoo.get("preview/scheme_2/v5")
+    begun = load_network(card, WeightStore(zoo, tmp_path / "cache").ensure(card)).state_dict()
+    for key, tensor in mixed.items():
+        if tensor.is_floating_point():
+            torch.testing.assert_close(tensor, 0.75 * trained[key] + 0.25 * begun[key], rtol=1e-5, atol=1e-7)
+    key = "classifier.0.U.weight"
+    assert not torch.equal(trained[key], begun[key])
+
+
 def test_an_unknown_start_is_one_sentence(tmp_path: Path) -> None:
     config = folder_with_data(tmp_path)
     config.write_text(config.read_text().replace("[finetune]", '[finetune]\nstart = "preview/scheme_2/v9"'))
