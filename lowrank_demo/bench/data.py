@@ -16,7 +16,8 @@ from .measure import Outcome, Result, Unmeasured, interleaved
 
 # The original's way: one process that reads with OpenCV's bytes untouched and writes with its serializer.
 _TENSORPACK = """
-import sys
+import collections, collections.abc, sys
+collections.Mapping = collections.abc.Mapping  # tensorpack 0.9.8 is older than Python 3.10
 import numpy as np
 from tensorpack.dataflow import DataFromList, LMDBSerializer, MapData
 files, out = sys.argv[2:], sys.argv[1]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..data.lmdb_reader import LmdbReader
+from ..decode.base import Decoder
 from ..decode.choose import choose_decoder
 from ..inference import Classifier
 from ..settings import Settings
@@ -54,7 +55,7 @@ def _overlap_of(name: str, cards: Sequence[ModelCard], file: Path, count: int) -
                 for _, classifier in models:
                     classifier.logits(pixels)
 
-        decode_s, infer_s, both_s = interleaved([decode, infer, lambda: validate(reader, models, count)])
+        decode_s, infer_s, both_s = interleaved([decode, infer, lambda: validate(reader, models, count, decoder)])
     yield Finding(f"{name}: decoding alone", count / decode_s, "images/s")
     slower = "the networks" if infer_s > decode_s else "decoding"
     alone = count / max(decode_s, infer_s)
@@ -88,9 +89,11 @@ def _line(what: str, x: Sequence[int], y: Sequence[float], unit: str, scale: flo
     yield Result(f"{what}: furthest point from the line", 1 + spread, 1.0, "×", "the line", 1.1)
 
 
-def validate(reader: LmdbReader, models: Sequence[tuple[str, Classifier]], count: int) -> None:
+def validate(
+    reader: LmdbReader, models: Sequence[tuple[str, Classifier]], count: int, decoder: Decoder | None = None
+) -> None:
     """One pass over the first records of a file."""
-    decoder = choose_decoder(Settings.from_environment(), CPU).decoder
+    decoder = decoder or choose_decoder(Settings.from_environment(), CPU).decoder
     for _ in Validation(reader, models, decoder, batch_size=_BATCH, records=range(count)):
         pass
 
