@@ -28,9 +28,8 @@ def rank_history_figure(history: RankHistory) -> go.Figure:
             hovertemplate="<b>" + layer.name + "</b>, LC step %{x}<br>rank %{customdata[0]} of %{customdata[1]}"
             "<br>μ %{customdata[2]:.3g}<extra></extra>",
         )
-    figure.update_xaxes(title="LC step")
     figure.update_yaxes(title="rank, % of full rank", rangemode="tozero")
-    return styled(figure, f"Ranks while they were learned, λ = {history.lambda_:.3g}")
+    return _by_step(styled(figure, f"Learned ranks, λ = {history.lambda_:.3g}", height=430), len(history.steps))
 
 
 def cost_history_figure(history: RankHistory) -> go.Figure:
@@ -54,11 +53,17 @@ def cost_history_figure(history: RankHistory) -> go.Figure:
         line={"color": CHOSEN, "width": 2, "dash": "dot"},
         hovertemplate="LC step %{x}<br>%{y:.2f} % top-1 error before factoring<extra></extra>",
     )
-    figure.update_xaxes(title="LC step")
     figure.update_yaxes(title="million MACs", rangemode="tozero")
     figure.update_layout(
         yaxis2={"title": "top-1 error, %", "overlaying": "y", "side": "right", "showgrid": False, "zeroline": False}
     )
-    figure = styled(figure, "Cost and error while the ranks were learned")
+    figure = _by_step(styled(figure, "Cost and error", height=430), len(history.steps))
     figure.update_layout(margin={"r": 60})
+    return figure
+
+
+def _by_step(figure: go.Figure, steps: int) -> go.Figure:
+    """With LC steps, whole numbers, along the bottom and the legend below their title."""
+    figure.update_xaxes(title={"text": "LC step", "standoff": 4}, tick0=0, dtick=max(1, steps // 8))
+    figure.update_layout(legend={"y": -0.24}, margin={"b": 60})
     return figure

@@ -13,6 +13,7 @@ from ..zoo import ModelCard, Zoo
 from .present import RANK_HEADERS, rank_rows
 
 _NONE = ""
+_CRITERIA = {"flops": "FLOPs"}
 
 
 def build(zoo: Zoo, chosen: gr.Radio, default: ModelCard) -> None:
@@ -93,8 +94,9 @@ def _history_of(zoo: Zoo, model: str) -> tuple[bool, str, go.Figure | None, go.F
         run = read_history(zoo.folder / card.history)
     except DataError as error:
         return True, str(error), None, None
+    criterion = _CRITERIA.get(run.criterion, run.criterion)
     text = (
-        f"The LC algorithm of this model's own training run, {run.criterion} criterion: each C step chooses every "
+        f"The LC algorithm of this model's own training run, {criterion} criterion: each C step chooses every "
         "layer's rank in closed form, and μ grows from step to step until the weights and their low-rank copies meet."
     )
     return True, text, rank_history_figure(run), cost_history_figure(run)

@@ -180,7 +180,7 @@ def test_rank_history_of_an_own_model(app: RunningApp, page: Page) -> None:
     page.locator("#lr-version label", has_text="mine own").click()
     expect(page.locator("#lr-history-ranks .js-plotly-plot")).to_be_visible()
     expect(page.locator("#lr-history-cost .js-plotly-plot")).to_contain_text("top-1 error")
-    expect(page.locator("#lr-history")).to_contain_text("flops criterion")
+    expect(page.locator("#lr-history")).to_contain_text("FLOPs criterion")
 
 
 def open_validate(page: Page, app: RunningApp) -> None:
