@@ -14,8 +14,6 @@ from torch import Tensor
 from .errors import LowRankError
 
 Value = TypeVar("Value")
-_PATIENCE = datetime.timedelta(days=2)
-"""Slices may take unequal time; a process that died is noticed at once, by its closed connection."""
 
 
 class ProcessLost(LowRankError):
@@ -24,9 +22,9 @@ class ProcessLost(LowRankError):
     exit_code = 2
 
 
-def world_size() -> int:
-    """How many processes ``torchrun`` started; 1 without it. Joins nothing."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+def place() -> tuple[int, int]:
+    """This process's rank, and how many ``torchrun`` started; (0, 1) without it. Joins nothing."""
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @dataclass(frozen=True)
@@ -38,17 +36,19 @@ class Processes:
     device: torch.device
 
     @classmethod
-    def join(cls, backend: str | None = None) -> Processes:
+    def join(cls, backend: str | None = None, timeout: datetime.timedelta | None = None) -> Processes:
         """Join the others, if there are any.
 
         Args:
             backend: ``nccl`` or ``gloo``; None takes NCCL where there is a GPU.
+            timeout: How long to wait for the others at each exchange; None takes torch's own.
         """
+        rank, world = place()
         gpu = torch.cuda.is_available()
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if gpu else torch.device("cpu")
-        if world_size() > 1 and not dist.is_initialized():
-            dist.init_process_group(backend or ("nccl" if gpu else "gloo"), timeout=_PATIENCE)
-        return cls(int(os.environ.get("RANK", "0")), world_size(), device)
+        if world > 1 and not dist.is_initialized():
+            dist.init_process_group(backend or ("nccl" if gpu else "gloo"), timeout=timeout)
+        return cls(rank, world, device)
 
     def sum(self, values: Tensor) -> Tensor:
         """The sum over all processes."""

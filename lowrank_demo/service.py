@@ -114,9 +114,11 @@ class Service:
 
     def warm_up(self) -> None:
         """Load the decoder and the default model, so that the first visitor does not wait for them."""
+        from .decode.base import EDGE, blank_jpeg
+
         card = self.default_model()
         if self.weights.where(card) != "to download":
-            self._run([_tiny_photo()], card.id)
+            self._run([blank_jpeg(EDGE)], card.id)
 
     def decoder_note(self) -> str:
         """Which decoder and device are in use, in a sentence, and why not a faster decoder."""
@@ -162,13 +164,3 @@ class Service:
                 f"The file has {len(data) / 1e6:.0f} MB; expected at most {self.settings.max_file_mb}: make it smaller."
             )
         return data
-
-
-def _tiny_photo() -> bytes:
-    import io
-
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.new("RGB", (256, 256)).save(file, "JPEG")
-    return file.getvalue()

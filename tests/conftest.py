@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 import torch
 from gradio.media import get_image
+from hypothesis import strategies as st
 from PIL import Image
 
 from lowrank_demo.data.lmdb_writer import LmdbWriter
@@ -200,6 +201,12 @@ def start_app(environment: dict[str, str], log: Path, command: list[str] | None 
     process.kill()
     raise AssertionError(f"the app did not start:\n{log.read_text()}")
 
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+"""Any JSON value."""
 
 HISTORY: dict[str, Any] = {
     "format": 1,

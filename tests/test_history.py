@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lowrank_demo.errors import DataError
 from lowrank_demo.history import read_history
 
-from .conftest import HISTORY
+from .conftest import HISTORY, JSON
 
 
 def write(folder: Path, value: object) -> Path:
@@ -46,12 +46,6 @@ def test_refused(tmp_path: Path, change: dict, sentence: str) -> None:
         read_history(write(tmp_path, {**HISTORY, **change}))
     with pytest.raises(DataError, match="cannot be read"):
         read_history(tmp_path / "none.json")
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-)
 
 
 @given(st.sampled_from([None, *sorted(HISTORY)]), JSON)

@@ -12,7 +12,7 @@ from lowrank_demo.errors import CardError, UnknownModel
 from lowrank_demo.settings import ASSETS
 from lowrank_demo.zoo import Zoo, parse_card, read_zoo
 
-from .conftest import sha256
+from .conftest import JSON, sha256
 
 CARD = json.loads((ASSETS / "zoo.json").read_text())["models"][0]
 
@@ -71,12 +71,6 @@ def test_unknown_model_lists_the_known(zoo: Zoo) -> None:
 def test_bad_card_is_refused_by_name(change: dict, named: str) -> None:
     with pytest.raises(CardError, match=named):
         parse_card({**copy.deepcopy(CARD), **change}, "zoo.json, model 1")
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-)
 
 
 @given(st.sampled_from(sorted(CARD)), JSON)

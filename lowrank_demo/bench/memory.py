@@ -11,7 +11,7 @@ from pathlib import Path
 from ..settings import Settings
 from ..zoo import Zoo, read_zoo
 from .measure import Outcome, Result
-from .networks import smallest, validate
+from .networks import cpu_decoder, smallest, validate
 
 
 def memory(zoo: Zoo, file: Path, few: int, many: int) -> Iterator[Outcome]:
@@ -37,7 +37,7 @@ def _main(file: str, count: str, models: str) -> None:
     zoo = read_zoo(Settings.from_environment().zoo)
     cards = published(zoo) if models == "all" else [smallest(zoo)]
     with LmdbReader(Path(file)) as reader:
-        validate(reader, [(card.id, random_classifier(card)) for card in cards], int(count))
+        validate(reader, [(card.id, random_classifier(card)) for card in cards], int(count), cpu_decoder())
     print(_peak_of_this_process())
 
 

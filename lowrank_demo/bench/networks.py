@@ -25,8 +25,9 @@ def compute(zoo: Zoo, file: Path, images: int) -> Iterator[Outcome]:
     cards = published(zoo)
     models = [(card.id, random_classifier(card)) for card in cards]
     product, macs = matrix_product()
+    decoder = cpu_decoder()
     with LmdbReader(file) as reader:
-        product_s, all_s = interleaved([product, lambda: validate(reader, models, images)])
+        product_s, all_s = interleaved([product, lambda: validate(reader, models, images, decoder)])
     floor = images * sum(card.cost.macs for card in cards) / (macs / product_s)
     yield Finding("float32 products of matrices", macs / product_s / 1e9, "billion MACs/s")
     yield Result(f"nine models, {images} images, float32", all_s, floor, "s", "their MACs at that rate", 1.1)
@@ -40,7 +41,7 @@ def overlap(zoo: Zoo, file: Path, images: int) -> Iterator[Outcome]:
 
 def _overlap_of(name: str, cards: Sequence[ModelCard], file: Path, count: int) -> Iterator[Outcome]:
     models = [(card.id, random_classifier(card)) for card in cards]
-    decoder = choose_decoder(Settings.from_environment(), CPU).decoder
+    decoder = cpu_decoder()
     with LmdbReader(file) as reader:
         records = [reader[i].image for i in range(count)]
         parts = [records[i : i + _BATCH] for i in range(0, count, _BATCH)]
@@ -65,17 +66,18 @@ def _overlap_of(name: str, cards: Sequence[ModelCard], file: Path, count: int) -
 def growth(zoo: Zoo, file: Path, images: int) -> Iterator[Outcome]:
     """Time against the number of images, of models, and the batch size: a straight line each."""
     small = [("small", random_classifier(smallest(zoo)))]
+    decoder = cpu_decoder()
     with LmdbReader(file) as reader:
         counts = [images, 2 * images, 3 * images, 4 * images]
-        times = [seconds(lambda n=n: validate(reader, small, n)) for n in counts]
+        times = [seconds(lambda n=n: validate(reader, small, n, decoder)) for n in counts]
         yield from _line("time against images", counts, times, "ms for each image", 1e3)
         copies = [1, 2, 3, 4]
         times = [
-            seconds(lambda n=n: validate(reader, [(str(i), small[0][1]) for i in range(n)], images)) for n in copies
+            seconds(lambda n=n: validate(reader, [(str(i), small[0][1]) for i in range(n)], images, decoder))
+            for n in copies
         ]
         yield from _line("time against models", copies, times, f"s for each model and {images} images", 1.0)
         sizes = [16, 32, 64]
-        decoder = choose_decoder(Settings.from_environment(), CPU).decoder
         pixels = decoder.decode([reader[i].image for i in range(max(sizes))], oriented=False).pixels
         times = [seconds(lambda n=n: small[0][1].logits(pixels[:n]), 5) for n in sizes]
         yield from _line("time against batch size", sizes, times, "ms for each image of a batch", 1e3)
@@ -89,13 +91,15 @@ def _line(what: str, x: Sequence[int], y: Sequence[float], unit: str, scale: flo
     yield Result(f"{what}: furthest point from the line", 1 + spread, 1.0, "×", "the line", 1.1)
 
 
-def validate(
-    reader: LmdbReader, models: Sequence[tuple[str, Classifier]], count: int, decoder: Decoder | None = None
-) -> None:
+def validate(reader: LmdbReader, models: Sequence[tuple[str, Classifier]], count: int, decoder: Decoder) -> None:
     """One pass over the first records of a file."""
-    decoder = decoder or choose_decoder(Settings.from_environment(), CPU).decoder
     for _ in Validation(reader, models, decoder, batch_size=_BATCH, records=range(count)):
         pass
+
+
+def cpu_decoder() -> Decoder:
+    """A decoder as a pass on the processor has it."""
+    return choose_decoder(Settings.from_environment(), CPU).decoder
 
 
 def smallest(zoo: Zoo) -> ModelCard:

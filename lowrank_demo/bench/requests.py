@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..errors import DataError
 from ..service import Photo, Service
 from ..settings import Settings
 from .measure import Outcome, Result
@@ -82,14 +83,14 @@ def _first_answer_seconds() -> float:
         stdout=subprocess.DEVNULL,
     )
     try:
-        while time.perf_counter() - began < _START_LIMIT:
+        while process.poll() is None and time.perf_counter() - began < _START_LIMIT:
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).close()
             except (urllib.error.URLError, OSError):
                 time.sleep(0.02)
             else:
-                break
-        return time.perf_counter() - began
+                return time.perf_counter() - began
+        raise DataError("The app did not start; run python app.py to see why.")
     finally:
         process.terminate()
         process.wait()

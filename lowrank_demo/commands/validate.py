@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import datetime
 import os
 import signal
 import sys
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 _SAVE_SECONDS = 20.0
 _TOLERANCE = 0.3
+_PATIENCE = datetime.timedelta(days=2)
+"""Slices may take unequal time; a process that died is noticed at once, by its closed connection."""
 _LOST = "stopped, since another process of this run ended early or all were told to stop"
 
 
@@ -84,7 +87,10 @@ def _validate(args: argparse.Namespace) -> int:
 
         verify(args.lmdb_file)
 
-    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    from ..processes import place
+
+    rank, world = place()
+    name = f"slice {rank + 1} of {world}" if world > 1 else ""
     with open_validation(
         service,
         args.lmdb_file,
@@ -95,8 +101,8 @@ def _validate(args: argparse.Namespace) -> int:
         part=(rank, world),
     ) as run:
         if run.resumed_at is not None:
-            print(f"{_slice_name(rank, world)}going on from record {run.resumed_at:,}", file=sys.stderr)
-        stopped = _iterate(run, rank, world)
+            print(f"{name + ': ' if name else ''}going on from record {run.resumed_at:,}", file=sys.stderr)
+        stopped = _iterate(run, rank, name)
         if stopped:
             run.save()
             if rank == 0:
@@ -108,10 +114,8 @@ def _validate(args: argparse.Namespace) -> int:
         report = run.report()
         if not stopped:
             run.forget()
-    if rank != 0:
+    if rank != 0 or (world > 1 and stopped):
         return 130 if stopped else 0
-    if world > 1 and stopped:
-        return 130
     print(report_text(report))
     for output, text in ((args.json, dump_json), (args.csv, report_csv)):
         if output:
@@ -143,17 +147,17 @@ def _environment(args: argparse.Namespace) -> dict[str, str]:
     return environment
 
 
-def _iterate(run: ValidationRun, rank: int, world: int) -> str:
+def _iterate(run: ValidationRun, rank: int, name: str) -> str:
     """Go through the slice, showing progress and saving now and then; says why if it did not come to the end."""
     line = ProgressLine()
     saved = time.monotonic()
-    if world > 1:
+    if name:
         # With this signal torchrun ends the other processes when one is lost.
         signal.signal(signal.SIGTERM, _terminated)
     try:
         for progress in run:
             if rank == 0:
-                line.show(progress, _slice_name(rank, world, before=", ") + _running(run.results()))
+                line.show(progress, (f", {name}" if name else "") + _running(run.results()))
             if time.monotonic() - saved > _SAVE_SECONDS:
                 run.save()
                 saved = time.monotonic()
@@ -166,16 +170,12 @@ def _terminated(signum: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt(_LOST)
 
 
-def _slice_name(rank: int, world: int, before: str = "") -> str:
-    return f"{before}slice {rank + 1} of {world}{': ' if not before else ''}" if world > 1 else ""
-
-
 def _others(mine: tuple[Sums, float]) -> list[tuple[Sums, float]]:
     """In the first process what the others counted; in the others nothing."""
     from ..processes import Processes
 
     # Sums are integers in memory: gloo carries them on any machine, with or without a GPU.
-    processes = Processes.join("gloo")
+    processes = Processes.join("gloo", _PATIENCE)
     found = processes.gather(mine)
     processes.leave()
     return found[1:]

@@ -85,6 +85,13 @@ class Decoder(Protocol):
         ...
 
 
+def blank_jpeg(edge: int) -> bytes:
+    """A square black photo, to try a decoder with."""
+    file = io.BytesIO()
+    Image.new("RGB", (edge, edge)).save(file, "JPEG")
+    return file.getvalue()
+
+
 def read_header(data: bytes, max_pixels: int) -> Header:
     """Check a file by its content, before it costs anything to decode.
 

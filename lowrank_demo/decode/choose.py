@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 
 import torch
-from PIL import Image
 
 from ..errors import SettingError
 from ..settings import Settings
-from .base import Decoder
+from .base import EDGE, Decoder, blank_jpeg
 from .pillow import PillowDecoder
 
 
@@ -70,11 +68,9 @@ def choose_decoder(settings: Settings, device: torch.device) -> Choice:
 
 
 def _prove(decoder: Decoder) -> None:
-    """Decode one small image: a DALI that imports may still not run on this machine's card."""
-    file = io.BytesIO()
-    Image.new("RGB", (256, 256)).save(file, "JPEG")
-    decoded = decoder.decode([file.getvalue()])
-    if decoded.decoders != (decoder.name,):
+    """Decode a photo as it is and one that is resized: a DALI that imports may still not run on this machine's card."""
+    decoded = decoder.decode([blank_jpeg(EDGE), blank_jpeg(EDGE + 1)])
+    if decoded.decoders != (decoder.name, decoder.name):
         raise RuntimeError("DALI did not decode a test image")
 
 

@@ -33,6 +33,29 @@ _AS_STORED: dict[str, Any] = {"adjust_orientation": False} if _SCHEMA.HasArgumen
 _MIDDLE, _JUST_BEFORE_MIDDLE = 0.5, 0.4999
 
 
+class _Chain:
+    """A pipeline that is built anew after an error, which it would repeat for ever otherwise."""
+
+    def __init__(self, build: Callable[[], Pipeline]) -> None:
+        self._build = build
+        self._pipeline = build()
+
+    def run(self, **inputs: Sequence[Any]) -> Any:
+        """Its output for a batch of each input, by name.
+
+        Raises:
+            RuntimeError: DALI cannot decode one of the files.
+        """
+        try:
+            for name, batch in inputs.items():
+                self._pipeline.feed_input(name, batch)
+            (output,) = self._pipeline.run()
+        except RuntimeError:
+            self._pipeline = self._build()
+            raise
+        return output
+
+
 class DaliDecoder:
     """Decodes with DALI; what it refuses goes to Pillow. Not safe for use by several threads at once.
 
@@ -48,13 +71,13 @@ class DaliDecoder:
         self._threads = threads
         self._max_pixels = max_pixels
         self._pillow = PillowDecoder(max_pixels, threads)
-        self._resizing, self._cropping = self._build(), self._build_cropping()
+        self._resizing, self._cropping = _Chain(self._build_resizing), _Chain(self._build_cropping)
 
     def decode(self, images: Sequence[bytes], *, oriented: bool = True) -> Decoded:
         """See :class:`~lowrank_demo.decode.base.Decoder`."""
         refused: dict[int, ImageError] = {}
-        for_dali: list[tuple[int, int]] = []
-        to_size: list[tuple[int, int]] = []
+        to_resize: list[tuple[int, int]] = []
+        of_size: list[tuple[int, int]] = []
         for_pillow: list[int] = []
         for position, data in enumerate(images):
             try:
@@ -65,16 +88,16 @@ class DaliDecoder:
             orientation = header.orientation if oriented else 1
             size = (header.width, header.height)
             if header.dali and orientation == 1 and resized(*size) == size:
-                to_size.append((position, 1))
+                of_size.append((position, orientation))
             elif header.dali:
-                for_dali.append((position, orientation))
+                to_resize.append((position, orientation))
             else:
                 for_pillow.append(position)
 
         batches: list[Tensor] = []
         order: list[int] = []
         decoders: dict[int, str] = {}
-        for part, run in [*_parts(for_dali, self._resize_and_crop), *_parts(to_size, self._crop)]:
+        for part, run in [*_parts(to_resize, self._resize_and_crop), *_parts(of_size, self._crop)]:
             pixels, failed = self._run_or_isolate(images, part, run)
             positions = [position for i, (position, _) in enumerate(part) if i not in failed]
             batches.append(pixels)
@@ -103,7 +126,6 @@ class DaliDecoder:
         try:
             return run([images[i] for i, _ in part], [orientation for _, orientation in part]), set()
         except RuntimeError:
-            self._resizing, self._cropping = self._build(), self._build_cropping()
             if len(part) == 1:
                 return _empty(0, self._device), {0}
         alone = [self._run_or_isolate(images, [one], run) for one in part]
@@ -111,8 +133,7 @@ class DaliDecoder:
 
     def _crop(self, images: Sequence[bytes], orientations: Sequence[int]) -> Tensor:
         """Float32 [n, 3, 227, 227] of upright images whose shortest edge is right: only the crop is decoded."""
-        self._cropping.feed_input("files", [np.frombuffer(data, np.uint8) for data in images])
-        return self._output(self._cropping, len(images))
+        return self._on_device(self._cropping.run(files=_vectors(images)), len(images))
 
     def _resize_and_crop(self, images: Sequence[bytes], orientations: Sequence[int]) -> Tensor:
         """Float32 [n, 3, 227, 227], upright.
@@ -122,17 +143,16 @@ class DaliDecoder:
         """
         x = [_JUST_BEFORE_MIDDLE if o in _MIRRORED_COLUMNS else _MIDDLE for o in orientations]
         y = [_JUST_BEFORE_MIDDLE if o in _MIRRORED_ROWS else _MIDDLE for o in orientations]
-        self._resizing.feed_input("files", [np.frombuffer(data, np.uint8) for data in images])
-        self._resizing.feed_input("crop_x", [np.float32(value) for value in x])
-        self._resizing.feed_input("crop_y", [np.float32(value) for value in y])
-        pixels = self._output(self._resizing, len(images))
+        output = self._resizing.run(
+            files=_vectors(images), crop_x=[np.float32(value) for value in x], crop_y=[np.float32(value) for value in y]
+        )
+        pixels = self._on_device(output, len(images))
         for i, orientation in enumerate(orientations):
             if orientation != 1:
                 pixels[i] = upright(pixels[i], orientation)
         return pixels
 
-    def _output(self, pipeline: Pipeline, count: int) -> Tensor:
-        (output,) = pipeline.run()
+    def _on_device(self, output: Any, count: int) -> Tensor:
         pixels = _empty(count, self._device)
         stream = torch.cuda.current_stream(self._device) if self._device.type == "cuda" else None
         feed_ndarray(output.as_tensor(), pixels.permute(0, 2, 3, 1), cuda_stream=stream)
@@ -162,7 +182,7 @@ class DaliDecoder:
         pipeline.build()
         return pipeline
 
-    def _build(self) -> Pipeline:
+    def _build_resizing(self) -> Pipeline:
         gpu = self._device.type == "cuda"
         pipeline = self._pipeline()
         with pipeline:
@@ -195,6 +215,10 @@ def _normalised(photos: Any, **position: Any) -> Any:
         output_layout="HWC",
         **position,
     )
+
+
+def _vectors(images: Sequence[bytes]) -> list[np.ndarray]:
+    return [np.frombuffer(data, np.uint8) for data in images]
 
 
 def _parts(work: list[tuple[int, int]], run: _Run) -> list[tuple[list[tuple[int, int]], _Run]]:

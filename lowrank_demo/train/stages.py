@@ -114,7 +114,8 @@ def finetune(config: RunConfig, resume: bool) -> Path | None:
     trainer.run(resume)
     if processes.rank != 0:
         return None
-    _mix(trainer.best, begun, config.finetune.share_of_start)
+    if config.finetune.share_of_start:
+        _mix(trainer.best, begun, config.finetune.share_of_start)
     history = None if config.finetune.start else config.folder / "history.json"
     return write_model(config, trainer.best, network.scheme, network.ranks, lambda_, history)
 
@@ -143,7 +144,7 @@ def _start(config: RunConfig) -> tuple[LowRankAlexNet, float]:
 def _mix(network: nn.Module, begun: Mapping[str, torch.Tensor], share: float) -> None:
     """Bring the network's weights back towards those it began with by this share of the way."""
     for name, value in network.state_dict().items():
-        if share and value.is_floating_point():
+        if value.is_floating_point():
             value.lerp_(begun[name].to(value.device), share)
 
 

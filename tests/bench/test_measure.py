@@ -10,7 +10,7 @@ from PIL import Image
 
 from lowrank_demo.bench.material import jpegs, published, random_classifier, write_lmdb
 from lowrank_demo.bench.measure import Result, interleaved, matrix_product
-from lowrank_demo.bench.networks import _line, smallest, validate
+from lowrank_demo.bench.networks import _line, cpu_decoder, smallest, validate
 from lowrank_demo.commands.bench import outcome_text
 from lowrank_demo.data.lmdb_reader import LmdbReader
 from lowrank_demo.zoo import Zoo
@@ -42,7 +42,7 @@ def test_the_nine_models_are_measured_with_their_own_macs(zoo: Zoo, tmp_path: Pa
     assert smallest(zoo).id == "published/scheme_2/v5"
     write_lmdb(tmp_path / "photos.lmdb", jpegs(4), 10)
     with LmdbReader(tmp_path / "photos.lmdb") as reader:
-        validate(reader, [("small", random_classifier(smallest(zoo)))], 10)
+        validate(reader, [("small", random_classifier(smallest(zoo)))], 10, cpu_decoder())
 
 
 def test_work_is_timed() -> None:
