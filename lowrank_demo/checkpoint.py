@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .data.lmdb_reader import LmdbReader
+from .data.lmdb_reader import Records
 from .errors import DataError
 from .files import written_whole
 from .sums import ModelSums, Sums, Unreadable
@@ -32,7 +32,7 @@ class Checkpoint:
     def __init__(
         self,
         folder: Path,
-        reader: LmdbReader,
+        reader: Records,
         models: Sequence[tuple[str, str]],
         batch_size: int,
         decoder: str,

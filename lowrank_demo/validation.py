@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .data.lmdb_reader import LmdbReader, check_label
+from .data.lmdb_reader import Records, check_label
 from .data.records import Record
 from .decode.base import Decoder
 from .inference import Classifier
@@ -50,7 +50,7 @@ class Validation:
 
     def __init__(
         self,
-        reader: LmdbReader,
+        reader: Records,
         models: Sequence[tuple[str, Classifier]],
         decoder: Decoder,
         *,

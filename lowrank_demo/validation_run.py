@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from .checkpoint import Checkpoint
-from .data.lmdb_reader import LmdbReader
+from .data.isolated import IsolatedReader
 from .errors import UsageError
 from .progress import Progress
 from .report import ModelResult, Report, make_report, model_results
@@ -47,7 +47,7 @@ class ValidationRun:
 
     def __init__(
         self,
-        reader: LmdbReader,
+        reader: IsolatedReader,
         cards: Sequence[ModelCard],
         validation: Validation,
         checkpoint: Checkpoint,
@@ -130,7 +130,7 @@ def open_validation(
 
     device = service.background_device
     with ExitStack() as on_error:
-        reader = on_error.enter_context(LmdbReader(file))
+        reader = on_error.enter_context(IsolatedReader(file))
         local = [(card, service.weights.ensure(card, on_download)) for card in cards]
         models = [
             (card.id, Classifier(load_network(card, weights), card.pre_shrink, device)) for card, weights in local

@@ -114,11 +114,10 @@ def children(parent: int) -> list[int]:
 
 
 def reads(pid: int, file: Path, rank: str) -> bool:
-    """Whether the process has this rank and has opened the file."""
-    place = Path(f"/proc/{pid}")
+    """Whether the process has this rank and the one that reads for it has opened the file."""
     try:
-        return f"RANK={rank}".encode() in (place / "environ").read_bytes().split(b"\0") and (
-            str(file) in (place / "maps").read_text()
+        return f"RANK={rank}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") and any(
+            str(file) in Path(f"/proc/{child}/maps").read_text() for child in children(pid)
         )
     except OSError:
         return False

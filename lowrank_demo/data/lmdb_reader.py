@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 import lmdb
 import msgpack
@@ -28,6 +29,21 @@ _KEYS_AT_ONCE = 5_000
 def key(index: int) -> bytes:
     """The key of a record."""
     return b"%08d" % index
+
+
+class Records(Protocol):
+    """What a validation needs of a reader."""
+
+    name: str
+    file: Path
+
+    def __len__(self) -> int:
+        """Number of records."""
+        ...
+
+    def read_each(self, indices: range) -> list[Record | RecordError]:
+        """Several records, the error in place of each one that is damaged."""
+        ...
 
 
 class LmdbReader:

@@ -1,0 +1,66 @@
+"""Prepares the bundled weights' training photos: ``python assets/preview/photos.py RAW PHOTOS``.
+
+RAW holds ``imagenette`` (its train folder), ``caltech`` (101_ObjectCategories), ``animals`` (popular-animals-dataset),
+``clothing`` (clothing-dataset-small) and ``scenes`` (Scene-Classification-Dataset-Split); PHOTOS holds ``tiny``
+(tiny-imagenet-200 as it comes). Writes ``labels.csv`` and, below PHOTOS, ``sharp``: every labelled photo of RAW as
+Tiny-ImageNet's are, 64 pixels and JPEG quality 75 with halved chroma. Where only some classes show that compression,
+a network learns it in place of the things.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from PIL import Image
+
+HERE = Path(__file__).parent
+EDGE, QUALITY = 64, 75
+MOST_SEEN = 200
+"""Of the photos that only ``seen.csv`` labels, so many for each class."""
+
+
+def main(raw: Path, photos: Path) -> None:
+    """Shrink, and write one line for each photo: its path below PHOTOS, its synset."""
+    excluded = set((HERE / "excluded.txt").read_text().split())
+    pairs = [(raw / source, photos / name) for source, name, _ in _sharp(raw) if not (photos / name).exists()]
+    with ProcessPoolExecutor() as pool:
+        for _ in pool.map(_shrink, *zip(*pairs, strict=True), chunksize=64) if pairs else ():
+            pass
+    labels = [(name, synset) for _, name, synset in _sharp(raw)]
+    for folder in sorted(photos.glob("tiny/train/*/images")):
+        labels += [(file.relative_to(photos).as_posix(), folder.parent.name) for file in sorted(folder.iterdir())]
+    lines = [f"{name},{synset}\n" for name, synset in labels if name not in excluded]
+    Path("labels.csv").write_text("".join(lines))
+
+
+def _sharp(raw: Path) -> Iterator[tuple[str, str, str]]:
+    """Path below RAW, path below PHOTOS and synset of each photo."""
+    known = dict(line.split(",") for line in (HERE / "classes.csv").read_text().splitlines())
+    known |= {f"imagenette/{folder.name}": folder.name for folder in (raw / "imagenette").iterdir()}
+    for folder, synset in sorted(known.items()):
+        for file in sorted((raw / folder).iterdir()):
+            source = file.relative_to(raw).as_posix()
+            yield source, f"sharp/{source}.jpg", synset
+    counts: Counter[str] = Counter()
+    for line in (HERE / "seen.csv").read_text().splitlines():
+        source, _, synset = line.rpartition(",")
+        if source.rpartition("/")[0] not in known and counts[synset] < MOST_SEEN:
+            counts[synset] += 1
+            yield source, f"sharp/{source}.jpg", synset
+
+
+def _shrink(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with Image.open(source) as image:
+        scale = EDGE / min(image.size)
+        width, height = (max(EDGE, round(side * scale)) for side in image.size)
+        small = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+    small.save(target, "JPEG", quality=QUALITY, subsampling="4:2:0")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
