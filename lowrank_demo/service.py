@@ -105,7 +105,8 @@ class Service:
                 if known:
                     self._classifiers.move_to_end(card.id)
                     return known
-            made = Classifier(load_network(card, self.weights.ensure(card, on_progress)), card.pre_shrink, self.device)
+            network = load_network(card, self.weights.ensure(card, on_progress))
+            made = Classifier(network, card.pre_shrink, self.device, self.settings.precision)
             with self._lock:
                 self._classifiers[card.id] = made
                 while len(self._classifiers) > self.settings.models_in_memory:

@@ -15,6 +15,7 @@ from .errors import SettingError
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 DECODERS = ("auto", "dali-gpu", "dali-cpu", "pillow")
+PRECISIONS = ("fp32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,9 @@ class Settings:
     """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
     decoder: str = "auto"
     """One of ``DECODERS``."""
+    precision: str = "fp32"
+    """One of ``PRECISIONS``: of the networks' weights and activations. bf16 is faster only where the hardware
+    multiplies it (AMX, AVX-512 BF16, tensor cores), and changes a few decisions."""
     threads: int = 1
     """Threads for decoding."""
     max_photos: int = 64
@@ -69,6 +73,7 @@ class Settings:
             hub_repo=hub_repo,
             device=_device(env),
             decoder=_choice(env, "LOWRANK_DECODER", "auto", DECODERS),
+            precision=_choice(env, "LOWRANK_PRECISION", "fp32", PRECISIONS),
             threads=_whole(env, "LOWRANK_THREADS", usable_cpus(), 1, 256),
             max_photos=_whole(env, "LOWRANK_MAX_PHOTOS", cls.max_photos, 1, 10_000),
             max_file_mb=_whole(env, "LOWRANK_MAX_FILE_MB", cls.max_file_mb, 1, 2_000),

@@ -140,7 +140,7 @@ def slice_of(count: int, batch_size: int, rank: int, world: int) -> range:
 
 def _measure(classifier: Classifier, batch: _Batch) -> tuple[list[float], np.ndarray, np.ndarray]:
     """Per image: cross-entropy, most probable class, whether the label is among the five most probable."""
-    logits = classifier.logits(batch.pixels).float()
+    logits = classifier.logits(batch.pixels)
     labels = batch.labels.to(logits.device)
     losses = F.cross_entropy(logits, labels, reduction="none")
     top = logits.topk(5).indices

@@ -132,8 +132,10 @@ def open_validation(
     with ExitStack() as on_error:
         reader = on_error.enter_context(IsolatedReader(file))
         local = [(card, service.weights.ensure(card, on_download)) for card in cards]
+        precision = service.settings.precision
         models = [
-            (card.id, Classifier(load_network(card, weights), card.pre_shrink, device)) for card, weights in local
+            (card.id, Classifier(load_network(card, weights), card.pre_shrink, device, precision))
+            for card, weights in local
         ]
         records = slice_of(len(reader), batch_size, *part)
         decoder = choose_decoder(service.settings, device).decoder
@@ -142,7 +144,7 @@ def open_validation(
             reader,
             [(card.id, weights.sha256) for card, weights in local],
             batch_size,
-            f"{decoder.name} {device}",
+            f"{decoder.name} {device} {precision}",
             records,
         )
         sums = checkpoint.load() if resume else None

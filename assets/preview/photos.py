@@ -2,9 +2,9 @@
 
 RAW holds ``imagenette`` (its train folder), ``caltech`` (101_ObjectCategories), ``animals`` (popular-animals-dataset),
 ``clothing`` (clothing-dataset-small) and ``scenes`` (Scene-Classification-Dataset-Split); PHOTOS holds ``tiny``
-(tiny-imagenet-200 as it comes). Writes ``labels.csv`` and, below PHOTOS, ``sharp``: every labelled photo of RAW as
-Tiny-ImageNet's are, 64 pixels and JPEG quality 75 with halved chroma. Where only some classes show that compression,
-a network learns it in place of the things.
+(tiny-imagenet-200 as it comes), and the working folder ``seen.csv`` from ``teacher.py``. Writes ``labels.csv`` and,
+below PHOTOS, ``sharp``: every labelled photo of RAW as Tiny-ImageNet's are, 64 pixels and JPEG quality 75 with halved
+chroma. Where only some classes show that compression, a network learns it in place of the things.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _sharp(raw: Path) -> Iterator[tuple[str, str, str]]:
             source = file.relative_to(raw).as_posix()
             yield source, f"sharp/{source}.jpg", synset
     counts: Counter[str] = Counter()
-    for line in (HERE / "seen.csv").read_text().splitlines():
+    for line in Path("seen.csv").read_text().splitlines():
         source, _, synset = line.rpartition(",")
         if source.rpartition("/")[0] not in known and counts[synset] < MOST_SEEN:
             counts[synset] += 1

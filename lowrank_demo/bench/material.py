@@ -60,6 +60,6 @@ def published(zoo: Zoo) -> list[ModelCard]:
     return [card for card in zoo if card.published]
 
 
-def random_classifier(card: ModelCard) -> Classifier:
+def random_classifier(card: ModelCard, precision: str = "fp32") -> Classifier:
     """The card's network with random weights, on the CPU: as fast as the trained one."""
-    return Classifier(LowRankAlexNet(card.scheme, card.ranks), None, CPU)
+    return Classifier(LowRankAlexNet(card.scheme, card.ranks), None, CPU, precision)

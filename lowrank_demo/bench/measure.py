@@ -70,9 +70,9 @@ def interleaved(works: list[Callable[[], object]], repeats: int = 3) -> list[flo
     return [statistics.median(times) for times in zip(*rounds, strict=True)]
 
 
-def matrix_product(size: int = 1536) -> tuple[Callable[[], object], int]:
-    """A float32 product of square matrices, as the machine's limit, and its MACs."""
-    a, b = torch.randn(size, size), torch.randn(size, size)
+def matrix_product(dtype: torch.dtype = torch.float32, size: int = 1536) -> tuple[Callable[[], object], int]:
+    """A product of square matrices, as the machine's limit, and its MACs."""
+    a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
     repeats = 8
     return lambda: [a @ b for _ in range(repeats)], repeats * size**3
 

@@ -50,6 +50,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     validate.add_argument("--batch-size", type=int, default=64, metavar="N", help="default: 64")
     validate.add_argument("--device", help="auto, cpu, cuda or cuda:N; default: LOWRANK_DEVICE")
     validate.add_argument("--decoder", help="auto, dali-gpu, dali-cpu or pillow; default: LOWRANK_DECODER")
+    validate.add_argument("--precision", help="fp32 or bf16; default: LOWRANK_PRECISION")
     validate.add_argument("--json", type=Path, metavar="OUT", help="write the whole report")
     validate.add_argument("--csv", type=Path, metavar="OUT", help="write one line for each model")
     validate.add_argument("--resume", action="store_true", help="go on from where the same command was stopped")
@@ -144,6 +145,7 @@ def _environment(args: argparse.Namespace) -> dict[str, str]:
             environment["LOWRANK_DEVICE"] = f"cuda:{environment.get('LOCAL_RANK', '0')}"
     environment |= {"LOWRANK_DEVICE": args.device} if args.device else {}
     environment |= {"LOWRANK_DECODER": args.decoder} if args.decoder else {}
+    environment |= {"LOWRANK_PRECISION": args.precision} if args.precision else {}
     return environment
 
 

@@ -51,23 +51,39 @@ class InParts(nn.Module):
         return torch.cat([self.first(part) for part in images.split(_PART)])
 
 
-def inference_form(network: LowRankAlexNet, pre_shrink: int | None = None) -> nn.Module:
+class Cast(nn.Module):
+    """Brings images to the precision of the weights."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The same values, rounded."""
+        return images.to(self.dtype)
+
+
+def inference_form(
+    network: LowRankAlexNet, pre_shrink: int | None = None, dtype: torch.dtype = torch.float32
+) -> nn.Module:
     """An equivalent of ``network.eval()`` that runs faster; the network given is left as it is.
 
     Args:
         network: A network with its weights loaded.
         pre_shrink: The card's ``pre_shrink``, applied to the images first.
+        dtype: Of weights and activations: float32, or bfloat16 on hardware that multiplies it faster.
     """
     stages: list[nn.Module] = [Shrink(pre_shrink)] if pre_shrink else []
     source = copy.deepcopy(network).eval()
     features = _fold(source.features)
     pools = [place for place, module in enumerate(features) if isinstance(module, nn.MaxPool2d)]
     early = pools[1] + 1
-    stages += [InParts(features[:early]), *features[early:]]
+    cast = [Cast(dtype)] if dtype != torch.float32 else []
+    stages += [InParts([*cast, *features[:early]]), *features[early:]]
     stages.append(nn.Flatten())
     stages += _fold(source.classifier)
     fused = nn.Sequential(*stages).eval().requires_grad_(False)
-    return fused.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return fused.to(dtype=dtype, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 def _fold(modules: nn.Sequential) -> list[nn.Module]:
