@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -82,13 +83,18 @@ class FileServer:
         self.requests: list[tuple[str, str | None]] = []
         self.cut_after: int | None = None
         """Close the connection after so many bytes of a body."""
+        self.stall_after: int | None = None
+        """Keep the connection open and send nothing more after so many bytes of a body."""
+        self.seconds_for_each_mb = 0.0
         self.ignore_ranges = False
         self.headers: dict[str, str] = {}
+        self.closing = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, self))
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def close(self) -> None:
+        self.closing.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -118,9 +124,19 @@ class _Handler(SimpleHTTPRequestHandler):
         for name, value in self.owner.headers.items():
             self.send_header(name, value)
         self.end_headers()
-        end = len(data) if self.owner.cut_after is None else start + self.owner.cut_after
-        self.wfile.write(data[start:end])
+        limits = [start + n for n in (self.owner.cut_after, self.owner.stall_after) if n is not None]
+        end = min([len(data), *limits])
+        for at in range(start, end, 1_000_000):
+            self.wfile.write(data[at : min(end, at + 1_000_000)])
+            time.sleep(self.owner.seconds_for_each_mb)
+        if self.owner.stall_after is not None:
+            self.owner.closing.wait()
         self.close_connection = True
+
+    def handle(self) -> None:
+        # The other side may leave whenever it likes.
+        with contextlib.suppress(ConnectionError):
+            super().handle()
 
     def log_message(self, format: str, *args: object) -> None:
         pass

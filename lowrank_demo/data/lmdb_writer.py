@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from ..errors import DataError, UsageError
 from .lmdb_reader import KEYS, LmdbReader, key
-from .manifest import Manifest, file_sha256, manifest_path, write_manifest
+from .manifest import Manifest, file_sha256, write_manifest
 from .records import Record, encode_record
 
 _BATCH_BYTES = 16 << 20
@@ -129,10 +129,9 @@ class LmdbWriter:
             classes={str(label): number for label, number in sorted(self._classes.items())},
             refused=self.refused,
         )
-        # The old manifest does not describe the new file; for a moment there is none.
-        manifest_path(self.path).unlink(missing_ok=True)
-        os.replace(self._temporary, self.path)
+        # The manifest first: a file that is there can be verified, whenever the build was ended.
         write_manifest(self.path, manifest)
+        os.replace(self._temporary, self.path)
         _sync_folder(self.path.parent)
 
 

@@ -64,9 +64,14 @@ def read_state_dict(file: LocalFile) -> dict[str, Tensor]:
         raise WeightsRefused(
             f"{name} cannot be read as {file.format} ({type(error).__name__}); expected a state_dict of plain tensors."
         ) from error
-    if not isinstance(state, Mapping) or not all(isinstance(t, Tensor) for t in state.values()):
-        raise WeightsRefused(f"{name} holds {type(state).__name__}; expected a state_dict of tensors.")
+    if not isinstance(state, Mapping) or not all(_is_plain(value) for value in state.values()):
+        raise WeightsRefused(f"{name} holds {type(state).__name__}; expected a state_dict of plain tensors.")
     return dict(state)
+
+
+def _is_plain(value: object) -> bool:
+    """A tensor that holds its own values: neither sparse, quantised, nor without any."""
+    return isinstance(value, Tensor) and value.layout == torch.strided and not (value.is_quantized or value.is_meta)
 
 
 def _dequantise(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -48,7 +48,7 @@ BIAS = "classifier__8__U__bias"
         (changed(**{BIAS: torch.ones(1000).double()}), "float64"),
         (changed(**{BIAS: torch.full((1000,), float("nan"))}), "not finite"),
         (lambda _: [1, 2, 3], "holds list"),
-        (lambda state: {**state, "x": "text"}, "state_dict of tensors"),
+        (lambda state: {**state, "x": "text"}, "state_dict of plain tensors"),
         (lambda state: {**state, "x": Payload()}, "cannot be read as pickle"),
     ],
 )
