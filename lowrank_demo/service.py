@@ -17,6 +17,7 @@ from .zoo import ModelCard, Zoo, read_zoo
 if TYPE_CHECKING:
     import torch
 
+    from .decode.base import Decoder
     from .decode.choose import Choice
     from .download import OnProgress
     from .inference import Classifier, Prediction
@@ -147,6 +148,13 @@ class Service:
         from .decode.choose import choose_decoder
 
         return choose_decoder(self.settings, self.device)
+
+    @cached_property
+    def background_decoder(self) -> Decoder:
+        """For long passes, of which there is one at a time; made once, because DALI keeps memory of each pipeline."""
+        from .decode.choose import choose_decoder
+
+        return choose_decoder(self.settings, self.background_device).decoder
 
     def _run_here(self, images: Sequence[bytes], model_id: str) -> list[Prediction | ImageError]:
         from .inference import classify

@@ -45,6 +45,10 @@ class Settings:
     """Megabytes of one uploaded file."""
     max_zip_mb: int = 100
     """Megabytes of one uploaded set of labelled photos."""
+    max_request_mb: int = 600
+    """Megabytes of one request, all its files together."""
+    max_uploads_mb: int = 4_000
+    """Megabytes of all uploaded files that are kept at a time; they are deleted after an hour and a half."""
     lmdb_dir: Path | None = None
     """Folder whose LMDB files visitors may validate on, by name; None for one in ``cache_dir``."""
     max_megapixels: int = 64
@@ -78,6 +82,8 @@ class Settings:
             max_photos=_whole(env, "LOWRANK_MAX_PHOTOS", cls.max_photos, 1, 10_000),
             max_file_mb=_whole(env, "LOWRANK_MAX_FILE_MB", cls.max_file_mb, 1, 2_000),
             max_zip_mb=_whole(env, "LOWRANK_MAX_ZIP_MB", cls.max_zip_mb, 1, 10_000),
+            max_request_mb=_whole(env, "LOWRANK_MAX_REQUEST_MB", cls.max_request_mb, 1, 100_000),
+            max_uploads_mb=_whole(env, "LOWRANK_MAX_UPLOADS_MB", cls.max_uploads_mb, 1, 1_000_000),
             lmdb_dir=_folder(env, "LOWRANK_LMDB_DIR"),
             max_megapixels=_whole(env, "LOWRANK_MAX_MEGAPIXELS", cls.max_megapixels, 1, 2_000),
             models_in_memory=_whole(env, "LOWRANK_MODELS_IN_MEMORY", cls.models_in_memory, 1, 100),

@@ -24,6 +24,7 @@ from .zoo import ModelCard
 SAMPLE = "sample-photos.lmdb"
 _BATCH = 32
 _MOST_UPLOADS = 20
+_UPLOAD_SECONDS = 2 * 3600
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,12 @@ class ValidationDesk:
         )
         with self._lock:
             self._uploads[token] = target
-            while len(self._uploads) > _MOST_UPLOADS:
-                _, old = self._uploads.popitem(last=False)
-                for path in old.parent.glob(f"{old.name}*"):
-                    path.unlink(missing_ok=True)
+            oldest = next(iter(self._uploads)) if len(self._uploads) > _MOST_UPLOADS else None
+        if oldest:
+            self._forget(oldest)
+        timer = threading.Timer(_UPLOAD_SECONDS, self._forget, [token])
+        timer.daemon = True
+        timer.start()
         return Upload(token, built.count, built.refused)
 
     def start(self, file: str, models: Sequence[str]) -> str:
@@ -128,6 +131,14 @@ class ValidationDesk:
             UnknownJob: There is none with this id.
         """
         self._jobs.cancel(job_id)
+
+    def _forget(self, token: str) -> None:
+        """Delete an upload; a validation that reads it goes on."""
+        with self._lock:
+            path = self._uploads.pop(token, None)
+        if path:
+            for part in path.parent.glob(f"{path.name}*"):
+                part.unlink(missing_ok=True)
 
     def _path(self, file: str) -> Path:
         """The file that a visitor means: a name on offer or an upload, never a path."""

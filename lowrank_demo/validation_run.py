@@ -108,7 +108,7 @@ def open_validation(
     on_download: OnProgress | None = None,
     part: tuple[int, int] = (0, 1),
 ) -> ValidationRun:
-    """Open the file, load the models, and make a decoder for this pass alone.
+    """Open the file and load the models. One pass at a time: they share the service's decoder for such passes.
 
     Args:
         service: Knows the models and the settings.
@@ -123,7 +123,6 @@ def open_validation(
         DataError: The file cannot be used; found before any model is loaded.
         WeightsError: A model cannot be loaded; found before the first batch.
     """
-    from .decode.choose import choose_decoder
     from .inference import Classifier
     from .nn.state_dict import load_network
     from .validation import Validation, slice_of
@@ -138,7 +137,7 @@ def open_validation(
             for card, weights in local
         ]
         records = slice_of(len(reader), batch_size, *part)
-        decoder = choose_decoder(service.settings, device).decoder
+        decoder = service.background_decoder
         checkpoint = Checkpoint(
             service.settings.cache_dir / "validations",
             reader,

@@ -3,8 +3,7 @@
 RAW holds ``imagenette`` (its train folder), ``caltech`` (101_ObjectCategories), ``animals`` (popular-animals-dataset),
 ``clothing`` (clothing-dataset-small) and ``scenes`` (Scene-Classification-Dataset-Split); PHOTOS holds ``tiny``
 (tiny-imagenet-200 as it comes), and the working folder ``seen.csv`` from ``teacher.py``. Writes ``labels.csv`` and,
-below PHOTOS, ``sharp``: every labelled photo of RAW as Tiny-ImageNet's are, 64 pixels and JPEG quality 75 with halved
-chroma. Where only some classes show that compression, a network learns it in place of the things.
+below PHOTOS, ``sharp``: every labelled photo of RAW at Tiny-ImageNet's 64 pixels. ``clean.py`` comes next.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from pathlib import Path
 from PIL import Image
 
 HERE = Path(__file__).parent
-EDGE, QUALITY = 64, 75
+EDGE = 64
 MOST_SEEN = 200
 """Of the photos that only ``seen.csv`` labels, so many for each class."""
 
@@ -31,8 +30,9 @@ def main(raw: Path, photos: Path) -> None:
         for _ in pool.map(_shrink, *zip(*pairs, strict=True), chunksize=64) if pairs else ():
             pass
     labels = [(name, synset) for _, name, synset in _sharp(raw)]
-    for folder in sorted(photos.glob("tiny/train/*/images")):
-        labels += [(file.relative_to(photos).as_posix(), folder.parent.name) for file in sorted(folder.iterdir())]
+    for file in sorted(photos.glob("tiny/train/*/images/*.JPEG")):
+        synset = file.parent.parent.name
+        labels.append((f"clean/{synset}/{file.stem}.jpg", synset))
     lines = [f"{name},{synset}\n" for name, synset in labels if name not in excluded]
     Path("labels.csv").write_text("".join(lines))
 
@@ -59,7 +59,7 @@ def _shrink(source: Path, target: Path) -> None:
         scale = EDGE / min(image.size)
         width, height = (max(EDGE, round(side * scale)) for side in image.size)
         small = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
-    small.save(target, "JPEG", quality=QUALITY, subsampling="4:2:0")
+    small.save(target, "JPEG", quality=95, subsampling="4:4:4")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from typing import Any
 
 import gradio as gr
 from gradio.media import get_image
+from gradio.utils import get_upload_folder
+from starlette.middleware import Middleware
 
 from ..errors import LowRankError
 from ..service import Service
@@ -14,6 +16,7 @@ from ..settings import ASSETS
 from ..validation_desk import ValidationDesk
 from ..zoo import DEFAULT_FAMILY
 from . import about, api, classify, pareto, picker, ranks, validate
+from .limits import RequestLimits
 from .present import summary_bar
 
 LOCAL_ADDRESS = "http://127.0.0.1:7860"
@@ -109,11 +112,21 @@ def build_app(service: Service, url: str = LOCAL_ADDRESS) -> gr.Blocks:
 
 def launch_options(service: Service) -> dict[str, Any]:
     """What ``launch`` needs for this page: look, limits, and nothing that contacts anyone."""
+    settings = service.settings
+    limits = Middleware(
+        RequestLimits,  # pyright: ignore[reportArgumentType]
+        max_bytes=settings.max_request_mb * 1_000_000,
+        uploads=Path(get_upload_folder()),
+        max_upload_bytes=settings.max_uploads_mb * 1_000_000,
+    )
     system = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]
     return {
         "theme": gr.themes.Soft(primary_hue="blue", font=system, font_mono=["ui-monospace", "monospace"]),
         "css_paths": ASSETS / "style.css",
-        "max_file_size": max(service.settings.max_file_mb, service.settings.max_zip_mb) * 1_000_000,
+        "max_file_size": max(settings.max_file_mb, settings.max_zip_mb) * 1_000_000,
+        "app_kwargs": {"middleware": [limits]},
+        # Each visitor or call that is remembered costs 90 kB, and 10,000 are by default.
+        "state_session_capacity": 256,
         "ssr_mode": False,
         "enable_monitoring": False,
         "run_history": False,

@@ -1,0 +1,89 @@
+"""What one request may cost: bytes, time between two pieces, and room for uploads on the disk. Plain ASGI."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from starlette.exceptions import HTTPException
+
+_Message = MutableMapping[str, Any]
+_Receive = Callable[[], Awaitable[_Message]]
+_Send = Callable[[_Message], Awaitable[None]]
+_App = Callable[[MutableMapping[str, Any], _Receive, _Send], Awaitable[None]]
+
+
+class RequestLimits:
+    """Refuses a body that is too large, comes too slowly, or no longer fits the room for uploads.
+
+    Args:
+        app: What answers.
+        max_bytes: Of one request's body.
+        stall_seconds: Longest wait for the next piece of a body.
+        body_seconds: Longest time for a whole body.
+        uploads: Folder that uploaded files go to.
+        max_upload_bytes: In that folder; more is refused until old files have been deleted.
+    """
+
+    def __init__(
+        self,
+        app: _App,
+        max_bytes: int,
+        uploads: Path,
+        max_upload_bytes: int,
+        stall_seconds: float = 20.0,
+        body_seconds: float = 900.0,
+    ) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+        self._uploads = uploads
+        self._max_upload_bytes = max_upload_bytes
+        self._stall_seconds = stall_seconds
+        self._body_seconds = body_seconds
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
+        """One request, or whatever else the server passes through."""
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            await self._app(scope, receive, send)
+            return
+        deadline = asyncio.get_running_loop().time() + self._body_seconds
+        is_upload = str(scope["path"]).rstrip("/").endswith("/upload")
+        seen, complete, checked = 0, False, False
+
+        async def limited() -> _Message:
+            nonlocal seen, complete, checked
+            if complete:
+                # What comes now is the end of the connection, and that may be a long time away.
+                return await receive()
+            if is_upload and not checked:
+                checked = True
+                self._refuse_without_room()
+            left = deadline - asyncio.get_running_loop().time()
+            try:
+                message = await asyncio.wait_for(receive(), max(0.0, min(self._stall_seconds, left)))
+            except asyncio.TimeoutError as error:
+                raise HTTPException(408, "The request came too slowly; send it again on a faster line.") from error
+            seen += len(message.get("body", b""))
+            if seen > self._max_bytes:
+                most = self._max_bytes // 1_000_000
+                raise HTTPException(413, f"The request has more than {most} MB; send fewer or smaller files at once.")
+            complete = not message.get("more_body", False)
+            return message
+
+        await self._app(scope, limited, send)
+
+    def _refuse_without_room(self) -> None:
+        if _size(self._uploads) > self._max_upload_bytes:
+            raise HTTPException(503, "The server has no room for more uploads now; try again in half an hour.")
+
+
+def _size(folder: Path) -> int:
+    """Bytes of the files below a folder."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):  # deleted meanwhile
+            total += path.stat().st_size
+    return total

@@ -1,0 +1,59 @@
+"""A program that talks to the app over plain HTTP, as gradio_client does, so that many cost little."""
+
+from __future__ import annotations
+
+import json
+import re
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+
+class Refused(Exception):
+    """The server's own sentence."""
+
+
+class ApiClient:
+    """One visitor. A context manager."""
+
+    def __init__(self, url: str) -> None:
+        self._http = httpx.Client(base_url=f"{url}/gradio_api", timeout=120)
+
+    def __enter__(self) -> ApiClient:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._http.close()
+
+    def upload(self, name: str, data: bytes) -> str:
+        """The path that the server gave to an uploaded file."""
+        answer = self._http.post("/upload", files={"files": (name, data)})
+        if answer.status_code != 200:
+            raise Refused(answer.text)
+        return answer.json()[0]
+
+    def classify_path(self, path: str, model: str = "") -> dict[str, Any]:
+        """The answer for a path; whatever it is, it is sent as an uploaded file's."""
+        file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        return self.call("classify", [file], model)[0]
+
+    def classify(self, data: bytes, model: str = "") -> dict[str, Any]:
+        """The answer for one photo."""
+        return self.classify_path(self.upload("photo.jpg", data), model)
+
+    def call(self, endpoint: str, *arguments: object) -> Any:
+        """Any endpoint's answer.
+
+        Raises:
+            Refused: With what the server said.
+        """
+        started = self._http.post(f"/call/{endpoint}", json={"data": list(arguments)})
+        if started.status_code != 200:
+            raise Refused(started.text)
+        stream = self._http.get(f"/call/{endpoint}/{started.json()['event_id']}").text
+        found = re.search(r"event: (complete|error)\ndata: (.*)", stream)
+        assert found, stream
+        if found[1] == "error":
+            raise Refused(found[2])
+        return json.loads(found[2])[0]

@@ -1,0 +1,224 @@
+"""The running server under load and under attack."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ..conftest import ROOT, FileServer, RunningApp, build_long_lmdb, photo_path, start_app
+from . import load
+from .client import ApiClient, Refused
+
+MODEL = "preview/scheme_2/v5"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp]:
+    """The app with small limits and an upload folder of its own."""
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "lmdb").mkdir()
+    build_long_lmdb(folder / "lmdb" / "long.lmdb", 6000)
+    environment = {
+        "LOWRANK_CACHE_DIR": str(folder / "cache"),
+        "LOWRANK_LMDB_DIR": str(folder / "lmdb"),
+        "LOWRANK_MAX_REQUEST_MB": "8",
+        "LOWRANK_MAX_FILE_MB": "5",
+        "LOWRANK_MAX_ZIP_MB": "5",
+        "LOWRANK_MAX_UPLOADS_MB": "60",
+        "GRADIO_TEMP_DIR": str(folder / "uploads"),
+    }
+    running = start_app(environment, folder / "log")
+    yield running
+    running.process.terminate()
+    running.process.wait(20)
+
+
+@pytest.fixture
+def client(server: RunningApp) -> Iterator[ApiClient]:
+    with ApiClient(server.url) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("clients", "seconds"),
+    [
+        (10, 15.0),
+        pytest.param(50, 180.0, marks=[pytest.mark.long, pytest.mark.timeout(900)]),
+        pytest.param(100, 180.0, marks=[pytest.mark.long, pytest.mark.timeout(900)]),
+    ],
+)
+def test_many_visitors(clients: int, seconds: float, server: RunningApp, client: ApiClient) -> None:
+    pid = server.process.pid
+
+    def visitors(seconds: float) -> load.Load:
+        """With a validation beside them, which is over when they are."""
+        job = client.call("validate", "long.lmdb", [MODEL])["job"]
+        found = load.run(server.url, clients, seconds)
+        client.call("cancel_validation", job)
+        while client.call("validation_status", job)["state"] == "running":
+            time.sleep(0.2)
+        return found
+
+    visitors(20)
+    before = load.resident_mb(pid)
+    found = visitors(seconds)
+    print(f"{clients} visitors: {found.answers} answers, p95 {found.p95:.2f} s, refusals {dict(found.refusals)}")
+    assert not found.wrong, found.wrong[:5]
+    assert found.answers > clients
+    assert all("try again" in sentence for sentence in found.refusals), found.refusals
+    print(f"{before:.0f} MB before, {load.resident_mb(pid):.0f} MB after")
+    assert load.resident_mb(pid) < 1.05 * before
+
+
+@pytest.mark.parametrize("seconds", [20.0, pytest.param(3600.0, marks=[pytest.mark.long, pytest.mark.timeout(4200)])])
+def test_a_long_day(seconds: float, server: RunningApp, client: ApiClient) -> None:
+    """Mixed use: photos, bad files, figures, validations that are started, watched and stopped."""
+    pid = server.process.pid
+
+    def use(until: float) -> None:
+        while time.monotonic() < until:
+            assert not load.run(server.url, 4, 2).wrong
+            for endpoint in ("models", "pareto"):
+                client.call(endpoint)
+            client.call("ranks", MODEL)
+            job = client.call("validate", "long.lmdb", [MODEL])["job"]
+            time.sleep(0.5)
+            client.call("cancel_validation", job)
+            while client.call("validation_status", job)["state"] not in ("cancelled", "done"):
+                time.sleep(0.1)
+
+    use(time.monotonic() + min(15.0, seconds))
+    before = load.resident_mb(pid), load.open_files(pid), load.threads_of(pid)
+    use(time.monotonic() + seconds)
+    time.sleep(2)
+    after = load.resident_mb(pid), load.open_files(pid), load.threads_of(pid)
+    print(f"memory, files, threads: {before}, then {after}")
+    assert after[0] < 1.05 * before[0]
+    assert after[1] <= before[1] + 10
+    assert after[2] <= before[2] + 8
+
+
+def test_a_request_that_is_too_large(server: RunningApp, client: ApiClient) -> None:
+    together = [("files", (f"{i}.jpg", os.urandom(3_000_000))) for i in range(3)]
+    answer = httpx.post(f"{server.url}/gradio_api/upload", files=together)
+    assert answer.status_code == 413
+    assert "more than 8 MB; send fewer or smaller files at once" in answer.text
+    with pytest.raises(Refused, match="maximum allowed size"):
+        client.upload("large.jpg", os.urandom(5_500_000))
+    answer = httpx.post(f"{server.url}/gradio_api/call/classify", content=b"[" * 9_000_000)
+    assert answer.status_code == 413
+    assert client.classify(photo_path().read_bytes())["top"]
+
+
+def test_uploads_have_bounded_room(server: RunningApp, client: ApiClient) -> None:
+    refusal = ""
+    for _ in range(20):
+        try:
+            client.upload("photo.jpg", os.urandom(4_500_000))
+        except Refused as error:
+            refusal = str(error)
+            break
+    assert "no room for more uploads now; try again" in refusal
+    for path in Path(uploads_of(server)).rglob("*.jpg"):
+        path.unlink()
+    assert client.classify(photo_path().read_bytes())["top"]
+
+
+def uploads_of(server: RunningApp) -> str:
+    names = Path(f"/proc/{server.process.pid}/environ").read_bytes().split(b"\0")
+    return next(name for name in names if name.startswith(b"GRADIO_TEMP_DIR=")).split(b"=")[1].decode()
+
+
+def test_a_slow_upload_ends(server: RunningApp) -> None:
+    address = httpx.URL(server.url)
+    head = (
+        f"POST /gradio_api/upload HTTP/1.1\r\nHost: {address.host}\r\nConnection: close\r\nContent-Length: 1000000\r\n"
+        "Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
+    )
+    with socket.create_connection((address.host, address.port or 80), timeout=60) as line:
+        line.sendall(head.encode())
+        began = time.monotonic()
+        answer = b"".join(iter(lambda: line.recv(4000), b"")).decode()
+    assert " 408 " in answer.splitlines()[0]
+    assert "too slowly" in answer
+    assert time.monotonic() - began < 30
+
+
+SECRETS = ["/etc/passwd", "/proc/self/environ", str(ROOT / "app.py"), str(ROOT / "assets" / "zoo.json"), "../../app.py"]
+
+
+@pytest.mark.parametrize("path", SECRETS)
+def test_no_file_of_the_server(path: str, server: RunningApp, client: ApiClient) -> None:
+    for address in (f"/gradio_api/file={path}", f"/file={path}", f"/gradio_api/static/{path}", f"/assets/{path}"):
+        assert httpx.get(server.url + address).status_code in (403, 404)
+    with pytest.raises(Refused) as refused:
+        client.classify_path(path)
+    assert "root:" not in str(refused.value)
+    assert "Traceback" not in str(refused.value)
+
+
+def test_no_address_is_fetched_for_a_visitor(server: RunningApp, client: ApiClient, file_server: FileServer) -> None:
+    (file_server.folder / "photo.jpg").write_bytes(photo_path().read_bytes())
+    url = f"{file_server.url}/photo.jpg"
+    with pytest.raises(Refused):
+        client.classify_path(url)
+    with pytest.raises(Refused):
+        client.call("classify", [{"path": "photo.jpg", "url": url, "meta": {"_type": "gradio.FileData"}}], MODEL)
+    for address in (f"/gradio_api/proxy={url}", f"/gradio_api/file={url}"):
+        httpx.get(server.url + address, follow_redirects=False)
+    assert file_server.requests == []
+
+
+def test_nothing_is_monitored(server: RunningApp) -> None:
+    for address in ("/monitoring", "/gradio_api/monitoring", "/gradio_api/monitoring/summary"):
+        assert httpx.get(server.url + address).status_code in (403, 404)
+    page = httpx.get(server.url).text
+    settings = json.loads(page.split("window.gradio_config = ")[1].split(";</script>")[0])
+    assert not settings.get("analytics_enabled")
+
+
+def test_guessed_and_foreign_jobs(client: ApiClient) -> None:
+    job = client.call("validate", "long.lmdb", [MODEL])["job"]
+    assert len(job) >= 20
+    for guess in ("1", "", job[:-1], job[:-1] + ("A" if job[-1] != "A" else "B"), "../" + job):
+        for endpoint in ("validation_status", "cancel_validation"):
+            with pytest.raises(Refused, match="no validation with this id"):
+                client.call(endpoint, guess)
+    assert client.call("cancel_validation", job)["state"] in ("waiting", "running", "cancelled")
+
+
+@pytest.mark.parametrize("file", ["/etc/passwd", "../cache/x.lmdb", "", ".", "..", "long.lmdb/..", "\0"])
+def test_validation_of_paths(file: str, client: ApiClient) -> None:
+    with pytest.raises(Refused, match="There is no file") as refused:
+        client.call("validate", file, [MODEL])
+    assert "/tmp" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], [None], ["x", "y", "z"], [{"path": 3}], [[{"path": None}], 7], [[[]], MODEL]]
+)
+def test_odd_arguments(arguments: list[object], client: ApiClient) -> None:
+    with pytest.raises(Refused) as refused:
+        client.call("classify", *arguments)
+    assert "Traceback" not in str(refused.value)
+    assert "/work" not in str(refused.value)
+    assert "site-packages" not in str(refused.value)
+    assert client.classify(photo_path().read_bytes())["top"]
+
+
+def test_names_are_not_markup(client: ApiClient, tmp_path: Path) -> None:
+    path = tmp_path / "set.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("<img src=x onerror=alert(1)>/1.jpg", photo_path().read_bytes())
+    name = client.upload("<script>alert(1)</script>.jpg", photo_path().read_bytes())
+    assert "<" not in name
+    answer = client.classify_path(name)
+    assert "<" not in answer["file"]
