@@ -42,6 +42,9 @@ def main() -> int:
     except LowRankError as error:
         print(f"app: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        print(f"app: {error.filename or 'A file'} cannot be written: {error.strerror}.", file=sys.stderr)
+        return 1
     threading.Thread(target=service.warm_up, daemon=True).start()
     demo.launch(**launch_options(service))
     return 0

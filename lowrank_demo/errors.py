@@ -47,6 +47,10 @@ class RecordError(DataError):
     """One record of an LMDB file is not what the format says; the others are unaffected."""
 
 
+class NotWritten(DataError):
+    """A file could not be written, mostly because the disk is full."""
+
+
 class CardError(DataError):
     """A model card does not follow the format."""
 

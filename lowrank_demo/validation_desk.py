@@ -15,7 +15,7 @@ from .data.lmdb_writer import LmdbWriter
 from .data.records import Record
 from .data.resize import Refused
 from .download import DownloadProgress
-from .errors import LowRankError, UsageError
+from .errors import Busy, LowRankError, NotWritten, UsageError
 from .jobs import Job, JobRegistry, JobStatus
 from .report import Report
 from .service import Service
@@ -72,6 +72,7 @@ class ValidationDesk:
         Raises:
             UsageError: It is too large, or not laid out so.
             DataError: It is damaged.
+            Busy: There is no room for it now.
         """
         from .data.upload import build_from_zip
 
@@ -81,13 +82,16 @@ class ValidationDesk:
             if self._upload_folder is None:
                 self._upload_folder = tempfile.TemporaryDirectory(prefix="lowrank-uploads-")
             target = Path(self._upload_folder.name) / f"upload-{secrets.token_hex(8)}.lmdb"
-        built = build_from_zip(
-            zip_file,
-            target,
-            max_file_mb=settings.max_file_mb,
-            max_zip_mb=settings.max_zip_mb,
-            threads=settings.threads,
-        )
+        try:
+            built = build_from_zip(
+                zip_file,
+                target,
+                max_file_mb=settings.max_file_mb,
+                max_zip_mb=settings.max_zip_mb,
+                threads=settings.threads,
+            )
+        except (OSError, NotWritten) as error:
+            raise Busy("The set could not be kept here, because the server's disk is full; try again later.") from error
         with self._lock:
             self._uploads[token] = target
             oldest = next(iter(self._uploads)) if len(self._uploads) > _MOST_UPLOADS else None

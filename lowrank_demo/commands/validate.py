@@ -105,12 +105,12 @@ def _validate(args: argparse.Namespace) -> int:
             print(f"{name + ': ' if name else ''}going on from record {run.resumed_at:,}", file=sys.stderr)
         stopped = _iterate(run, rank, name)
         if stopped:
-            run.save()
+            kept = _save(run)
             if rank == 0:
-                print(f"\n{stopped}; --resume goes on from here.", file=sys.stderr)
+                print(f"\n{stopped}{'; --resume goes on from here' if kept else ''}.", file=sys.stderr)
         elif world > 1:
             # Kept until all slices are joined: should another process be lost, this one's work is not.
-            run.save()
+            _save(run)
             run.add(_others(run.counted()))
         report = run.report()
         if not stopped:
@@ -161,11 +161,25 @@ def _iterate(run: ValidationRun, rank: int, name: str) -> str:
             if rank == 0:
                 line.show(progress, (f", {name}" if name else "") + _running(run.results()))
             if time.monotonic() - saved > _SAVE_SECONDS:
-                run.save()
+                _save(run)
                 saved = time.monotonic()
     except KeyboardInterrupt as stop:
         return str(stop) or "stopped"
     return ""
+
+
+def _save(run: ValidationRun) -> bool:
+    """Keep the state; a disk that is full ends no pass, it is only said."""
+    try:
+        run.save()
+    except OSError as error:
+        print(
+            f"\nThe state of the pass could not be kept ({error.strerror}), so that a stop would lose it; free space "
+            "or set LOWRANK_CACHE_DIR.",
+            file=sys.stderr,
+        )
+        return False
+    return True
 
 
 def _terminated(signum: int, frame: FrameType | None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections import Counter
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +17,7 @@ import lmdb
 import msgpack
 from filelock import FileLock, Timeout
 
-from ..errors import DataError, UsageError
+from ..errors import DataError, NotWritten, UsageError
 from .lmdb_reader import KEYS, LmdbReader, key
 from .manifest import Manifest, file_sha256, write_manifest
 from .records import Record, encode_record
@@ -144,7 +145,10 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _no_room(path: Path, error: Exception) -> DataError:
-    full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-    cause = "the disk is full" if full or "No space" in str(error) else str(error)
-    return DataError(f"{path.name} could not be written: {cause}. Nothing was left behind; free space and try again.")
+def _no_room(path: Path, error: Exception) -> NotWritten:
+    # LMDB calls a write that did not fit an input/output error.
+    full = shutil.disk_usage(path.parent).free < _BATCH_BYTES or (
+        isinstance(error, OSError) and error.errno == errno.ENOSPC
+    )
+    cause = "the disk is full" if full else str(error)
+    return NotWritten(f"{path.name} could not be written: {cause}. Nothing was left behind; free space and try again.")

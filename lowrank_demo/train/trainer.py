@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..architecture import Layer
-from ..errors import DataError, LowRankError, UsageError
+from ..errors import DataError, LowRankError, NotWritten, UsageError
 from ..files import written_whole
 from ..processes import Processes
 from ..progress import Meter, ProgressLine, duration
@@ -96,6 +96,7 @@ class Trainer:
 
         Raises:
             DataError: The checkpoint is damaged.
+            NotWritten: The disk is full.
             TrainingDiverged: The loss is no longer finite.
         """
         if resume:
@@ -208,8 +209,14 @@ class Trainer:
             "stage": dict(self._hooks.state()),
             "torch_rng": torch.get_rng_state(),
         }
-        with written_whole(self._checkpoint) as temporary:
-            torch.save(state, temporary)
+        try:
+            with written_whole(self._checkpoint) as temporary:
+                torch.save(state, temporary)
+        except (OSError, RuntimeError) as error:  # torch has no error of its own for a write that failed
+            raise NotWritten(
+                f"The checkpoint {self._checkpoint} could not be written; free space, then --resume goes on from the "
+                "one before it."
+            ) from error
 
     def _load(self) -> None:
         if not self._checkpoint.exists():

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import os
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -130,20 +129,6 @@ def test_a_tampered_record_of_the_digest(served_settings: Settings, pickled: Pat
         file.write(b"tampered")
     (cached.parent / f"{cached.name}.sha256").write_text(sha256(cached))
     refused(Service(served_settings), WeightsRefused, "changed or damaged")
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 20 MB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if mounted.returncode != 0:
-        pytest.skip("a small file system cannot be mounted here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def test_a_full_disk(served_settings: Settings, small_disk: Path, pickled: Path) -> None:

@@ -1,0 +1,174 @@
+"""A disk of 20 MB that is full, or fills up: a sentence, nothing half-written, and all is well once there is room."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from lowrank_demo.errors import LowRankError
+from lowrank_demo.service import Service
+from lowrank_demo.settings import Settings
+from lowrank_demo.validation_desk import ValidationDesk
+
+from ..conftest import ROOT, build_long_lmdb, photo_path, start_app
+from ..test_cli import run
+from .client import ApiClient, Refused
+
+MODEL = "preview/scheme_2/v5"
+
+
+def fill(disk: Path, leave: int = 0) -> Path:
+    """Write until no more fits, then give so many bytes back."""
+    filler = disk / "filler"
+    with filler.open("wb") as file:
+        try:
+            while True:
+                file.write(bytes(1 << 16))
+                file.flush()
+        except OSError:
+            pass
+    os.truncate(filler, filler.stat().st_size - leave)
+    return filler
+
+
+def photos(folder: Path, count: int) -> Path:
+    """Photos of 100 kB that are good to the last byte."""
+    data = photo_path("lion.jpg").read_bytes() + random.Random(0).randbytes(90_000)
+    for i in range(count):
+        path = folder / "lion" / f"{i}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return folder
+
+
+def test_build(small_disk: Path, tmp_path: Path) -> None:
+    images = str(photos(tmp_path / "photos", 300))
+    target = small_disk / "built.lmdb"
+    done = run("build-lmdb", "--images", images, "--lmdb-file", str(target))
+    assert done.returncode == 2
+    assert "the disk is full" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(small_disk.iterdir()) == []
+    done = run("build-lmdb", "--images", str(photos(tmp_path / "few", 50)), "--lmdb-file", str(target))
+    assert done.returncode == 0, done.stderr
+
+
+def test_resize(small_disk: Path, tmp_path: Path) -> None:
+    images = photos(tmp_path / "photos", 300)
+    filler = fill(small_disk, 200_000)
+    done = run("resize", str(images), "--to", str(small_disk / "resized"))
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert "No space left" in done.stderr
+    filler.unlink()
+    assert run("resize", str(images), "--to", str(small_disk / "resized"), "--shortest-edge", "64").returncode == 0
+
+
+def test_report_and_state_of_a_validation(small_disk: Path, tmp_path: Path) -> None:
+    file = tmp_path / "file.lmdb"
+    build_long_lmdb(file, 70)
+    filler = fill(small_disk)
+    report = small_disk / "report.json"
+    command = ["validate", "--lmdb-file", str(file), "--models", MODEL, "--json", str(report)]
+    done = run(*command, LOWRANK_CACHE_DIR=str(small_disk / "cache"))
+    assert "Traceback" not in done.stderr
+    assert "top-1" in done.stdout, "what was measured is shown, though it cannot be written"
+    assert done.returncode != 0
+    assert "could not be written" in done.stderr or "No space" in done.stderr
+    assert not report.exists()
+    filler.unlink()
+    assert run(*command).returncode == 0
+    assert json.loads(report.read_text())["count"] == 70
+
+
+def test_stopping_a_validation_whose_state_cannot_be_kept(small_disk: Path, tmp_path: Path) -> None:
+    file = tmp_path / "file.lmdb"
+    build_long_lmdb(file, 3000)
+    (small_disk / "cache").mkdir()
+    fill(small_disk)
+    with subprocess.Popen(
+        [sys.executable, "-m", "lowrank_demo", "validate", "--lmdb-file", str(file), "--models", MODEL],
+        cwd=ROOT,
+        env={**os.environ, "LOWRANK_CACHE_DIR": str(small_disk / "cache")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        time.sleep(8)
+        process.send_signal(signal.SIGINT)
+        shown, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "could not be kept" in said
+    assert "goes on from here" not in said
+    assert "Traceback" not in said
+    assert "top-1" in shown
+
+
+def test_an_uploaded_set(small_disk: Path, tmp_path: Path, settings: Settings, monkeypatch) -> None:
+    path = tmp_path / "set.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for photo in photos(tmp_path / "photos", 60).rglob("*.jpg"):
+            archive.write(photo, f"lion/{photo.name}")
+    monkeypatch.setattr("tempfile.tempdir", str(small_disk))
+    desk = ValidationDesk(Service(settings), [])
+    filler = fill(small_disk, 5_000_000)
+    with pytest.raises(LowRankError, match="could not be") as refused:
+        desk.upload(path)
+    assert str(small_disk) not in str(refused.value)
+    left = [path for path in small_disk.rglob("*") if path.is_file() and path != filler]
+    assert left == []
+    filler.unlink()
+    assert desk.upload(path).count == 60
+
+
+def test_photos_sent_to_the_app(small_disk: Path, tmp_path: Path) -> None:
+    environment = {"LOWRANK_CACHE_DIR": str(tmp_path / "cache"), "GRADIO_TEMP_DIR": str(small_disk / "uploads")}
+    app = start_app(environment, tmp_path / "log")
+    try:
+        with ApiClient(app.url) as client:
+            filler = fill(small_disk, 40_000)
+            with pytest.raises(Refused):
+                client.upload("photo.jpg", os.urandom(3_000_000))
+            filler.unlink()
+            assert client.classify(photo_path().read_bytes())["top"]
+    finally:
+        app.process.terminate()
+        app.process.wait(20)
+
+
+def test_starting_the_app(small_disk: Path, tmp_path: Path) -> None:
+    fill(small_disk)
+    done = subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=ROOT,
+        env={**os.environ, "GRADIO_TEMP_DIR": str(small_disk / "uploads")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.returncode == 1
+    assert "cannot be written: No space left on device." in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_model_that_was_trained(small_disk: Path, tmp_path: Path) -> None:
+    config = tmp_path / "run.toml"
+    build_long_lmdb(tmp_path / "train.lmdb", 8)
+    config.write_text(
+        f'folder = "{small_disk / "run"}"\n[data]\ntrain = "train.lmdb"\nvalidation = "train.lmdb"\nbatch_size = 8\n'
+        f'workers = 0\n[finetune]\nstart = "{MODEL}"\nfrozen_layers = 7\nepochs = 1\n'
+    )
+    done = run("train", "finetune", str(config))
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert not list(small_disk.rglob("*.pt"))
