@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from ..decode.base import CROP, read_header
-from ..decode.pillow import load_image
+from ..decode.pillow import check_image
 from ..errors import ImageError, UsageError
 from ..progress import Meter, Progress
 from .lmdb_writer import LmdbWriter
@@ -80,7 +80,7 @@ class Building:
                     future.cancel()
 
     def _read(self, path: Path) -> bytes:
-        """The file's bytes, once the whole image was decoded to be sure of it."""
+        """The file's bytes, once all of them were read as an image to be sure of them."""
         try:
             data = path.read_bytes()
         except OSError as error:
@@ -90,5 +90,5 @@ class Building:
             if resized is not data:
                 return resized
         read_header(data, MAX_PIXELS)
-        load_image(data)
+        check_image(data)
         return data

@@ -85,6 +85,20 @@ def load_image(data: bytes) -> Image.Image:
         return image
 
 
+def check_image(data: bytes) -> None:
+    """Refuse an image whose header was checked but whose data is damaged.
+
+    Of a JPEG all data is read, but only an eighth of its edge is made of it, which takes half the time.
+
+    Raises:
+        ImageError: It is damaged.
+    """
+    with _damage_in_one_sentence():
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image.draft(None, (1, 1))
+        image.load()
+
+
 @contextlib.contextmanager
 def _damage_in_one_sentence() -> Iterator[None]:
     """Pillow's decoders raise nearly anything on damaged files, and warn on standard error besides."""
