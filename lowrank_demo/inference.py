@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from .data.imagenet import ImageNetClass, classes
-from .decode.base import Decoder
+from .decode.base import Decoded, Decoder
 from .errors import ImageError
 from .nn.alexnet import LowRankAlexNet
 from .nn.fuse import inference_form
@@ -71,33 +71,50 @@ class Classifier:
         return self.module(pixels.to(self.device, memory_format=torch.channels_last)).float()
 
 
-def classify(images: Sequence[bytes], classifier: Classifier, decoder: Decoder) -> list[Prediction | ImageError]:
-    """Answer for each image, in order; an image that cannot be used gets its error and harms no other."""
-    answers: list[Prediction | ImageError] = []
+@dataclass(frozen=True)
+class Photos:
+    """Photos as networks take them, in batches, with the milliseconds that each image of a batch took to decode."""
+
+    batches: tuple[tuple[Decoded, float], ...]
+
+
+def decode_photos(images: Sequence[bytes], decoder: Decoder) -> Photos:
+    """Decode once, for any number of networks; an image that cannot be used harms no other."""
+    batches: list[tuple[Decoded, float]] = []
     for start in range(0, len(images), BATCH):
-        answers += _classify_batch(images[start : start + BATCH], classifier, decoder)
-    return answers
+        part = images[start : start + BATCH]
+        began = time.perf_counter()
+        decoded = decoder.decode(part)
+        _wait_for(decoded.pixels.device)
+        batches.append((decoded, (time.perf_counter() - began) * 1e3 / len(part)))
+    return Photos(tuple(batches))
 
 
-def _classify_batch(images: Sequence[bytes], classifier: Classifier, decoder: Decoder) -> list[Prediction | ImageError]:
-    began = time.perf_counter()
-    decoded = decoder.decode(images)
-    _wait_for(decoded.pixels.device)
-    decode_ms = (time.perf_counter() - began) * 1e3
-    answers: list[Prediction | ImageError | None] = [decoded.refused.get(i) for i in range(len(images))]
+def answer(photos: Photos, classifier: Classifier) -> list[Prediction | ImageError]:
+    """One network's answer for each image, in order; an image that cannot be used gets its error."""
+    return [one for decoded, decode_ms in photos.batches for one in _answer_batch(decoded, decode_ms, classifier)]
+
+
+def classify(images: Sequence[bytes], classifier: Classifier, decoder: Decoder) -> list[Prediction | ImageError]:
+    """Decode and answer with one network."""
+    return answer(decode_photos(images, decoder), classifier)
+
+
+def _answer_batch(decoded: Decoded, decode_ms: float, classifier: Classifier) -> list[Prediction | ImageError]:
+    answers: dict[int, Prediction | ImageError] = {**decoded.refused}
     if decoded.rows:
         began = time.perf_counter()
         probabilities = torch.softmax(classifier.logits(decoded.pixels), 1)
         values, indices = (t.tolist() for t in probabilities.topk(TOP))
         network_ms = (time.perf_counter() - began) * 1e3
-        timings = Timings(decode_ms / len(images), network_ms / len(decoded.rows))
+        timings = Timings(decode_ms, network_ms / len(decoded.rows))
         labels = classes()
         for row, position in enumerate(decoded.rows):
             guesses = (Guess(labels[i], p) for i, p in zip(indices[row], values[row], strict=True))
             answers[position] = Prediction(
                 tuple(guesses), decoded.decoders[row], _device_name(classifier.device), timings
             )
-    return [answer for answer in answers if answer is not None]
+    return [answers[position] for position in sorted(answers)]
 
 
 def _wait_for(device: torch.device) -> None:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from .inference import Classifier, Prediction
 
 
-Run: TypeAlias = "Callable[[Sequence[bytes], str], list[Prediction | ImageError]]"
+Run: TypeAlias = "Callable[[Sequence[bytes], Sequence[str]], list[list[Prediction | ImageError]]]"
+"""Decodes images and answers with each of several models."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,15 @@ class Photo:
     read: Callable[[], bytes]
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """What several models say of the same photos, the least compressed model first."""
+
+    cards: tuple[ModelCard, ...]
+    answers: tuple[tuple[Prediction | ImageError, ...], ...]
+    """Of each model, for each photo."""
+
+
 class Service:
     """One for each process. Safe for use by several threads; torch and the decoder load at first use.
 
@@ -58,7 +68,7 @@ class Service:
         self._gpu_is_lent = on_gpu is not None
         self._classifiers: OrderedDict[str, Classifier] = OrderedDict()
         self._lock = threading.Lock()
-        self._decoding = threading.Lock()
+        self._running = threading.Lock()
         self._loading: dict[str, threading.Lock] = {card.id: threading.Lock() for card in self.zoo}
 
     def models(self) -> list[ModelStatus]:
@@ -82,14 +92,21 @@ class Service:
             WeightsError: The model cannot be loaded.
         """
         card = self.zoo.get(model_id)
-        limit = self.settings.max_photos
-        if len(photos) > limit:
-            raise TooManyPhotos(f"{len(photos)} photos came at once; expected at most {limit}: send them in parts.")
+        self._check_number(photos)
         self.classifier(card, on_progress)
-        contents: list[bytes | ImageError] = [self._read(photo) for photo in photos]
-        readable = [data for data in contents if isinstance(data, bytes)]
-        answers = iter(self._run(readable, card.id))
-        return [data if isinstance(data, ImageError) else next(answers) for data in contents]
+        return self._answers(photos, [card])[0]
+
+    def compare(self, photos: Sequence[Photo]) -> Comparison:
+        """What every model whose weights are here says of the photos, which are decoded once.
+
+        Raises:
+            TooManyPhotos: More than the limit.
+            WeightsError: A model cannot be loaded.
+        """
+        self._check_number(photos)
+        cards = [status.card for status in self.models() if status.where != "to download"]
+        cards.sort(key=lambda card: card.cost.macs, reverse=True)
+        return Comparison(tuple(cards), tuple(map(tuple, self._answers(photos, cards))))
 
     def classifier(self, card: ModelCard, on_progress: OnProgress | None = None) -> Classifier:
         """The model's network, from memory or loaded; the least recently used one makes room.
@@ -120,7 +137,7 @@ class Service:
 
         card = self.default_model()
         if self.weights.where(card) != "to download":
-            self._run([blank_jpeg(EDGE)], card.id)
+            self._run([blank_jpeg(EDGE)], [card.id])
 
     def decoder_note(self) -> str:
         """Which decoder and device are in use, in a sentence, and why not a faster decoder."""
@@ -156,12 +173,32 @@ class Service:
 
         return choose_decoder(self.settings, self.background_device).decoder
 
-    def _run_here(self, images: Sequence[bytes], model_id: str) -> list[Prediction | ImageError]:
-        from .inference import classify
+    def _check_number(self, photos: Sequence[Photo]) -> None:
+        limit = self.settings.max_photos
+        if len(photos) > limit:
+            raise TooManyPhotos(f"{len(photos)} photos came at once; expected at most {limit}: send them in parts.")
 
-        classifier = self.classifier(self.zoo.get(model_id))
-        with self._decoding:
-            return classify(images, classifier, self.decoder.decoder)
+    def _answers(self, photos: Sequence[Photo], cards: Sequence[ModelCard]) -> list[list[Prediction | ImageError]]:
+        contents: list[bytes | ImageError] = [self._read(photo) for photo in photos]
+        readable = [data for data in contents if isinstance(data, bytes)]
+        found: list[list[Prediction | ImageError]] = []
+        for answers in self._run(readable, [card.id for card in cards]):
+            waiting = iter(answers)
+            found.append([data if isinstance(data, ImageError) else next(waiting) for data in contents])
+        return found
+
+    def _run_here(self, images: Sequence[bytes], model_ids: Sequence[str]) -> list[list[Prediction | ImageError]]:
+        from .inference import answer, decode_photos
+
+        with self._running:
+            photos = decode_photos(images, self.decoder.decoder)
+        found: list[list[Prediction | ImageError]] = []
+        for model_id in model_ids:
+            classifier = self.classifier(self.zoo.get(model_id))
+            # Let go between models: a comparison of many does not keep others from their one.
+            with self._running:
+                found.append(answer(photos, classifier))
+        return found
 
     def _read(self, photo: Photo) -> bytes | ImageError:
         try:

@@ -11,7 +11,7 @@ from lowrank_demo.inference import Prediction
 from lowrank_demo.service import Photo, Service
 from lowrank_demo.settings import Settings
 
-from .conftest import free_port, photo_path, zoo_with
+from .conftest import free_port, own_model, photo_path, zoo_with
 
 PREVIEW = "preview/scheme_2/v5"
 
@@ -81,3 +81,19 @@ def test_warm_up_loads_the_default(settings: Settings) -> None:
     service = Service(settings)
     service.warm_up()
     assert PREVIEW in service._classifiers
+
+
+def test_compare_is_what_each_model_says_alone(settings: Settings, tmp_path: Path) -> None:
+    service = Service(dataclasses.replace(settings, models_dir=own_model(tmp_path / "models")))
+    photos = [photo(), Photo("bad.jpg", lambda: b"no photo"), photo("tower.jpg")]
+    compared = service.compare(photos)
+    assert {card.id for card in compared.cards} >= {PREVIEW, "own/scheme_2/mine"}
+    assert [card.cost.macs for card in compared.cards] == sorted((c.cost.macs for c in compared.cards), reverse=True)
+    for card, answers in zip(compared.cards, compared.answers, strict=True):
+        alone = service.classify(photos, card.id)
+        assert isinstance(answers[1], ImageError)
+        for index in (0, 2):
+            one, other = answers[index], alone[index]
+            assert isinstance(one, Prediction)
+            assert isinstance(other, Prediction)
+            assert one.top == other.top

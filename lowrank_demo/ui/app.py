@@ -15,7 +15,7 @@ from ..service import Service
 from ..settings import ASSETS
 from ..validation_desk import ValidationDesk
 from ..zoo import DEFAULT_FAMILY
-from . import about, api, classify, pareto, picker, ranks, validate
+from . import about, api, classify, compare, pareto, picker, ranks, validate
 from .limits import RequestLimits
 from .present import summary_bar
 
@@ -56,11 +56,13 @@ def build_app(service: Service, url: str = LOCAL_ADDRESS) -> gr.Blocks:
             with gr.Column(scale=3, min_width=320):
                 statuses = {status.card.id: status for status in service.models()}
                 summary = gr.HTML(summary_bar(statuses[default.id]), elem_id="lr-summary")
-                with gr.Tabs(elem_id="lr-tabs"):
+                with gr.Tabs(elem_id="lr-tabs") as tabs:
                     with gr.Tab("Classify", id="classify"):
-                        results = classify.build(
+                        photos, results = classify.build(
                             service.classify, chosen.version, service.settings.max_photos, service.decoder_note
                         )
+                    with gr.Tab("Compare", id="compare") as compare_tab:
+                        cells = compare.build(service.compare, photos, compare_tab, service.settings.max_photos)
                     with gr.Tab("Ranks", id="ranks"):
                         ranks.build(zoo, chosen.version, default)
                     with gr.Tab("Pareto", id="pareto"):
@@ -91,6 +93,11 @@ def build_app(service: Service, url: str = LOCAL_ADDRESS) -> gr.Blocks:
             return chosen.choose(zoo.get(str(event.model)))
 
         clicks.click(on_click, None, [chosen.scheme, chosen.version], **quiet)
+
+        def open_model(event: gr.EventData) -> dict[Any, Any]:
+            return {**chosen.choose(zoo.get(str(event.model))), tabs: gr.Tabs(selected="classify")}
+
+        cells.click(open_model, None, [chosen.scheme, chosen.version, tabs], **quiet)
 
         def read_address(request: gr.Request) -> dict[Any, Any]:
             asked = {key: str(request.query_params.get(key, "")) for key in ("family", "scheme", "version")}

@@ -24,7 +24,9 @@ EXAMPLES = ("lion.jpg", "cheetah1.jpg", "tower.jpg", "cheetah.jpg")
 _WELCOME = "Drop photos on the left, or take an example: the five likeliest of 1000 ImageNet classes appear here."
 
 
-def build(classify: Classify, chosen: gr.Radio, max_photos: int, decoder_note: Callable[[], str]) -> gr.HTML:
+def build(
+    classify: Classify, chosen: gr.Radio, max_photos: int, decoder_note: Callable[[], str]
+) -> tuple[gr.Gallery, gr.HTML]:
     """Build the tab.
 
     Args:
@@ -34,7 +36,7 @@ def build(classify: Classify, chosen: gr.Radio, max_photos: int, decoder_note: C
         decoder_note: Which decoder is in use, in a sentence.
 
     Returns:
-        The results; they change after every classification.
+        The photos, and the results, which change after every classification.
     """
     with gr.Row():
         with gr.Column(scale=2, min_width=280):
@@ -63,7 +65,7 @@ def build(classify: Classify, chosen: gr.Radio, max_photos: int, decoder_note: C
         model: str,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple[str, str]:
-        photos = [_photo(path) for path, _ in items or []]
+        photos = photos_of(items)
         if not photos:
             return message(_WELCOME, "lr-welcome"), ""
 
@@ -93,9 +95,10 @@ def build(classify: Classify, chosen: gr.Radio, max_photos: int, decoder_note: C
         concurrency_limit=4,
         show_progress_on=results,
     )
-    return results
+    return gallery, results
 
 
-def _photo(path: str) -> Photo:
-    file = Path(path)
-    return Photo(file.name, file.read_bytes)
+def photos_of(items: list[tuple[str, str | None]] | None) -> list[Photo]:
+    """A gallery's value as photos."""
+    paths = [Path(path) for path, _ in items or []]
+    return [Photo(path.name, path.read_bytes) for path in paths]

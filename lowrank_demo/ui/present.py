@@ -23,7 +23,7 @@ _THUMBNAIL = 320
 
 
 def card_label(status: ModelStatus) -> str:
-    """A model in the picker: name and λ, then cost, then errors, then where its weights are."""
+    """A model in the picker: name, λ and where its weights are, then cost, then errors."""
     card = status.card
     name = card.version if card.published else f"{card.version} {card.family}"
     cost = f"{card.published_mflops or card.cost.macs / 1e6:.0f} MFLOPs"
@@ -33,7 +33,7 @@ def card_label(status: ModelStatus) -> str:
         if card.published
         else "our own training, not the paper's"
     )
-    return f"{name} · λ {card.lambda_text}\n{cost}{fewer}\n{errors}\n{_weights_state(status)}"
+    return f"{name} · λ {card.lambda_text} · {_weights_state(status)}\n{cost}{fewer}\n{errors}"
 
 
 def _weights_state(status: ModelStatus) -> str:
@@ -86,13 +86,13 @@ def _result_card(photo: Photo, answer: Prediction | ImageError) -> str:
     )
     times = answer.timings
     return (
-        f'<article class="lr-card">{_thumbnail(photo)}<div><header>{name}</header><ol>{bars}</ol>'
+        f'<article class="lr-card">{thumbnail(photo)}<div><header>{name}</header><ol>{bars}</ol>'
         f"<footer>decoded by {escape(answer.decoder)} in {times.decode:.1f} ms · network on {escape(answer.device)} "
         f"{times.network:.1f} ms</footer></div></article>"
     )
 
 
-def _thumbnail(photo: Photo) -> str:
+def thumbnail(photo: Photo) -> str:
     """The photo, upright and small, inside the page: browsers show no HEIC, and no file needs serving."""
     try:
         with warnings.catch_warnings():

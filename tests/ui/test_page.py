@@ -143,6 +143,34 @@ def test_two_hundred_files(app: RunningApp, page: Page, tmp_path: Path) -> None:
     expect(page.locator(".lr-card")).to_have_count(64)
 
 
+def test_the_picker_is_in_sight(app: RunningApp, page: Page) -> None:
+    opened(page, app, "scheme=2&version=v5&family=preview")
+    expect(page.locator("#lr-version label.selected")).to_be_in_viewport(ratio=0.5)
+    picker, versions = (page.locator(name).bounding_box() for name in ("#lr-picker", "#lr-version"))
+    assert picker
+    assert versions
+    assert picker["x"] <= versions["x"] < picker["x"] + picker["width"], "below the scheme, not beside it"
+
+
+def test_compare(app: RunningApp, page: Page) -> None:
+    opened(page, app, "scheme=2&version=v5&family=preview")
+    page.get_by_role("tab", name="Compare").click()
+    expect(page.locator("#lr-comparison")).to_contain_text("Drop photos under Classify first")
+    page.get_by_role("tab", name="Classify").click()
+    drop(page, photo_path("lion.jpg"), photo_path("tower.jpg"))
+    expect(page.locator(".lr-card")).to_have_count(2)
+    page.get_by_role("tab", name="Compare").click()
+    rows = page.locator("#lr-comparison tbody tr")
+    expect(rows).to_have_count(2)
+    expect(rows.nth(0)).to_contain_text("lion.jpg")
+    expect(page.locator("#lr-comparison thead")).to_contain_text("agrees on")
+    cell = rows.nth(1).locator('[data-model="own/scheme_2/mine"]')
+    cell.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("tab", name="Classify")).to_have_attribute("aria-selected", "true")
+    expect(page.locator(".lr-summary")).to_contain_text("mine")
+
+
 def test_a_link_to_what_is_not_there(app: RunningApp, page: Page) -> None:
     opened(page, app, "scheme=9&version=v1")
     expect(page.get_by_text("There is no model 'published/scheme_9/v1'").first).to_be_visible()

@@ -1,0 +1,78 @@
+"""A comparison of models as the table that people read. Everything that comes from outside is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from ..charts.style import scheme_title
+from ..errors import ImageError
+from ..service import Comparison, Photo
+from ..zoo import ModelCard
+from .present import message, thumbnail
+
+if TYPE_CHECKING:
+    from ..inference import Prediction
+
+
+def comparison_table(photos: Sequence[Photo], comparison: Comparison, dropped: int) -> str:
+    """Photos as rows and models as columns, the least compressed first; answers that differ from its are marked.
+
+    Args:
+        photos: Those that were compared.
+        comparison: What the models say of them.
+        dropped: How many photos there were to compare.
+    """
+    columns = list(zip(comparison.cards, comparison.answers, strict=True))
+    first = comparison.answers[0] if columns else ()
+    head = "".join(_head(card, answers, first) for card, answers in columns)
+    rows = "".join(
+        f'<tr><th scope="row">{thumbnail(photo)}<span>{escape(photo.name)}</span></th>'
+        + "".join(_cell(card, answers[number], first[number]) for card, answers in columns)
+        + "</tr>"
+        for number, photo in enumerate(photos)
+    )
+    text = (
+        "Every model that is here, the least compressed first. ≠ marks an answer that differs from its; a click on an "
+        "answer opens that model under Classify."
+    )
+    if len(columns) == 1:
+        text = (
+            "Only one model's weights are here, so there is nothing to compare it with: choose another at the left to "
+            "download it."
+        )
+    if dropped > len(photos):
+        text = f"{dropped} photos were dropped; the first {len(photos)} are compared. {text}"
+    return (
+        f'{message(text, "lr-note")}<div class="lr-scroll" tabindex="0" role="region" aria-label="Comparison">'
+        f'<table class="lr-grid"><thead><tr><th scope="col">photo</th>{head}</tr></thead><tbody>{rows}</tbody></table>'
+        "</div>"
+    )
+
+
+def _head(card: ModelCard, answers: Sequence[Prediction | ImageError], first: Sequence[Prediction | ImageError]) -> str:
+    compared = [(a, b) for a, b in zip(answers, first, strict=True) if not isinstance(a, ImageError)]
+    same = sum(_label(a) == _label(b) for a, b in compared)
+    agrees = "" if answers is first else f"<small>agrees on {same} of {len(compared)}</small>"
+    family = "" if card.published else f" {escape(card.family)}"
+    return (
+        f'<th scope="col">{scheme_title(card.scheme)} {escape(card.version)}{family}'
+        f"<small>{card.cost.macs / 1e6:.0f} MFLOPs</small>{agrees}</th>"
+    )
+
+
+def _cell(card: ModelCard, answer: Prediction | ImageError, first: Prediction | ImageError) -> str:
+    if isinstance(answer, ImageError):
+        return f'<td class="lr-off" title="{escape(str(answer))}">cannot be read</td>'
+    best = answer.top[0]
+    differs = _label(answer) != _label(first)
+    mark = '<b aria-label="differs from the least compressed model">≠</b> ' if differs else ""
+    return (
+        f'<td><button type="button" data-model="{escape(card.id)}" class="{"lr-differs" if differs else "lr-same"}">'
+        f"{mark}{escape(best.label.name)}<small>{best.probability:.0%}</small></button></td>"
+    )
+
+
+def _label(answer: Prediction | ImageError) -> int | None:
+    return None if isinstance(answer, ImageError) else answer.top[0].label.index
