@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .decode.choose import Choice
     from .download import OnProgress
     from .inference import Classifier, Prediction
+    from .latency import Latency
 
 
 Run: TypeAlias = "Callable[[Sequence[bytes], Sequence[str]], list[list[Prediction | ImageError]]]"
@@ -67,6 +68,7 @@ class Service:
         self._run = on_gpu(self._run_here) if on_gpu else self._run_here
         self._gpu_is_lent = on_gpu is not None
         self._classifiers: OrderedDict[str, Classifier] = OrderedDict()
+        self._latencies: dict[str, Latency] = {}
         self._lock = threading.Lock()
         self._running = threading.Lock()
         self._loading: dict[str, threading.Lock] = {card.id: threading.Lock() for card in self.zoo}
@@ -130,6 +132,20 @@ class Service:
                 while len(self._classifiers) > self.settings.models_in_memory:
                     self._classifiers.popitem(last=False)
             return made
+
+    def latency(self, model_id: str) -> Latency:
+        """Milliseconds for one image in the model's network, measured at the first call while nobody else's run.
+
+        Raises:
+            UnknownModel: There is no such model.
+        """
+        from .latency import measure
+
+        card = self.zoo.get(model_id)
+        with self._running:
+            if card.id not in self._latencies:
+                self._latencies[card.id] = measure(card, self.background_device, self.settings.precision)
+            return self._latencies[card.id]
 
     def warm_up(self) -> None:
         """Load the decoder and the default model, so that the first visitor does not wait for them."""

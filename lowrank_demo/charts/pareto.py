@@ -1,8 +1,9 @@
-"""FLOPs against error. No torch, no Gradio."""
+"""What compression saves against what it costs in error. No torch, no Gradio."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Literal
 
 import plotly.graph_objects as go
 
@@ -10,27 +11,109 @@ from ..report import Report
 from ..zoo import ModelCard, Zoo
 from .style import CHOSEN, GREY, MEASURED, SCHEME_COLOURS, scheme_title, styled
 
+if TYPE_CHECKING:
+    from ..latency import Latency
+
 Metric = Literal["top1", "top5"]
 METRIC_NAMES: dict[Metric, str] = {"top1": "top-1", "top5": "top-5"}
+Saving = Literal["mflops", "params", "megabytes", "latency"]
+SAVING_NAMES: dict[Saving, str] = {
+    "mflops": "MFLOPs for one image",
+    "params": "millions of parameters",
+    "megabytes": "megabytes of float32 weights",
+    "latency": "milliseconds for one image, measured here",
+}
+_COST: dict[Saving, Callable[[ModelCard], float]] = {
+    "mflops": lambda card: card.published_mflops or card.cost.macs / 1e6,
+    "params": lambda card: card.cost.params / 1e6,
+    "megabytes": lambda card: card.cost.fp32_bytes / 1e6,
+}
 
 
-def pareto_figure(zoo: Zoo, metric: Metric, chosen: ModelCard, measured: Report | None = None) -> go.Figure:
-    """MFLOPs against error; every point's ``customdata`` is its model id, for clicks.
+def pareto_figure(
+    zoo: Zoo,
+    metric: Metric,
+    chosen: ModelCard,
+    measured: Report | None = None,
+    saving: Saving = "mflops",
+    latencies: Mapping[str, Latency] | None = None,
+    published: bool = True,
+) -> go.Figure:
+    """A point for each model; its ``customdata`` is the model's id, for clicks.
 
     Args:
         zoo: The cards, with their published errors.
         metric: Which error.
         chosen: The card to mark.
         measured: A validation whose results are drawn as points of their own.
+        saving: What the x axis shows.
+        latencies: For the x axis ``latency``: model id -> what was measured; models without are left out.
+        published: Whether published errors are drawn; else only measured ones.
     """
+    known = latencies or {}
+
+    def x_of(card: ModelCard) -> float | None:
+        if saving == "latency":
+            return known[card.id].median if card.id in known else None
+        return _COST[saving](card)
+
     figure = go.Figure()
-    for scheme in dict.fromkeys(card.scheme for card in zoo):
-        cards = sorted(
-            (card for card in zoo.of_scheme(scheme) if card.published), key=lambda card: card.published_mflops or 0
-        )
+    if published:
+        _published(figure, zoo, metric, saving, x_of, known)
+    if measured:
+        results = [result for result in measured.models if result.top1_error is not None]
         figure.add_scatter(
-            x=[card.published_mflops for card in cards],
+            x=[x_of(result.card) for result in results],
+            y=[result.top1_error if metric == "top1" else result.top5_error for result in results],
+            customdata=[result.card.id for result in results],
+            mode="markers",
+            name=f"measured here: {measured.file}, {measured.count:,} images",
+            marker={"color": MEASURED, "size": 13, "symbol": "x"},
+            hovertemplate="<b>%{customdata}</b>, measured<br>%{x:.1f}<br>%{y:.2f} % error<extra></extra>",
+        )
+    elif not published:
+        figure.add_annotation(
+            text="Nothing was measured yet: run a validation under Validate.",
+            xref="paper",
+            yref="paper",
+            x=0.5,
+            y=0.5,
+            showarrow=False,
+        )
+    _mark(figure, chosen, metric, x_of(chosen), published)
+    figure.update_xaxes(title=SAVING_NAMES[saving], rangemode="tozero" if saving == "latency" else "normal")
+    if saving == "mflops":
+        figure.update_xaxes(range=[90, 790])
+    figure.update_yaxes(title=f"{METRIC_NAMES[metric]} error{'' if measured or not published else ' on ImageNet'}, %")
+    return styled(figure, f"{METRIC_NAMES[metric].capitalize()} error against {_SHORT[saving]}", height=520)
+
+
+_SHORT: dict[Saving, str] = {"mflops": "FLOPs", "params": "parameters", "megabytes": "size", "latency": "time"}
+
+
+def _published(
+    figure: go.Figure,
+    zoo: Zoo,
+    metric: Metric,
+    saving: Saving,
+    x_of: Callable[[ModelCard], float | None],
+    latencies: Mapping[str, Latency],
+) -> None:
+    """A line for each scheme, and the uncompressed network where its cost is known."""
+    for scheme in dict.fromkeys(card.scheme for card in zoo):
+        cards = [card for card in zoo.of_scheme(scheme) if card.published and x_of(card) is not None]
+        cards.sort(key=lambda card: card.cost.macs)
+        spread = [latencies[card.id] for card in cards] if saving == "latency" else []
+        figure.add_scatter(
+            x=[x_of(card) for card in cards],
             y=[getattr(card.published, metric) for card in cards],
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [one.high - one.median for one in spread],
+                "arrayminus": [one.median - one.low for one in spread],
+                "visible": bool(spread),
+            },
             text=[card.version for card in cards],
             customdata=[card.id for card in cards],
             mode="lines+markers+text",
@@ -38,33 +121,28 @@ def pareto_figure(zoo: Zoo, metric: Metric, chosen: ModelCard, measured: Report 
             name=scheme_title(scheme),
             line={"color": SCHEME_COLOURS[scheme], "width": 2},
             marker={"size": 11},
-            hovertemplate="<b>%{customdata}</b><br>%{x} MFLOPs<br>%{y:.2f} % error<extra></extra>",
+            hovertemplate="<b>%{customdata}</b><br>%{x:.4g}<br>%{y:.2f} % error<extra></extra>",
         )
     reference = zoo.reference
-    figure.add_scatter(
-        x=[reference.mflops],
-        y=[getattr(reference.errors, metric)],
-        text=[reference.name],
-        mode="markers+text",
-        textposition="bottom left",
-        name=f"{reference.name} (uncompressed)",
-        marker={"color": GREY, "size": 13, "symbol": "diamond"},
-        hovertemplate="<b>%{text}</b>, uncompressed<br>%{x} MFLOPs<br>%{y:.2f} % error<extra></extra>",
-    )
-    if measured:
-        results = [result for result in measured.models if result.top1_error is not None]
+    if saving == "mflops":
         figure.add_scatter(
-            x=[result.card.cost.macs / 1e6 for result in results],
-            y=[result.top1_error if metric == "top1" else result.top5_error for result in results],
-            customdata=[result.card.id for result in results],
-            mode="markers",
-            name=f"measured here: {measured.file}, {measured.count:,} images",
-            marker={"color": MEASURED, "size": 13, "symbol": "x"},
-            hovertemplate="<b>%{customdata}</b>, measured<br>%{x:.1f} MFLOPs<br>%{y:.2f} % error<extra></extra>",
+            x=[reference.mflops],
+            y=[getattr(reference.errors, metric)],
+            text=[reference.name],
+            mode="markers+text",
+            textposition="bottom left",
+            name=f"{reference.name} (uncompressed)",
+            marker={"color": GREY, "size": 13, "symbol": "diamond"},
+            hovertemplate="<b>%{text}</b>, uncompressed<br>%{x} MFLOPs<br>%{y:.2f} % error<extra></extra>",
         )
-    if chosen.published:
+
+
+def _mark(figure: go.Figure, chosen: ModelCard, metric: Metric, x: float | None, published: bool) -> None:
+    if x is None:
+        return
+    if chosen.published and published:
         figure.add_scatter(
-            x=[chosen.published_mflops],
+            x=[x],
             y=[getattr(chosen.published, metric)],
             customdata=[chosen.id],
             mode="markers",
@@ -72,21 +150,16 @@ def pareto_figure(zoo: Zoo, metric: Metric, chosen: ModelCard, measured: Report 
             marker={"color": "rgba(0,0,0,0)", "size": 22, "line": {"color": CHOSEN, "width": 3}},
             hoverinfo="skip",
         )
-    else:
-        mmacs = chosen.cost.macs / 1e6
-        figure.add_vline(
-            x=mmacs,
-            line={"color": CHOSEN, "width": 2, "dash": "dot"},
-            annotation={
-                "text": "chosen: no published error",
-                "font": {"color": CHOSEN},
-                "xanchor": "left",
-                "yanchor": "bottom",
-                "y": 1,
-                "yref": "paper",
-            },
-        )
-    figure.update_xaxes(title="MFLOPs for one image", range=[90, 790])
-    figure.update_yaxes(title=f"{METRIC_NAMES[metric]} error{'' if measured else ' on ImageNet'}, %")
-    name = METRIC_NAMES[metric].capitalize()
-    return styled(figure, f"{name} error against FLOPs", height=520)
+        return
+    figure.add_vline(
+        x=x,
+        line={"color": CHOSEN, "width": 2, "dash": "dot"},
+        annotation={
+            "text": "chosen" if chosen.published else "chosen: no published error",
+            "font": {"color": CHOSEN},
+            "xanchor": "left",
+            "yanchor": "bottom",
+            "y": 1,
+            "yref": "paper",
+        },
+    )

@@ -67,7 +67,12 @@ def build_app(service: Service, url: str = LOCAL_ADDRESS) -> gr.Blocks:
                         ranks.build(zoo, chosen.version, default)
                     with gr.Tab("Pareto", id="pareto"):
                         clicks = pareto.build(
-                            zoo, chosen.version, default, job.finished, lambda done: validate.report_of(desk, done)
+                            zoo,
+                            chosen.version,
+                            default,
+                            job.finished,
+                            lambda done: validate.report_of(desk, done),
+                            service.latency,
                         )
                     with gr.Tab("Validate", id="validate"):
                         validate.build(desk, service.models(), job, demo)

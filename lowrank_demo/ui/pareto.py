@@ -1,15 +1,19 @@
-"""The *Pareto* tab: FLOPs against error; a click on a point chooses that model."""
+"""The *Pareto* tab: what is saved against error; a click on a point chooses that model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import TYPE_CHECKING
 
 import gradio as gr
+import plotly.graph_objects as go
 
-from ..charts.pareto import Metric, pareto_figure
+from ..charts.pareto import Metric, Saving, pareto_figure
 from ..report import Report
 from ..zoo import ModelCard, Zoo
+
+if TYPE_CHECKING:
+    from ..latency import Latency
 
 # gr.Plot has no click event: this waits for the figure, listens to Plotly's own event, and hands the point's model id
 # on as this component's click. The figure is drawn anew with every choice, hence the observer.
@@ -29,7 +33,12 @@ bind();
 
 
 def build(
-    zoo: Zoo, chosen: gr.Radio, default: ModelCard, finished: gr.State, measured: Callable[[str], Report | None]
+    zoo: Zoo,
+    chosen: gr.Radio,
+    default: ModelCard,
+    finished: gr.State,
+    measured: Callable[[str], Report | None],
+    latency: Callable[[str], Latency],
 ) -> gr.HTML:
     """Build the tab.
 
@@ -39,26 +48,59 @@ def build(
         default: The card marked at first.
         finished: Id of the visitor's validation once it has ended.
         measured: The report of a validation that is done.
+        latency: Times one model.
 
     Returns:
         A hidden component whose ``click`` event carries ``model``, the id of the point that was clicked.
     """
-    metric = gr.Radio(
-        [("top-1 error", "top1"), ("top-5 error", "top5")],
-        value="top1",
-        label="Error",
-        info="Published errors on the ImageNet validation set, and what you measured under Validate. A click on a "
-        "point chooses that model everywhere.",
-        elem_id="lr-metric",
-    )
+    with gr.Row():
+        saving = gr.Radio(
+            [("MFLOPs", "mflops"), ("parameters", "params"), ("size", "megabytes"), ("time here", "latency")],
+            value="mflops",
+            label="What is saved",
+            info="Time is measured on this machine when it is first asked for, quartiles as bars.",
+            elem_id="lr-saving",
+        )
+        metric = gr.Radio(
+            [("top-1", "top1"), ("top-5", "top5")],
+            value="top1",
+            label="Error",
+            info="A click on a point chooses that model everywhere.",
+            elem_id="lr-metric",
+        )
+        source = gr.Radio(
+            [("published", "published"), ("measured here", "measured")],
+            value="published",
+            label="Whose errors",
+            info="Published on the ImageNet validation set, or only those of your last validation.",
+            elem_id="lr-source",
+        )
     plot = gr.Plot(pareto_figure(zoo, "top1", default), show_label=False, elem_id="lr-pareto-plot")
     clicks = gr.HTML("", js_on_load=_LISTEN, visible="hidden", elem_id="lr-pareto-clicks")
+
+    def draw(
+        model: str,
+        name: Metric,
+        cost: Saving,
+        shown: str,
+        done: str,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> go.Figure:
+        latencies: dict[str, Latency] = {}
+        if cost == "latency":
+            cards = [card for card in zoo if card.published or card.id == model]
+            for number, card in enumerate(cards):
+                progress((number, len(cards)), desc=f"timing {card.id}")
+                latencies[card.id] = latency(card.id)
+        return pareto_figure(zoo, name, zoo.get(model), measured(done), cost, latencies, shown == "published")
+
     gr.on(
-        [chosen.change, metric.change, finished.change],
-        lambda model, name, done: pareto_figure(zoo, cast("Metric", name), zoo.get(model), measured(done)),
-        [chosen, metric, finished],
+        [chosen.change, metric.change, saving.change, source.change, finished.change],
+        draw,
+        [chosen, metric, saving, source, finished],
         plot,
         api_visibility="private",
-        show_progress="hidden",
+        show_progress="minimal",
+        trigger_mode="always_last",
     )
     return clicks

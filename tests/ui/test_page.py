@@ -171,6 +171,17 @@ def test_compare(app: RunningApp, page: Page) -> None:
     expect(page.locator(".lr-summary")).to_contain_text("mine")
 
 
+def test_time_on_the_pareto_plot(app: RunningApp, page: Page) -> None:
+    opened(page, app, "scheme=2&version=v5")
+    page.get_by_role("tab", name="Pareto").click()
+    plot = page.locator("#lr-pareto-plot")
+    expect(plot).to_contain_text("MFLOPs for one image")
+    page.locator("#lr-saving").get_by_label("time here").check()
+    expect(plot).to_contain_text("milliseconds for one image, measured here", timeout=60_000)
+    page.locator("#lr-source").get_by_label("measured here").check()
+    expect(plot).to_contain_text("Nothing was measured yet")
+
+
 def test_a_link_to_what_is_not_there(app: RunningApp, page: Page) -> None:
     opened(page, app, "scheme=9&version=v1")
     expect(page.get_by_text("There is no model 'published/scheme_9/v1'").first).to_be_visible()

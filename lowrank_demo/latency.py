@@ -1,0 +1,50 @@
+"""How long one image takes in a model's network on this machine, measured now."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import torch
+
+from .architecture import INPUT_SIZE
+from .inference import Classifier
+from .nn.alexnet import LowRankAlexNet
+from .zoo import ModelCard
+
+_REPEATS = 25
+_WARM = 3
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds for one image, decoding not included."""
+
+    median: float
+    low: float
+    """A quarter of the passes took less."""
+    high: float
+    """A quarter of the passes took more."""
+
+
+def measure(card: ModelCard, device: torch.device, precision: str = "fp32") -> Latency:
+    """Time forward passes of one image.
+
+    Weights do not change the time, so that random ones serve: a model need not be downloaded for it.
+
+    Args:
+        card: Gives scheme and ranks.
+        device: Where to run.
+        precision: As for :class:`~lowrank_demo.inference.Classifier`.
+    """
+    classifier = Classifier(LowRankAlexNet(card.scheme, card.ranks), card.pre_shrink, device, precision)
+    image = torch.randn(1, 3, INPUT_SIZE, INPUT_SIZE, device=device)
+    times: list[float] = []
+    for _ in range(_WARM + _REPEATS):
+        began = time.perf_counter()
+        # Bringing the answer back waits for a GPU.
+        classifier.logits(image).cpu()
+        times.append((time.perf_counter() - began) * 1e3)
+    low, median, high = statistics.quantiles(times[_WARM:], n=4)
+    return Latency(median, low, high)

@@ -1,0 +1,49 @@
+"""The Pareto figure's axes: what it draws is what the cards and the measurements say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lowrank_demo.charts.pareto import Saving, pareto_figure
+from lowrank_demo.latency import Latency
+from lowrank_demo.report import ModelResult, Report
+from lowrank_demo.zoo import Zoo
+
+IDS = [f"published/scheme_2/v{i}" for i in range(1, 6)]
+
+
+def points(figure: Any, name: str) -> dict[str, tuple[float, float]]:
+    (trace,) = [trace for trace in figure.data if trace.name and trace.name.startswith(name)]
+    return {model: (x, y) for model, x, y in zip(trace.customdata, trace.x, trace.y, strict=True)}
+
+
+@pytest.mark.parametrize(("saving", "expected"), [("mflops", 151), ("params", 11.3), ("megabytes", 45.4)])
+def test_x_axes(zoo: Zoo, saving: Saving, expected: float) -> None:
+    card = zoo.get("scheme_2/v5")
+    drawn = points(pareto_figure(zoo, "top5", card, saving=saving), "Scheme 2")
+    assert list(drawn) == IDS[::-1], "in the order of cost, so that the line does not go back"
+    assert drawn[card.id][0] == pytest.approx(expected, rel=0.02)
+    assert card.published
+    assert drawn[card.id][1] == card.published.top5
+
+
+def test_time_with_its_spread(zoo: Zoo) -> None:
+    times = {IDS[0]: Latency(20, 19, 25), IDS[4]: Latency(10, 9, 11)}
+    figure: Any = pareto_figure(zoo, "top1", zoo.get("scheme_2/v5"), saving="latency", latencies=times)
+    drawn = points(figure, "Scheme 2")
+    assert {model: x for model, (x, _) in drawn.items()} == {IDS[4]: 10, IDS[0]: 20}, "what was not timed is left out"
+    (trace,) = [trace for trace in figure.data if trace.name == "Scheme 2"]
+    assert (list(trace.error_x.array), list(trace.error_x.arrayminus)) == ([1, 5], [1, 1])
+
+
+def test_measured_errors_alone(zoo: Zoo) -> None:
+    card = zoo.get("scheme_2/v5")
+    empty: Any = pareto_figure(zoo, "top1", card, published=False)
+    assert "Nothing was measured yet" in empty.layout.annotations[0].text
+    result = ModelResult(card, 100, 43.0, 20.0, 1.0)
+    report = Report("a.lmdb", 100, 100, (), (result,), 1.0, True, {}, {}, {})
+    figure: Any = pareto_figure(zoo, "top5", card, report, published=False)
+    assert points(figure, "measured here") == {card.id: (151, 20.0)}
+    assert len(figure.data) == 1
