@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import tempfile
 import threading
 from collections import OrderedDict
@@ -16,8 +17,9 @@ from .data.records import Record
 from .data.resize import Refused
 from .download import DownloadProgress
 from .errors import Busy, LowRankError, NotWritten, UsageError
+from .files import written_whole
 from .jobs import Job, JobRegistry, JobStatus
-from .report import Report
+from .report import Report, dump_json, report_csv
 from .service import Service
 from .zoo import ModelCard
 
@@ -25,6 +27,7 @@ SAMPLE = "sample-photos.lmdb"
 _BATCH = 32
 _MOST_UPLOADS = 20
 _UPLOAD_SECONDS = 2 * 3600
+_MOST_REPORTS = 50
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class ValidationDesk:
         self._folder = service.settings.lmdb_dir or service.settings.cache_dir / "lmdb"
         self._uploads: OrderedDict[str, Path] = OrderedDict()
         self._upload_folder: tempfile.TemporaryDirectory[str] | None = None
+        self._report_folder: tempfile.TemporaryDirectory[str] | None = None
         self._lock = threading.Lock()
 
     def files(self) -> list[str]:
@@ -127,6 +131,39 @@ class ValidationDesk:
             UnknownJob: There is none with this id.
         """
         return self._jobs.status(job_id)
+
+    def report_files(self, job_id: str) -> tuple[Path | None, ...]:
+        """The report of a validation that ended, as CSV, JSON and HTML; None for each where there is no report.
+
+        Raises:
+            UnknownJob: There is none with this id.
+        """
+        status = self.status(job_id)
+        report = status.report
+        # Where the disk is full, the page shows the report all the same.
+        with suppress(OSError):
+            if status.finished and report and report.count:
+                return self._written(job_id, report)
+        return None, None, None
+
+    def _written(self, job_id: str, report: Report) -> tuple[Path, ...]:
+        """Written once, in a folder named by the job's id, which is a secret; the oldest folders make room."""
+        from .charts.report_page import report_page
+
+        texts = {"csv": report_csv, "json": dump_json, "html": lambda report: report_page(report, self._service.zoo)}
+        with self._lock:
+            if self._report_folder is None:
+                self._report_folder = tempfile.TemporaryDirectory(prefix="lowrank-reports-")
+            folder = Path(self._report_folder.name) / job_id
+            folder.mkdir(mode=0o700, exist_ok=True)
+            for old in sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)[:-_MOST_REPORTS]:
+                shutil.rmtree(old, ignore_errors=True)
+            files = tuple(folder / f"{Path(report.file).stem}-validation.{kind}" for kind in texts)
+            for file, text in zip(files, texts.values(), strict=True):
+                if not file.exists():
+                    with written_whole(file) as temporary:
+                        temporary.write_text(text(report), encoding="utf-8")
+        return files
 
     def cancel(self, job_id: str) -> None:
         """Stop a job.

@@ -21,7 +21,7 @@ SAVING_NAMES: dict[Saving, str] = {
     "mflops": "MFLOPs for one image",
     "params": "millions of parameters",
     "megabytes": "megabytes of float32 weights",
-    "latency": "milliseconds for one image, measured here",
+    "latency": "ms for one image, measured here",
 }
 _COST: dict[Saving, Callable[[ModelCard], float]] = {
     "mflops": lambda card: card.published_mflops or card.cost.macs / 1e6,

@@ -52,6 +52,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     validate.add_argument("--decoder", help="auto, dali-gpu, dali-cpu or pillow; default: LOWRANK_DECODER")
     validate.add_argument("--precision", help="fp32 or bf16; default: LOWRANK_PRECISION")
     validate.add_argument("--json", type=Path, metavar="OUT", help="write the whole report")
+    validate.add_argument("--html", type=Path, metavar="OUT", help="write the report as a page that needs no server")
     validate.add_argument("--csv", type=Path, metavar="OUT", help="write one line for each model")
     validate.add_argument("--resume", action="store_true", help="go on from where the same command was stopped")
     validate.add_argument(
@@ -76,7 +77,7 @@ def _validate(args: argparse.Namespace) -> int:
 
     if not 1 <= args.batch_size <= 4096:
         raise UsageError(f"The batch size is {args.batch_size}; expected 1 to 4096.")
-    for output in (args.json, args.csv):
+    for output in (args.json, args.csv, args.html):
         if output and not output.absolute().parent.is_dir():
             raise UsageError(f"{output} lies in no folder that is there; make it first.")
     service = Service(dataclasses.replace(Settings.from_environment(_environment(args)), models_in_memory=100))
@@ -121,6 +122,10 @@ def _validate(args: argparse.Namespace) -> int:
     for output, text in ((args.json, dump_json), (args.csv, report_csv)):
         if output:
             _write(output, text(report))
+    if args.html and report.count:
+        from ..charts.report_page import report_page
+
+        _write(args.html, report_page(report, service.zoo))
     if stopped:
         return 130
     if report.count == 0:

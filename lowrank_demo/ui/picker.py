@@ -52,7 +52,7 @@ def build(assets: Path, models: Callable[[], list[ModelStatus]], default: ModelC
         _choices(models()),
         value=default.id,
         label="λ version",
-        info="A larger λ keeps fewer ranks: fewer FLOPs, more error. Errors are ImageNet top-1 / top-5.",
+        info="A larger λ keeps fewer ranks: fewer FLOPs, more error on ImageNet. ↓ is downloaded at its first use.",
         elem_id="lr-version",
         elem_classes=_only(default.scheme),
     )

@@ -23,7 +23,7 @@ _THUMBNAIL = 320
 
 
 def card_label(status: ModelStatus) -> str:
-    """A model in the picker: name, λ and where its weights are, then cost, then errors."""
+    """A model in the picker: name, λ and whether its weights are here, then cost, then errors."""
     card = status.card
     name = card.version if card.published else f"{card.version} {card.family}"
     cost = f"{card.published_mflops or card.cost.macs / 1e6:.0f} MFLOPs"
@@ -33,7 +33,8 @@ def card_label(status: ModelStatus) -> str:
         if card.published
         else "our own training, not the paper's"
     )
-    return f"{name} · λ {card.lambda_text} · {_weights_state(status)}\n{cost}{fewer}\n{errors}"
+    ready = f"↓ {card.cost.fp32_bytes / 1e6:.0f} MB" if status.where == "to download" else "ready"
+    return f"{name} · λ {card.lambda_text} · {ready}\n{cost}{fewer}\n{errors}"
 
 
 def _weights_state(status: ModelStatus) -> str:

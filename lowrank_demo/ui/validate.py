@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,7 @@ from typing import Any
 import gradio as gr
 
 from ..errors import LowRankError, UnknownJob
-from ..files import written_whole
-from ..jobs import JobStatus
-from ..report import Report, dump_json, report_csv
+from ..report import Report
 from ..service import ModelStatus
 from ..validation_desk import ValidationDesk
 from .present import message
@@ -84,7 +81,8 @@ def build(desk: ValidationDesk, models: Sequence[ModelStatus], state: JobState, 
             with gr.Row():
                 as_csv = gr.DownloadButton("Download CSV", visible=False, size="sm", elem_id="lr-csv")
                 as_json = gr.DownloadButton("Download JSON", visible=False, size="sm", elem_id="lr-json")
-    shown = [view, start, cancel, as_csv, as_json, timer, finished]
+                as_page = gr.DownloadButton("Download report", visible=False, size="sm", elem_id="lr-report")
+    shown = [view, start, cancel, as_csv, as_json, as_page, timer, finished]
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
     def on_upload(path: str | None) -> tuple[Any, str]:
@@ -107,14 +105,14 @@ def build(desk: ValidationDesk, models: Sequence[ModelStatus], state: JobState, 
             job_id = desk.start(name or "", ids)
         except LowRankError as error:
             return gr.skip(), message(str(error)), *[gr.skip()] * (len(shown) - 1)
-        return job_id, *_shown(desk.status(job_id), job_id)
+        return job_id, *_shown(desk, job_id)
 
     def on_tick(job_id: str) -> tuple[Any, ...]:
         try:
-            return _shown(desk.status(job_id), job_id)
+            return _shown(desk, job_id)
         except UnknownJob:
             # No validation yet, or one of an earlier start of the server.
-            return gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.Timer(active=False), gr.skip()
+            return *[gr.skip()] * (len(shown) - 2), gr.Timer(active=False), gr.skip()
 
     def on_cancel(job_id: str) -> None:
         try:
@@ -138,32 +136,23 @@ def report_of(desk: ValidationDesk, job_id: str) -> Report | None:
         return None
 
 
-def _shown(status: JobStatus, job_id: str) -> tuple[Any, ...]:
-    """View, start, cancel, CSV, JSON, timer, finished."""
+def _shown(desk: ValidationDesk, job_id: str) -> tuple[Any, ...]:
+    """View, start, cancel, CSV, JSON, report, timer, finished.
+
+    Raises:
+        UnknownJob: There is no such validation.
+    """
+    status = desk.status(job_id)
     over = status.finished
-    report = status.report if over and status.report and status.report.count else None
-    csv_file = _file(job_id, report, "csv", report_csv) if report else None
-    json_file = _file(job_id, report, "json", dump_json) if report else None
+    files = desk.report_files(job_id)
     return (
         job_view(status),
         gr.Button(interactive=over),
         gr.Button(interactive=not over),
-        gr.DownloadButton(value=csv_file, visible=csv_file is not None),
-        gr.DownloadButton(value=json_file, visible=json_file is not None),
+        *(gr.DownloadButton(value=str(file) if file else None, visible=file is not None) for file in files),
         gr.Timer(active=not over),
         job_id if over else gr.skip(),
     )
-
-
-def _file(job_id: str, report: Report, kind: str, text: Callable[[Report], str]) -> str:
-    """A report as a file with a telling name, written once, in a folder named by the job's id, which is a secret."""
-    folder = Path(tempfile.gettempdir()) / f"lowrank-report-{job_id}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    path = folder / f"{Path(report.file).stem}-validation.{kind}"
-    if not path.exists():
-        with written_whole(path) as temporary:
-            temporary.write_text(text(report), encoding="utf-8")
-    return str(path)
 
 
 def _model_label(status: ModelStatus) -> str:

@@ -1,0 +1,104 @@
+"""A validation's report as one HTML file that needs neither server nor network. No torch, no Gradio."""
+
+from __future__ import annotations
+
+from html import escape
+
+import plotly.graph_objects as go
+import plotly.io
+
+from ..data.imagenet import classes
+from ..report import ModelResult, Report
+from ..zoo import Zoo
+from .pareto import pareto_figure
+from .style import styled
+
+_WORST = 40
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1000px; margin: 2rem auto; padding: 0 1rem; color: #1f2937; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 1rem 0; }
+th, td { padding: .3rem .8rem; border-bottom: 1px solid #d1d5db; text-align: right; }
+th:first-child, td:first-child { text-align: left; }
+small, caption { color: #6b7280; } caption { text-align: left; }
+@media (prefers-color-scheme: dark) { body { background: #0b0f19; color: #e5e7eb; } th, td { border-color: #374151; } }
+"""
+
+
+def report_page(report: Report, zoo: Zoo) -> str:
+    """The whole page: errors beside the published ones, the Pareto plot, classes, confusions.
+
+    Args:
+        report: Of a validation with at least one image.
+        zoo: For the published points.
+    """
+    figures = [pareto_figure(zoo, "top1", report.models[0].card, report), _classes_figure(report)]
+    drawn = "".join(
+        plotly.io.to_html(figure, full_html=False, include_plotlyjs=number == 0, config={"displaylogo": False})
+        for number, figure in enumerate(figures)
+    )
+    state = "" if report.complete else f", stopped before the end of its {report.total:,} records"
+    unreadable = f" {len(report.unreadable):,} records could not be read." if report.unreadable else ""
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(report.file)}: validation</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>'
+        f"<h1>Validation on {escape(report.file)}</h1>"
+        f"<p>{report.count:,} images{state}, {report.images_per_second:,.0f} images/s.{unreadable}</p>"
+        f"{_table(report)}{drawn}{_confusions(report)}</body></html>"
+    )
+
+
+def _table(report: Report) -> str:
+    rows = "".join(
+        f"<tr><td>{escape(result.card.id)}</td><td>{result.card.cost.macs / 1e6:.0f}</td>"
+        f"{_error(result, 0)}{_error(result, 1)}<td>{result.loss:.3f}</td></tr>"
+        for result in report.models
+        if result.loss is not None
+    )
+    return (
+        "<table><thead><tr><th>model</th><th>MFLOPs</th><th>top-1 error, %</th><th>top-5 error, %</th>"
+        f"<th>loss</th></tr></thead><tbody>{rows}</tbody></table>"
+    )
+
+
+def _error(result: ModelResult, which: int) -> str:
+    measured = (result.top1_error, result.top5_error)[which]
+    below = "not published"
+    if result.card.published and result.differences:
+        published = (result.card.published.top1, result.card.published.top5)[which]
+        below = f"published {published:.2f}, {result.differences[which]:+.2f}"
+    return f"<td><b>{measured:.2f}</b><br><small>{below}</small></td>"
+
+
+def _classes_figure(report: Report) -> go.Figure:
+    """The classes that the first model knows least, with every model's error on them."""
+    labels = classes()
+    counts, first = report.class_count, report.class_right[report.models[0].card.id][0]
+    worst = sorted(counts, key=lambda i: (first[i] / counts[i], -counts[i]))[:_WORST]
+    figure = go.Figure()
+    for result in report.models:
+        right = report.class_right[result.card.id][0]
+        figure.add_bar(
+            x=[f"{labels[i].name} ({counts[i]:,})" for i in worst],
+            y=[100 * (1 - right[i] / counts[i]) for i in worst],
+            name=result.card.id,
+        )
+    figure.update_yaxes(title="top-1 error, %", range=[0, 100])
+    figure.update_xaxes(tickangle=-60, automargin=True)
+    shown = "The classes" if len(worst) < _WORST else f"The {_WORST} classes with the largest error"
+    styled(figure, f"{shown}, with their number of images", height=480)
+    # Class names hang below the axis, where other figures have their legend.
+    return figure.update_layout(legend={"y": 1.02, "yanchor": "bottom"})
+
+
+def _confusions(report: Report) -> str:
+    labels = classes()
+    parts: list[str] = []
+    for model, pairs in report.confused.items():
+        rows = "".join(
+            f"<tr><td>{escape(labels[true].name)}</td><td>{escape(labels[predicted].name)}</td><td>{number:,}</td></tr>"
+            for true, predicted, number in pairs
+        )
+        if rows:
+            head = "<thead><tr><th>class</th><th>taken for</th><th>images</th></tr></thead>"
+            parts.append(f"<table><caption>{escape(model)}</caption>{head}<tbody>{rows}</tbody></table>")
+    return f"<h2>Most confused classes</h2>{''.join(parts)}" if parts else ""

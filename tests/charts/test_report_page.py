@@ -1,0 +1,57 @@
+"""The report page stands alone: what was measured is in it, and nothing outside it is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+from lowrank_demo.charts.report_page import report_page
+from lowrank_demo.report import ModelResult, Report
+from lowrank_demo.zoo import Zoo
+
+from ..browser import ARGUMENTS, find
+
+
+def a_report(zoo: Zoo) -> Report:
+    cards = [zoo.get("scheme_2/v5"), zoo.get("preview/scheme_2/v5")]
+    return Report(
+        file="<img src=x>.lmdb",
+        total=100,
+        count=90,
+        unreadable=((3, "damaged"),),
+        models=tuple(ModelResult(card, 90, 43.5, 20.25, 1.5) for card in cards),
+        images_per_second=12.0,
+        complete=False,
+        class_count={291: 60, 293: 30},
+        class_right={card.id: ({291: 50, 293: 1}, {291: 60, 293: 10}) for card in cards},
+        confused={card.id: ((293, 291, 29),) for card in cards},
+    )
+
+
+def test_figures_and_words(zoo: Zoo) -> None:
+    page = report_page(a_report(zoo), zoo)
+    for text in ("43.50", "20.25", "+2.47", "90 images, stopped before the end of its 100", "1 records could not be"):
+        assert text in page
+    assert "<img src=x>" not in page
+
+
+def test_in_a_browser_without_network(zoo: Zoo, tmp_path: Path) -> None:
+    chromium = find()
+    if chromium is None:
+        pytest.skip("no Chromium here and none could be installed")
+    file = tmp_path / "report.html"
+    file.write_text(report_page(a_report(zoo), zoo), encoding="utf-8")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        page = browser.new_page(offline=True)
+        problems: list[str] = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.goto(file.as_uri())
+        expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
+        expect(page.locator(".js-plotly-plot")).to_have_count(2)
+        expect(page.locator("table").first).to_contain_text("published 41.03, +2.47")
+        expect(page.locator("body")).to_contain_text("cheetah (30)")
+        browser.close()
+    assert problems == []
