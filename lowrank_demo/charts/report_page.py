@@ -17,6 +17,7 @@ _WORST = 40
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1000px; margin: 2rem auto; padding: 0 1rem; color: #1f2937; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 1rem 0; }
+div:has(> table) { overflow-x: auto; }
 th, td { padding: .3rem .8rem; border-bottom: 1px solid #d1d5db; text-align: right; }
 th:first-child, td:first-child { text-align: left; }
 small, caption { color: #6b7280; } caption { text-align: left; }
@@ -37,7 +38,7 @@ def report_page(report: Report, zoo: Zoo) -> str:
         for number, figure in enumerate(figures)
     )
     state = "" if report.complete else f", stopped before the end of its {report.total:,} records"
-    unreadable = f" {len(report.unreadable):,} records could not be read." if report.unreadable else ""
+    unreadable = f" Records that could not be read: {len(report.unreadable):,}." if report.unreadable else ""
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(report.file)}: validation</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>'
@@ -55,8 +56,8 @@ def _table(report: Report) -> str:
         if result.loss is not None
     )
     return (
-        "<table><thead><tr><th>model</th><th>MFLOPs</th><th>top-1 error, %</th><th>top-5 error, %</th>"
-        f"<th>loss</th></tr></thead><tbody>{rows}</tbody></table>"
+        "<div><table><thead><tr><th>model</th><th>MFLOPs</th><th>top-1 error, %</th><th>top-5 error, %</th>"
+        f"<th>loss</th></tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 
@@ -86,8 +87,8 @@ def _classes_figure(report: Report) -> go.Figure:
     figure.update_xaxes(tickangle=-60, automargin=True)
     shown = "The classes" if len(worst) < _WORST else f"The {_WORST} classes with the largest error"
     styled(figure, f"{shown}, with their number of images", height=480)
-    # Class names hang below the axis, where other figures have their legend.
-    return figure.update_layout(legend={"y": 1.02, "yanchor": "bottom"})
+    # Class names hang below the axis, where other figures have their legend; on a phone it has a line for each model.
+    return figure.update_layout(legend={"y": 1.02, "yanchor": "bottom"}, margin={"t": 65 + 20 * len(report.models)})
 
 
 def _confusions(report: Report) -> str:

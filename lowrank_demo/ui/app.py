@@ -37,6 +37,15 @@ _WRITE_ADDRESS = """(id) => {
 }"""
 
 
+# The first tab is selected once by itself, before the address was read: only a visitor's own choice is written.
+_WRITE_TAB = """() => {{
+  if (document.activeElement === document.body) return;
+  const url = new URL(window.location);
+  url.searchParams.set('tab', '{}');
+  window.history.replaceState(null, '', url);
+}}"""
+
+
 def build_app(service: Service, url: str = LOCAL_ADDRESS) -> gr.Blocks:
     """The page and its API, ready to launch with :func:`launch_options`.
 
@@ -57,15 +66,15 @@ def build_app(service: Service, url: str = LOCAL_ADDRESS) -> gr.Blocks:
                 statuses = {status.card.id: status for status in service.models()}
                 summary = gr.HTML(summary_bar(statuses[default.id]), elem_id="lr-summary")
                 with gr.Tabs(elem_id="lr-tabs") as tabs:
-                    with gr.Tab("Classify", id="classify"):
+                    with gr.Tab("Classify", id="classify") as classify_tab:
                         photos, results = classify.build(
                             service.classify, chosen.version, service.settings.max_photos, service.decoder_note
                         )
                     with gr.Tab("Compare", id="compare") as compare_tab:
                         cells = compare.build(service.compare, photos, compare_tab, service.settings.max_photos)
-                    with gr.Tab("Ranks", id="ranks"):
+                    with gr.Tab("Ranks", id="ranks") as ranks_tab:
                         ranks.build(zoo, chosen.version, default)
-                    with gr.Tab("Pareto", id="pareto"):
+                    with gr.Tab("Pareto", id="pareto") as pareto_tab:
                         clicks = pareto.build(
                             zoo,
                             chosen.version,
@@ -74,9 +83,9 @@ def build_app(service: Service, url: str = LOCAL_ADDRESS) -> gr.Blocks:
                             lambda done: validate.report_of(desk, done),
                             service.latency,
                         )
-                    with gr.Tab("Validate", id="validate"):
+                    with gr.Tab("Validate", id="validate") as validate_tab:
                         validate.build(desk, service.models(), job, demo)
-                    with gr.Tab("About", id="about"):
+                    with gr.Tab("About", id="about") as about_tab:
                         about.build(zoo, default.id, url)
 
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -84,6 +93,9 @@ def build_app(service: Service, url: str = LOCAL_ADDRESS) -> gr.Blocks:
             lambda model: picker.status_of(service.models, model), chosen.version, [summary, chosen.note], **quiet
         )
         chosen.version.change(None, chosen.version, None, js=_WRITE_ADDRESS, **quiet)
+        every_tab = (classify_tab, compare_tab, ranks_tab, pareto_tab, validate_tab, about_tab)
+        for tab in every_tab:
+            tab.select(None, None, None, js=_WRITE_TAB.format(tab.id), **quiet)
 
         def after_answer(model: str) -> tuple[str, str, gr.Radio]:
             # The first use of a model may have downloaded it.
@@ -105,18 +117,21 @@ def build_app(service: Service, url: str = LOCAL_ADDRESS) -> gr.Blocks:
         cells.click(open_model, None, [chosen.scheme, chosen.version, tabs], **quiet)
 
         def read_address(request: gr.Request) -> dict[Any, Any]:
-            asked = {key: str(request.query_params.get(key, "")) for key in ("family", "scheme", "version")}
+            asked = {key: str(request.query_params.get(key, "")) for key in ("family", "scheme", "version", "tab")}
+            shown = {
+                tabs: gr.Tabs(selected=asked["tab"]) if asked["tab"] in [tab.id for tab in every_tab] else gr.skip()
+            }
             if not asked["scheme"] and not asked["version"]:
-                return {chosen.scheme: gr.skip(), chosen.version: gr.skip()}
+                return {**shown, chosen.scheme: gr.skip(), chosen.version: gr.skip()}
             scheme = asked["scheme"].removeprefix("scheme_")
             try:
                 card = zoo.get(f"{asked['family'] or DEFAULT_FAMILY}/scheme_{scheme}/{asked['version']}")
             except LowRankError as error:
                 gr.Warning(str(error), title="The link names a model that is not here")
-                return {chosen.scheme: gr.skip(), chosen.version: gr.skip()}
-            return chosen.choose(card)
+                return {**shown, chosen.scheme: gr.skip(), chosen.version: gr.skip()}
+            return {**shown, **chosen.choose(card)}
 
-        demo.load(read_address, None, [chosen.scheme, chosen.version], **quiet)
+        demo.load(read_address, None, [tabs, chosen.scheme, chosen.version], **quiet)
         api.build(service, desk)
     demo.queue(max_size=128)
     return demo

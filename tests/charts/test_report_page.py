@@ -32,7 +32,7 @@ def a_report(zoo: Zoo) -> Report:
 
 def test_figures_and_words(zoo: Zoo) -> None:
     page = report_page(a_report(zoo), zoo)
-    for text in ("43.50", "20.25", "+2.47", "90 images, stopped before the end of its 100", "1 records could not be"):
+    for text in ("43.50", "20.25", "+2.47", "90 images, stopped before the end of its 100", "could not be read: 1."):
         assert text in page
     assert "<img src=x>" not in page
 

@@ -182,6 +182,16 @@ def test_time_on_the_pareto_plot(app: RunningApp, page: Page) -> None:
     expect(plot).to_contain_text("Nothing was measured yet")
 
 
+def test_a_link_restores_the_tab(app: RunningApp, page: Page) -> None:
+    opened(page, app, "scheme=1&version=v3&tab=ranks")
+    expect(page.get_by_role("tab", name="Ranks")).to_have_attribute("aria-selected", "true")
+    expect(page.locator(".lr-summary")).to_contain_text("Scheme 1 v3")
+    page.get_by_role("tab", name="Pareto").click()
+    page.wait_for_url(re.compile(r"tab=pareto"))
+    opened(page, app, "tab=nowhere")
+    expect(page.get_by_role("tab", name="Classify")).to_have_attribute("aria-selected", "true")
+
+
 def test_a_link_to_what_is_not_there(app: RunningApp, page: Page) -> None:
     opened(page, app, "scheme=9&version=v1")
     expect(page.get_by_text("There is no model 'published/scheme_9/v1'").first).to_be_visible()
