@@ -21,6 +21,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import lmdb
+import msgpack
 import pytest
 import torch
 from gradio.media import get_image
@@ -265,6 +267,23 @@ def build_long_lmdb(path: Path, count: int) -> None:
     with LmdbWriter(path) as writer:
         for i in range(count):
             writer.put(Record(variants[i % len(variants)], i % 1000))
+
+
+def raw_lmdb(path: Path, values: dict[bytes, bytes], subdir: bool = False) -> Path:
+    """An LMDB file of whatever content."""
+    environment = lmdb.open(str(path), subdir=subdir, map_size=1 << 26)
+    with environment.begin(write=True) as transaction:
+        for key, value in values.items():
+            transaction.put(key, value)
+    environment.close()
+    return path
+
+
+def keys_of(count: int) -> bytes:
+    """The list of keys that a file of so many records has."""
+    packed = msgpack.packb([b"%08d" % i for i in range(count)], use_bin_type=True)
+    assert packed
+    return packed
 
 
 @pytest.fixture(scope="session")

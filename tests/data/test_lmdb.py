@@ -19,7 +19,7 @@ from lowrank_demo.data.manifest import manifest_path, read_manifest, verify
 from lowrank_demo.data.records import Record, encode_record
 from lowrank_demo.errors import DataError, RecordError, UsageError
 
-from ..conftest import ROOT, SHARED_LMDB, encoded, open_photo
+from ..conftest import ROOT, SHARED_LMDB, encoded, keys_of, open_photo, raw_lmdb
 
 LABELS = [*range(256, 1000, 7), 0, 255, 256, 999]
 
@@ -36,21 +36,6 @@ def built(tmp_path: Path, records: list[Record]) -> Path:
         for record in records:
             writer.put(record)
     return path
-
-
-def raw_file(path: Path, values: dict[bytes, bytes], subdir: bool = False) -> Path:
-    environment = lmdb.open(str(path), subdir=subdir, map_size=1 << 26)
-    with environment.begin(write=True) as transaction:
-        for key, value in values.items():
-            transaction.put(key, value)
-    environment.close()
-    return path
-
-
-def keys_of(count: int) -> bytes:
-    packed = msgpack.packb([b"%08d" % i for i in range(count)], use_bin_type=True)
-    assert packed
-    return packed
 
 
 def test_round_trip_with_labels_above_255(built: Path, records: list[Record]) -> None:
@@ -153,7 +138,7 @@ def test_several_readers_of_one_file(built: Path, records: list[Record], tmp_pat
 
 def test_folder_environment(tmp_path: Path, records: list[Record]) -> None:
     values = {b"%08d" % i: encode_record(record) for i, record in enumerate(records[:5])}
-    folder = raw_file(tmp_path / "folder", {**values, b"__keys__": keys_of(5)}, subdir=True)
+    folder = raw_lmdb(tmp_path / "folder", {**values, b"__keys__": keys_of(5)}, subdir=True)
     with LmdbReader(folder) as reader:
         assert list(reader) == records[:5]
 
@@ -162,7 +147,7 @@ def test_keys_that_are_not_counted(tmp_path: Path, records: list[Record]) -> Non
     values = {b"key-%d" % i: encode_record(record) for i, record in enumerate(records[:3])}
     order = msgpack.packb([b"key-2", b"key-0", b"key-1"])
     assert order
-    with LmdbReader(raw_file(tmp_path / "f", {**values, b"__keys__": order})) as reader:
+    with LmdbReader(raw_lmdb(tmp_path / "f", {**values, b"__keys__": order})) as reader:
         assert list(reader) == [records[2], records[0], records[1]]
 
 
@@ -170,7 +155,7 @@ def test_text_keys_of_older_writers(tmp_path: Path, records: list[Record]) -> No
     values = {b"%08d" % i: encode_record(record) for i, record in enumerate(records[:3])}
     text = msgpack.packb([f"{i:08d}" for i in range(3)])
     assert text
-    with LmdbReader(raw_file(tmp_path / "f", {**values, b"__keys__": text})) as reader:
+    with LmdbReader(raw_lmdb(tmp_path / "f", {**values, b"__keys__": text})) as reader:
         assert list(reader) == records[:3]
 
 
@@ -184,14 +169,14 @@ def test_unusable_files_are_refused_before_the_first_batch(tmp_path: Path, recor
     nothing = msgpack.packb({"a": 1})
     assert nothing
     cases = {
-        "unfinished": raw_file(tmp_path / "unfinished", values),
-        "another kind": raw_file(tmp_path / "foreign", {b"hello": b"world"}),
-        "list of keys of": raw_file(tmp_path / "keys", {**values, b"__keys__": b"\xc1"}),
-        "expected a list": raw_file(tmp_path / "keys2", {**values, b"__keys__": nothing}),
-        "lists 9 keys but holds 3": raw_file(tmp_path / "keys3", {**values, b"__keys__": keys_of(9)}),
-        "not a file of labelled": raw_file(tmp_path / "pickle", {b"00000000": b"\x80\x04.", b"__keys__": keys_of(1)}),
-        "label 1000": raw_file(tmp_path / "labels", {**values, b"00000001": wrong_label, b"__keys__": keys_of(3)}),
-        "holds no image": raw_file(tmp_path / "none", {b"__keys__": keys_of(0)}),
+        "unfinished": raw_lmdb(tmp_path / "unfinished", values),
+        "another kind": raw_lmdb(tmp_path / "foreign", {b"hello": b"world"}),
+        "list of keys of": raw_lmdb(tmp_path / "keys", {**values, b"__keys__": b"\xc1"}),
+        "expected a list": raw_lmdb(tmp_path / "keys2", {**values, b"__keys__": nothing}),
+        "lists 9 keys but holds 3": raw_lmdb(tmp_path / "keys3", {**values, b"__keys__": keys_of(9)}),
+        "not a file of labelled": raw_lmdb(tmp_path / "pickle", {b"00000000": b"\x80\x04.", b"__keys__": keys_of(1)}),
+        "label 1000": raw_lmdb(tmp_path / "labels", {**values, b"00000001": wrong_label, b"__keys__": keys_of(3)}),
+        "holds no image": raw_lmdb(tmp_path / "none", {b"__keys__": keys_of(0)}),
     }
     (tmp_path / "garbage").write_bytes(os.urandom(100_000))
     (tmp_path / "empty").touch()
@@ -220,7 +205,7 @@ def test_truncated_at_every_page(tmp_path: Path, built: Path) -> None:
 
 def test_damaged_record_is_named(tmp_path: Path, records: list[Record]) -> None:
     values = {**record_values(records), b"00000002": b"\x93\x01\x02\x03", b"__keys__": keys_of(3)}
-    with LmdbReader(raw_file(tmp_path / "f", values)) as reader:
+    with LmdbReader(raw_lmdb(tmp_path / "f", values)) as reader:
         assert [type(o) for o in reader.read_each(range(3))] == [Record, Record, RecordError]
         with pytest.raises(RecordError, match="record 2 of f"):
             reader.read(range(3))

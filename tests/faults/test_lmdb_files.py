@@ -8,7 +8,6 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-import lmdb
 import msgpack
 import pytest
 
@@ -19,7 +18,7 @@ from lowrank_demo.data.manifest import verify
 from lowrank_demo.data.records import Record, encode_record
 from lowrank_demo.errors import DataError, RecordError
 
-from ..conftest import encoded, open_photo
+from ..conftest import encoded, keys_of, open_photo, raw_lmdb
 
 PAGE = 4096
 COUNT = 40
@@ -119,19 +118,6 @@ def test_flipped_bits(seed: int, built: Path, records: list[Record]) -> None:
     refused_or_right(built, records)
 
 
-def raw_file(path: Path, values: dict[bytes, bytes]) -> Path:
-    environment = lmdb.open(str(path), subdir=False, map_size=1 << 26)
-    with environment.begin(write=True) as transaction:
-        for key, value in values.items():
-            transaction.put(key, value)
-    environment.close()
-    return path
-
-
-def listed(count: int) -> bytes:
-    return msgpack.packb([b"%08d" % i for i in range(count)], use_bin_type=True) or b""
-
-
 class Bomb:
     """Makes a file when it is unpickled."""
 
@@ -147,13 +133,13 @@ def test_values_that_carry_a_pickle(tmp_path: Path) -> None:
     bomb = pickle.dumps(Bomb(mark))
     array = {b"nd": True, b"type": "|O8", b"kind": b"O", b"shape": (1,), b"data": bomb}
     values = [bomb, msgpack.packb([array, 3]), msgpack.packb([bomb, array])]
-    path = raw_file(
+    path = raw_lmdb(
         tmp_path / "bomb.lmdb",
-        {b"%08d" % i: value or b"" for i, value in enumerate(values)} | {b"__keys__": listed(len(values))},
+        {b"%08d" % i: value or b"" for i, value in enumerate(values)} | {b"__keys__": keys_of(len(values))},
     )
     with pytest.raises(DataError, match="not a file of labelled images"):
         read_all(path)
-    raw_file(path, {b"__keys__": bomb})
+    raw_lmdb(path, {b"__keys__": bomb})
     with pytest.raises(DataError, match="list of keys"):
         read_all(path)
     assert not mark.exists()
@@ -161,11 +147,11 @@ def test_values_that_carry_a_pickle(tmp_path: Path) -> None:
 
 KEYS = {
     "missing": None,
-    "too many": listed(9),
-    "too few": listed(3),
+    "too many": keys_of(9),
+    "too few": keys_of(3),
     "not a list": msgpack.packb({b"a": 1}),
     "of numbers": msgpack.packb([1, 2, 3, 4]),
-    "cut off": listed(4)[:-3],
+    "cut off": keys_of(4)[:-3],
     "of names that are not there": msgpack.packb([b"x%07d" % i for i in range(4)], use_bin_type=True),
 }
 
@@ -174,7 +160,7 @@ KEYS = {
 def test_lists_of_keys(kind: str, tmp_path: Path, records: list[Record]) -> None:
     values = {b"%08d" % i: encode_record(records[i]) for i in range(4)}
     keys = KEYS[kind]
-    path = raw_file(tmp_path / "keys.lmdb", values | ({b"__keys__": keys} if keys else {}))
+    path = raw_lmdb(tmp_path / "keys.lmdb", values | ({b"__keys__": keys} if keys else {}))
     with pytest.raises(DataError):
         read_all(path)
 
@@ -196,15 +182,15 @@ FOREIGN = {
 def test_foreign_records(kind: str, tmp_path: Path) -> None:
     value = FOREIGN[kind]
     assert value is not None
-    path = raw_file(tmp_path / "foreign.lmdb", {b"00000000": value, b"__keys__": listed(1)})
+    path = raw_lmdb(tmp_path / "foreign.lmdb", {b"00000000": value, b"__keys__": keys_of(1)})
     with pytest.raises(DataError, match="not a file of labelled images"):
         read_all(path)
 
 
 @pytest.mark.parametrize("label", [-1, 1000, 2**40, -(2**63)])
 def test_labels_out_of_range(label: int, tmp_path: Path) -> None:
-    path = raw_file(
-        tmp_path / "label.lmdb", {b"00000000": encode_record(Record(b"\xff\xd8", label)), b"__keys__": listed(1)}
+    path = raw_lmdb(
+        tmp_path / "label.lmdb", {b"00000000": encode_record(Record(b"\xff\xd8", label)), b"__keys__": keys_of(1)}
     )
     with pytest.raises(DataError, match="expected 0 to 999"):
         read_all(path)
@@ -227,7 +213,7 @@ def test_removed_while_it_is_read(built: Path, records: list[Record]) -> None:
 
 
 def test_replaced_while_it_is_read(built: Path, records: list[Record], tmp_path: Path) -> None:
-    other = raw_file(tmp_path / "other.lmdb", {b"a": b"b"})
+    other = raw_lmdb(tmp_path / "other.lmdb", {b"a": b"b"})
     with IsolatedReader(built) as reader:
         os.replace(other, built)
         assert reader.read_each(range(COUNT)) == records
