@@ -31,12 +31,13 @@ def _peak(file: Path, count: int, models: str) -> float:
 
 
 def _main(file: str, count: str, models: str) -> None:
-    from ..data.lmdb_reader import LmdbReader
+    from ..data.isolated import IsolatedReader
     from .material import published, random_classifier
 
     zoo = read_zoo(Settings.from_environment().zoo)
     cards = published(zoo) if models == "all" else [smallest(zoo)]
-    with LmdbReader(Path(file)) as reader:
+    # As validations read it: the file is mapped into another process, and does not count here.
+    with IsolatedReader(Path(file)) as reader:
         validate(reader, [(card.id, random_classifier(card)) for card in cards], int(count), cpu_decoder())
     print(_peak_of_this_process())
 

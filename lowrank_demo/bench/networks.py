@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..data.lmdb_reader import LmdbReader
+from ..data.lmdb_reader import LmdbReader, Records
 from ..decode.base import Decoder
 from ..decode.choose import choose_decoder
 from ..inference import Classifier
@@ -101,7 +101,7 @@ def _line(what: str, x: Sequence[int], y: Sequence[float], unit: str, scale: flo
     yield Result(f"{what}: furthest point from the line", 1 + spread, 1.0, "×", "the line", 1.1)
 
 
-def validate(reader: LmdbReader, models: Sequence[tuple[str, Classifier]], count: int, decoder: Decoder) -> None:
+def validate(reader: Records, models: Sequence[tuple[str, Classifier]], count: int, decoder: Decoder) -> None:
     """One pass over the first records of a file."""
     for _ in Validation(reader, models, decoder, batch_size=_BATCH, records=range(count)):
         pass
