@@ -83,7 +83,12 @@ def inference_form(
     stages.append(nn.Flatten())
     stages += _fold(source.classifier)
     fused = nn.Sequential(*stages).eval().requires_grad_(False)
-    return fused.to(dtype=dtype, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    fused.to(dtype=dtype, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    if dtype != torch.float32:
+        # Rounded logits would tie; the last product costs next to nothing.
+        fused.insert(len(fused) - 1, Cast(torch.float32))
+        fused[-1].float()
+    return fused
 
 
 def _fold(modules: nn.Sequential) -> list[nn.Module]:

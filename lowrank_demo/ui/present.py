@@ -33,8 +33,9 @@ def card_label(status: ModelStatus) -> str:
         if card.published
         else "our own training, not the paper's"
     )
-    ready = f"↓ {card.cost.fp32_bytes / 1e6:.0f} MB" if status.where == "to download" else "ready"
-    return f"{name} · λ {card.lambda_text} · {ready}\n{cost}{fewer}\n{errors}"
+    if status.where == "to download":
+        return f"{name} · λ {card.lambda_text} · ↓ {card.cost.fp32_bytes / 1e6:.0f} MB\n{cost}{fewer}\n{errors}"
+    return f"{name} · λ {card.lambda_text}\n{cost}{fewer} · ready\n{errors}"
 
 
 def _weights_state(status: ModelStatus) -> str:

@@ -7,7 +7,7 @@ import os
 import socket
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -56,26 +56,31 @@ def client(server: RunningApp) -> Iterator[ApiClient]:
     ],
 )
 def test_many_visitors(clients: int, seconds: float, server: RunningApp, client: ApiClient) -> None:
-    pid = server.process.pid
-
-    def visitors(seconds: float) -> load.Load:
+    def visitors() -> None:
         """With a validation beside them, which is over when they are."""
         job = client.call("validate", "long.lmdb", [MODEL])["job"]
         found = load.run(server.url, clients, seconds)
         client.call("cancel_validation", job)
         while client.call("validation_status", job)["state"] == "running":
             time.sleep(0.2)
-        return found
+        print(f"{clients} visitors: {found.answers} answers, p95 {found.p95:.2f} s, refusals {dict(found.refusals)}")
+        assert not found.wrong, found.wrong[:5]
+        assert found.answers > clients
+        assert all("try again" in sentence for sentence in found.refusals), found.refusals
 
-    visitors(20)
-    before = load.resident_mb(pid)
-    found = visitors(seconds)
-    print(f"{clients} visitors: {found.answers} answers, p95 {found.p95:.2f} s, refusals {dict(found.refusals)}")
-    assert not found.wrong, found.wrong[:5]
-    assert found.answers > clients
-    assert all("try again" in sentence for sentence in found.refusals), found.refusals
-    print(f"{before:.0f} MB before, {load.resident_mb(pid):.0f} MB after")
-    assert load.resident_mb(pid) < 1.05 * before
+    settles(server.process.pid, visitors)
+
+
+def settles(pid: int, work: Callable[[], None], rounds: int = 5) -> None:
+    """Work until a round leaves the memory within 5 %: what is kept for later use is there then, and a leak goes on."""
+    held = [load.resident_mb(pid)]
+    for _ in range(rounds):
+        work()
+        held.append(load.resident_mb(pid))
+        if held[-1] < 1.05 * held[-2]:
+            break
+    print("memory, MB:", *map(round, held))
+    assert held[-1] < 1.05 * held[-2]
 
 
 @pytest.mark.parametrize("seconds", [20.0, pytest.param(3600.0, marks=[pytest.mark.long, pytest.mark.timeout(4200)])])
@@ -95,15 +100,14 @@ def test_a_long_day(seconds: float, server: RunningApp, client: ApiClient) -> No
             while client.call("validation_status", job)["state"] not in ("cancelled", "done"):
                 time.sleep(0.1)
 
-    use(time.monotonic() + min(15.0, seconds))
-    before = load.resident_mb(pid), load.open_files(pid), load.threads_of(pid)
-    use(time.monotonic() + seconds)
+    use(time.monotonic() + 10)
+    before = load.open_files(pid), load.threads_of(pid)
+    settles(pid, lambda: use(time.monotonic() + seconds))
     time.sleep(2)
-    after = load.resident_mb(pid), load.open_files(pid), load.threads_of(pid)
-    print(f"memory, files, threads: {before}, then {after}")
-    assert after[0] < 1.05 * before[0]
-    assert after[1] <= before[1] + 10
-    assert after[2] <= before[2] + 8
+    after = load.open_files(pid), load.threads_of(pid)
+    print(f"files and threads: {before}, then {after}")
+    assert after[0] <= before[0] + 10
+    assert after[1] <= before[1] + 8
 
 
 def test_a_request_that_is_too_large(server: RunningApp, client: ApiClient) -> None:
