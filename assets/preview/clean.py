@@ -51,8 +51,7 @@ def _learn(network: nn.Module, files: list[Path]) -> None:
         for number in range(len(files) // BATCH):
             chosen = order[number * BATCH : (number + 1) * BATCH].numpy()
             given, wanted = _tensor(compressed[chosen]), _tensor(clean[chosen])
-            with torch.autocast("cpu", torch.bfloat16):
-                found = given + network(given).float()
+            found = _undone(network, given)
             loss = F.mse_loss(found, wanted)
             optimiser.zero_grad()
             loss.backward()
@@ -65,10 +64,14 @@ def _learn(network: nn.Module, files: list[Path]) -> None:
 
 @torch.inference_mode()
 def _restored(network: nn.Module, pixels: np.ndarray) -> np.ndarray:
-    given = _tensor(pixels)
-    with torch.autocast("cpu", torch.bfloat16):
-        found = given + network(given).float()
+    found = _undone(network, _tensor(pixels))
     return (found.clamp(-1, 1) * 127.5 + 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+
+
+def _undone(network: nn.Module, given: Tensor) -> Tensor:
+    """The photos with what the network takes for compression taken out."""
+    with torch.autocast("cpu", torch.bfloat16):
+        return given + network(given).float()
 
 
 def _tensor(pixels: np.ndarray) -> Tensor:

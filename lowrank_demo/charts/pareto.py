@@ -23,6 +23,7 @@ SAVING_NAMES: dict[Saving, str] = {
     "megabytes": "megabytes of float32 weights",
     "latency": "ms for one image, measured here",
 }
+_SHORT: dict[Saving, str] = {"mflops": "FLOPs", "params": "parameters", "megabytes": "size", "latency": "time"}
 _COST: dict[Saving, Callable[[ModelCard], float]] = {
     "mflops": lambda card: card.published_mflops or card.cost.macs / 1e6,
     "params": lambda card: card.cost.params / 1e6,
@@ -86,9 +87,6 @@ def pareto_figure(
         figure.update_xaxes(range=[90, 790])
     figure.update_yaxes(title=f"{METRIC_NAMES[metric]} error{'' if measured or not published else ' on ImageNet'}, %")
     return styled(figure, f"{METRIC_NAMES[metric].capitalize()} error against {_SHORT[saving]}", height=520)
-
-
-_SHORT: dict[Saving, str] = {"mflops": "FLOPs", "params": "parameters", "megabytes": "size", "latency": "time"}
 
 
 def _published(

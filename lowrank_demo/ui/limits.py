@@ -60,7 +60,8 @@ class RequestLimits:
                 return await receive()
             if is_upload and not checked:
                 checked = True
-                self._refuse_without_room()
+                # Not in the server's one loop: the folder may hold thousands of files.
+                await asyncio.to_thread(self._refuse_without_room)
             left = deadline - asyncio.get_running_loop().time()
             try:
                 message = await asyncio.wait_for(receive(), max(0.0, min(self._stall_seconds, left)))
