@@ -38,7 +38,9 @@ def measure(card: ModelCard, device: torch.device, precision: str = "fp32") -> L
         device: Where to run.
         precision: As for :class:`~lowrank_demo.inference.Classifier`.
     """
-    classifier = Classifier(LowRankAlexNet(card.scheme, card.ranks), card.pre_shrink, device, precision)
+    classifier = Classifier(
+        LowRankAlexNet(card.scheme, [max(rank, 1) for rank in card.ranks]), card.pre_shrink, device, precision
+    )
     image = torch.randn(1, 3, INPUT_SIZE, INPUT_SIZE, device=device)
     times: list[float] = []
     for _ in range(_WARM + _REPEATS):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
-from .errors import ImageError, TooManyPhotos
+from .errors import ImageError, TooManyPhotos, WeightsUnavailable
 from .settings import Settings
 from .weights import WeightStore, Where
 from .zoo import ModelCard, Zoo, read_zoo
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .download import OnProgress
     from .inference import Classifier, Prediction
     from .latency import Latency
+    from .nn.spectra import Spectra
 
 
 Run: TypeAlias = "Callable[[Sequence[bytes], Sequence[str]], list[list[Prediction | ImageError]]]"
@@ -71,7 +72,9 @@ class Service:
         self._latencies: dict[str, Latency] = {}
         self._lock = threading.Lock()
         self._running = threading.Lock()
-        self._loading: dict[str, threading.Lock] = {card.id: threading.Lock() for card in self.zoo}
+        # By file, not by model: a model can be cut in more ways than there is room to remember.
+        self._loading: dict[str, threading.Lock] = {card.weights.file: threading.Lock() for card in self.zoo}
+        self._spectra: dict[str, Spectra] = {}
 
     def models(self) -> list[ModelStatus]:
         """Every card, with where its weights are."""
@@ -98,15 +101,23 @@ class Service:
         self.classifier(card, on_progress)
         return self._answers(photos, [card])[0]
 
-    def compare(self, photos: Sequence[Photo]) -> Comparison:
-        """What every model whose weights are here says of the photos, which are decoded once.
+    def compare(self, photos: Sequence[Photo], model_ids: Sequence[str] | None = None) -> Comparison:
+        """What several models say of the photos, which are decoded once.
+
+        Args:
+            photos: At most as many as the settings allow.
+            model_ids: Which models; None for every one whose weights are here.
 
         Raises:
+            UnknownModel: There is no such model.
             TooManyPhotos: More than the limit.
             WeightsError: A model cannot be loaded.
         """
         self._check_number(photos)
-        cards = [status.card for status in self.models() if status.where != "to download"]
+        if model_ids is None:
+            cards = [status.card for status in self.models() if status.where != "to download"]
+        else:
+            cards = [self.zoo.get(model_id) for model_id in model_ids]
         cards.sort(key=lambda card: card.cost.macs, reverse=True)
         return Comparison(tuple(cards), tuple(map(tuple, self._answers(photos, cards))))
 
@@ -119,7 +130,7 @@ class Service:
         from .inference import Classifier
         from .nn.state_dict import load_network
 
-        with self._loading[card.id]:
+        with self._loading[card.weights.file]:
             with self._lock:
                 known = self._classifiers.get(card.id)
                 if known:
@@ -146,6 +157,27 @@ class Service:
             if card.id not in self._latencies:
                 self._latencies[card.id] = measure(card, self.background_device, self.settings.precision)
             return self._latencies[card.id]
+
+    def spectra(self, model_id: str) -> Spectra:
+        """The singular values of a model whose weights are here, computed at the first call.
+
+        Raises:
+            UnknownModel: There is no such model.
+            WeightsError: Its weights are not here, or cannot be loaded.
+        """
+        from .nn.spectra import Spectra
+        from .nn.state_dict import load_network
+
+        # Those of a cut model are the first few of the whole one's.
+        card = self.zoo.get(model_id.partition("@")[0])
+        if self.weights.where(card) == "to download":
+            raise WeightsUnavailable(
+                f"The weights of {card.id} are not on this machine yet: classify a photo with it, and they are fetched."
+            )
+        with self._loading[card.weights.file]:
+            if card.id not in self._spectra:
+                self._spectra[card.id] = Spectra.of(load_network(card, self.weights.ensure(card)))
+            return self._spectra[card.id]
 
     def warm_up(self) -> None:
         """Load the decoder and the default model, so that the first visitor does not wait for them."""

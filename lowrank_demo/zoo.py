@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -80,11 +80,37 @@ class ModelCard:
     measured: tuple[Measurement, ...] = ()
     history: str | None = None
     """File of the rank history of the training run, beside the weights."""
+    cut_from: tuple[int, ...] | None = None
+    """Ranks of the weight file where ``ranks`` are fewer: the network is truncated on loading, and not trained."""
 
     @property
     def id(self) -> str:
-        """``family/scheme/version``."""
-        return f"{self.family}/{self.scheme}/{self.version}"
+        """``family/scheme/version``; of a cut model ``family/scheme/version@rank-rank-…``."""
+        cut = "@" + "-".join(map(str, self.ranks)) if self.cut_from else ""
+        return f"{self.family}/{self.scheme}/{self.version}{cut}"
+
+    def cut(self, ranks: Sequence[int]) -> ModelCard:
+        """This model with its layers truncated to these ranks, which nobody published or trained.
+
+        Raises:
+            UnknownModel: They are not eight ranks from 0 to the model's own.
+        """
+        given = tuple(ranks)
+        if len(given) != len(self.ranks) or any(not 0 <= r <= own for r, own in zip(given, self.ranks, strict=True)):
+            raise UnknownModel(
+                f"{self.id} cannot be cut to ranks {'-'.join(map(str, given))[:80]}; expected "
+                f"{len(self.ranks)} ranks from 0 to its own, {'-'.join(map(str, self.ranks))}."
+            )
+        return replace(
+            self,
+            ranks=given,
+            cut_from=self.ranks,
+            published=None,
+            published_mflops=None,
+            flops_reduction=None,
+            measured=(),
+            history=None,
+        )
 
     @property
     def bundled(self) -> bool:
@@ -124,11 +150,15 @@ class Zoo:
         return iter(self.cards)
 
     def get(self, model_id: str) -> ModelCard:
-        """The card with this id; ``scheme/version`` alone means the published one.
+        """The card with this id; ``scheme/version`` alone means the published one, ``…@rank-rank-…`` a cut one.
 
         Raises:
             UnknownModel: There is none; the message lists those there are.
         """
+        model_id, at, ranks = model_id.partition("@")
+        if at:
+            whole = [int(rank) if re.fullmatch(r"[0-9]{1,6}", rank) else -1 for rank in ranks.split("-")]
+            return self.get(model_id).cut(whole)
         wanted = model_id if model_id.count("/") == 2 else f"{DEFAULT_FAMILY}/{model_id}"
         for card in self.cards:
             if card.id == wanted:

@@ -97,3 +97,23 @@ def test_compare_is_what_each_model_says_alone(settings: Settings, tmp_path: Pat
             assert isinstance(one, Prediction)
             assert isinstance(other, Prediction)
             assert one.top == other.top
+
+
+def test_a_cut_model_is_the_whole_one_with_its_products_truncated(settings: Settings) -> None:
+    service = Service(settings)
+    card = service.zoo.get(PREVIEW)
+    spectra = service.spectra(PREVIEW)
+    assert [len(values) for values in spectra.values] == list(card.ranks)
+    assert service.spectra(PREVIEW) is spectra, "computed once"
+    same = service.compare([photo()], [PREVIEW, card.cut(card.ranks).id])
+    (whole,), (cut,) = same.answers
+    assert isinstance(whole, Prediction)
+    assert isinstance(cut, Prediction)
+    assert [guess.label for guess in cut.top] == [guess.label for guess in whole.top]
+    assert cut.top[0].probability == pytest.approx(whole.top[0].probability, abs=1e-3)
+    nothing = service.compare([photo("lion.jpg"), photo("tower.jpg")], [card.cut([0] * 8).id]).answers[0]
+    assert isinstance(nothing[0], Prediction)
+    assert isinstance(nothing[1], Prediction)
+    assert nothing[0].top == nothing[1].top, "a network of rank 0 tells nothing apart"
+    with pytest.raises(WeightsUnavailable, match="published/scheme_1/v1 are not on this machine yet"):
+        service.spectra("scheme_1/v1")

@@ -60,10 +60,15 @@ def params_figure(card: ModelCard, other: ModelCard | None = None) -> go.Figure:
     return _split_figure(card, other, "params", "million parameters", "Parameters of each layer")
 
 
+def macs_text(macs: int) -> str:
+    """A number of MACs for people."""
+    return f"{macs / 1e6:.2f} million MACs"
+
+
 def macs_summary(cost: NetworkCost) -> str:
     """One sentence that relates the network's MACs to the dense net's."""
     return (
-        f"{cost.macs / 1e6:.2f} million MACs and {cost.params / 1e6:.2f} million parameters for one image, "
+        f"{macs_text(cost.macs)} and {cost.params / 1e6:.2f} million parameters for one image, "
         f"{DENSE_MACS / cost.macs:.1f} × fewer MACs than the dense net of the same shape "
         f"({DENSE_MACS / 1e6:.0f} million)."
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import plotly.graph_objects as go
 
-from ..report import Report
+from ..report import ModelResult, Report
 from ..zoo import ModelCard, Zoo
 from .style import CHOSEN, GREY, MEASURED, SCHEME_COLOURS, scheme_title, styled
 
@@ -29,13 +29,15 @@ _COST: dict[Saving, Callable[[ModelCard], float]] = {
     "params": lambda card: card.cost.params / 1e6,
     "megabytes": lambda card: card.cost.fp32_bytes / 1e6,
 }
+_MFLOPS = (90, 790)
+"""Shown at least: from the most compressed published model to the uncompressed one."""
 
 
 def pareto_figure(
     zoo: Zoo,
     metric: Metric,
     chosen: ModelCard,
-    measured: Report | None = None,
+    measured: Sequence[Report] = (),
     saving: Saving = "mflops",
     latencies: Mapping[str, Latency] | None = None,
     published: bool = True,
@@ -46,7 +48,7 @@ def pareto_figure(
         zoo: The cards, with their published errors.
         metric: Which error.
         chosen: The card to mark.
-        measured: A validation whose results are drawn as points of their own.
+        measured: Validations whose results are drawn as points of their own, those of cut models marked so.
         saving: What the x axis shows.
         latencies: For the x axis ``latency``: model id -> what was measured; models without are left out.
         published: Whether published errors are drawn; else only measured ones.
@@ -61,18 +63,20 @@ def pareto_figure(
     figure = go.Figure()
     if published:
         _published(figure, zoo, metric, saving, x_of, known)
-    if measured:
-        results = [result for result in measured.models if result.top1_error is not None]
-        figure.add_scatter(
-            x=[x_of(result.card) for result in results],
-            y=[result.top1_error if metric == "top1" else result.top5_error for result in results],
-            customdata=[result.card.id for result in results],
-            mode="markers",
-            name=f"measured here: {measured.file}, {measured.count:,} images",
-            marker={"color": MEASURED, "size": 13, "symbol": "x"},
-            hovertemplate="<b>%{customdata}</b>, measured<br>%{x:.1f}<br>%{y:.2f} % error<extra></extra>",
-        )
-    elif not published:
+    for file, count, results in _by_file(measured):
+        for cut in (False, True):
+            some = [result for result in results if bool(result.card.cut_from) == cut]
+            if some:
+                figure.add_scatter(
+                    x=[x_of(result.card) for result in some],
+                    y=[result.top1_error if metric == "top1" else result.top5_error for result in some],
+                    customdata=[result.card.id for result in some],
+                    mode="markers",
+                    name=f"{'truncated, not trained' if cut else 'measured here'}: {file}, {count:,} images",
+                    marker={"color": MEASURED, "size": 12, "symbol": "diamond-open" if cut else "x"},
+                    hovertemplate="<b>%{customdata}</b>, measured<br>%{x:.1f}<br>%{y:.2f} % error<extra></extra>",
+                )
+    if not published and not measured:
         figure.add_annotation(
             text="Nothing was measured yet: run a validation under Validate.",
             xref="paper",
@@ -84,9 +88,19 @@ def pareto_figure(
     _mark(figure, chosen, metric, x_of(chosen), published)
     figure.update_xaxes(title=SAVING_NAMES[saving], rangemode="tozero" if saving == "latency" else "normal")
     if saving == "mflops":
-        figure.update_xaxes(range=[90, 790])
+        drawn = [result.card.cost.macs / 1e6 for report in measured for result in report.models]
+        figure.update_xaxes(range=[min([_MFLOPS[0], *(x - 20 for x in drawn)]), _MFLOPS[1]])
     figure.update_yaxes(title=f"{METRIC_NAMES[metric]} error{'' if measured or not published else ' on ImageNet'}, %")
     return styled(figure, f"{METRIC_NAMES[metric].capitalize()} error against {_SHORT[saving]}", height=520)
+
+
+def _by_file(reports: Sequence[Report]) -> list[tuple[str, int, list[ModelResult]]]:
+    """Name, images and results of each file that was measured on; a model's latest result counts."""
+    found: dict[tuple[str, int], dict[str, ModelResult]] = {}
+    for report in reports:
+        results = {result.card.id: result for result in report.models if result.top1_error is not None}
+        found.setdefault((report.file, report.count), {}).update(results)
+    return [(file, count, list(results.values())) for (file, count), results in found.items()]
 
 
 def _published(

@@ -32,7 +32,7 @@ def report_page(report: Report, zoo: Zoo) -> str:
         report: Of a validation with at least one image.
         zoo: For the published points.
     """
-    figures = [pareto_figure(zoo, "top1", report.models[0].card, report), _classes_figure(report)]
+    figures = [pareto_figure(zoo, "top1", report.models[0].card, [report]), _classes_figure(report)]
     drawn = "".join(
         plotly.io.to_html(figure, full_html=False, include_plotlyjs=number == 0, config={"displaylogo": False})
         for number, figure in enumerate(figures)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from ..zoo import ModelCard
+from ..zoo import DEFAULT_FAMILY, ModelCard
 
 SCHEME_COLOURS = {"scheme_1": "#e07b1a", "scheme_2": "#3b82f6"}
 MEASURED = "#16a34a"
@@ -21,9 +21,10 @@ def scheme_title(scheme: str) -> str:
 
 
 def short_name(card: ModelCard) -> str:
-    """A model in a legend: ``scheme 2 v5``, with its family unless it is the published one."""
+    """A model in a legend: ``scheme 2 v5``, with its family unless it is the published one, and whether it is cut."""
     name = f"{scheme_title(card.scheme).lower()} {card.version}"
-    return name if card.published else f"{name} {card.family}"
+    family = "" if card.family == DEFAULT_FAMILY else f" {card.family}"
+    return f"{name}{family}{', cut' if card.cut_from else ''}"
 
 
 def styled(figure: go.Figure, title: str, height: int = 380) -> go.Figure:

@@ -106,6 +106,26 @@ class Decomposition:
             u, vh = vh.T, u.T
         return cls(u.float(), s.float(), vh.float(), weight.shape, scheme)
 
+    @classmethod
+    def of_factors(cls, v: Tensor, u: Tensor, scheme: str) -> Decomposition:
+        """Decompose a layer that is factored already: the work grows with its rank r, not with the layer.
+
+        Args:
+            v: Weight of the module ``V``, [r, m], [r, m, k, k] (scheme 1) or [r, m, 1, k] (scheme 2).
+            u: Weight of ``U``, [n, r], [n, r, 1, 1] or [n, r, k, 1].
+            scheme: Of a convolution.
+
+        Returns:
+            At most r singular values; those of the whole layer beyond them are zero.
+        """
+        rank, shape = v.shape[0], torch.Size((u.shape[0], v.shape[1], *(_kernel(v, u))))
+        right = v.detach().double().reshape(rank, -1)
+        left = u.detach().double().transpose(0, 1).reshape(rank, -1).T
+        q_left, r_left = torch.linalg.qr(left)
+        q_right, r_right = torch.linalg.qr(right.T)
+        inner_u, s, inner_vh = torch.linalg.svd(r_left @ r_right.T, full_matrices=False)
+        return cls((q_left @ inner_u).float(), s.float(), (inner_vh @ q_right.T).float(), shape, scheme)
+
     def truncated(self, rank: int) -> Tensor:
         """The nearest weight of this rank, in the weight's own shape."""
         matrix = (self.u[:, :rank] * self.s[:rank]) @ self.vh[:rank]
@@ -156,6 +176,10 @@ def factorised(module: nn.Conv2d | nn.Linear, scheme: str, rank: int) -> nn.Sequ
         if u.bias is not None and module.bias is not None:
             u.bias.copy_(module.bias)
     return pair.to(module.weight.device)
+
+
+def _kernel(v: Tensor, u: Tensor) -> tuple[int, ...]:
+    return () if v.dim() == 2 else (v.shape[2] * u.shape[2], v.shape[3] * u.shape[3])
 
 
 def _pair(value: int | str | tuple[int, ...]) -> tuple[int, int]:

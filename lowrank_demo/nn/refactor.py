@@ -42,11 +42,29 @@ def refactored(network: LowRankAlexNet, scheme: str, ranks: Sequence[int]) -> Lo
         keys = {name: f"{layer.key}.{name}.weight" for name in "VU"}
         v, u = given.V.weight, given.U.weight
         linear = layer.kind == "linear"
-        if (scheme != network.scheme and not linear) or rank < v.shape[0]:
+        if scheme != network.scheme and not linear:
             v, u = Decomposition.of(dense_weight(given), scheme).factors(rank)
+        elif rank < v.shape[0]:
+            v, u = Decomposition.of_factors(v, u, scheme).factors(rank)
         kept = v.shape[0]
         new_v, new_u = state[keys["V"]], torch.zeros_like(state[keys["U"]])
         new_v[:kept], new_u[:, :kept] = v, u
         old |= {keys["V"]: new_v, keys["U"]: new_u}
     made.load_state_dict(old)
+    return made
+
+
+@torch.no_grad()
+def truncated(network: LowRankAlexNet, ranks: Sequence[int]) -> LowRankAlexNet:
+    """The network with each layer cut to fewer ranks, as near as its SVD allows; nothing is trained.
+
+    Args:
+        network: At its own ranks.
+        ranks: At most the network's own. A layer of rank 0 gives nothing but its bias; it keeps one channel of zeros,
+            since modules have at least one.
+    """
+    made = refactored(network, network.scheme, [max(rank, 1) for rank in ranks])
+    for layer, rank in zip(LAYERS, ranks, strict=True):
+        if rank == 0:
+            made.get_parameter(f"{layer.key}.U.weight").zero_()
     return made

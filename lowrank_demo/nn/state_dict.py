@@ -16,22 +16,23 @@ from ..errors import WeightsRefused
 from ..weights import LocalFile
 from ..zoo import ModelCard
 from .alexnet import LowRankAlexNet
+from .refactor import truncated
 
 _SCALE = ".scale"
 
 
 def load_network(card: ModelCard, file: LocalFile) -> LowRankAlexNet:
-    """The card's network with its weights, float32, on the CPU, in evaluation mode.
+    """The card's network with its weights, float32, on the CPU, in evaluation mode, cut where the card is.
 
     Raises:
         WeightsRefused: The file is not what the card describes, or was changed since it was verified.
     """
     state = read_state_dict(file)
     with torch.device("meta"):
-        network = LowRankAlexNet(card.scheme, card.ranks)
+        network = LowRankAlexNet(card.scheme, card.cut_from or card.ranks)
     check_state_dict(state, network.state_dict(), file.path.name)
     network.load_state_dict(state, assign=True)
-    return network.eval()
+    return (truncated(network, card.ranks) if card.cut_from else network).eval()
 
 
 def read_state_dict(file: LocalFile) -> dict[str, Tensor]:

@@ -14,8 +14,7 @@ from ..errors import LowRankError
 from ..service import Service
 from ..settings import ASSETS
 from ..validation_desk import ValidationDesk
-from ..zoo import DEFAULT_FAMILY
-from . import about, api, classify, compare, pareto, picker, ranks, validate
+from . import about, address, api, classify, compare, explore, pareto, picker, ranks, validate
 from .limits import RequestLimits
 from .present import summary_bar
 
@@ -25,25 +24,6 @@ _SAMPLE = (("lion.jpg", 291), ("cheetah.jpg", 293), ("cheetah1.jpg", 293))
 """Photos that the gradio package ships and that show an ImageNet class, with its label."""
 _TITLE = """<header class="lr-title"><h1>Low-rank AlexNet</h1><p>Each layer's rank was learned, not guessed.
 Pick a scheme and a λ, drop photos in, and see what compression keeps and what it costs.</p></header>"""
-
-# The address follows the choice, so that it can be bookmarked and sent; other parameters (the theme) stay.
-_WRITE_ADDRESS = """(id) => {
-  const [family, scheme, version] = id.split('/');
-  const url = new URL(window.location);
-  url.searchParams.set('scheme', scheme.replace('scheme_', ''));
-  url.searchParams.set('version', version);
-  if (family === 'published') url.searchParams.delete('family'); else url.searchParams.set('family', family);
-  window.history.replaceState(null, '', url);
-}"""
-
-
-# The first tab is selected once by itself, before the address was read: only a visitor's own choice is written.
-_WRITE_TAB = """() => {{
-  if (document.activeElement === document.body) return;
-  const url = new URL(window.location);
-  url.searchParams.set('tab', '{}');
-  window.history.replaceState(null, '', url);
-}}"""
 
 
 def build_app(service: Service, url: str = LOCAL_ADDRESS) -> gr.Blocks:
@@ -74,13 +54,24 @@ def build_app(service: Service, url: str = LOCAL_ADDRESS) -> gr.Blocks:
                         cells = compare.build(service.compare, photos, compare_tab, service.settings.max_photos)
                     with gr.Tab("Ranks", id="ranks") as ranks_tab:
                         ranks.build(zoo, chosen.version, default)
+                    with gr.Tab("Explore λ", id="explore") as explore_tab:
+                        explorer = explore.build(
+                            zoo,
+                            chosen.version,
+                            photos,
+                            explore_tab,
+                            service.spectra,
+                            service.compare,
+                            desk.files,
+                            service.settings.max_photos,
+                        )
                     with gr.Tab("Pareto", id="pareto") as pareto_tab:
                         clicks = pareto.build(
                             zoo,
                             chosen.version,
                             default,
                             job.finished,
-                            lambda done: validate.report_of(desk, done),
+                            lambda done: validate.reports_of(desk, done),
                             service.latency,
                         )
                     with gr.Tab("Validate", id="validate") as validate_tab:
@@ -92,10 +83,13 @@ def build_app(service: Service, url: str = LOCAL_ADDRESS) -> gr.Blocks:
         chosen.version.change(
             lambda model: picker.status_of(service.models, model), chosen.version, [summary, chosen.note], **quiet
         )
-        chosen.version.change(None, chosen.version, None, js=_WRITE_ADDRESS, **quiet)
-        every_tab = (classify_tab, compare_tab, ranks_tab, pareto_tab, validate_tab, about_tab)
+        chosen.version.change(None, chosen.version, None, js=address.WRITE_MODEL, **quiet)
+        every_tab = (classify_tab, compare_tab, ranks_tab, explore_tab, pareto_tab, validate_tab, about_tab)
         for tab in every_tab:
-            tab.select(None, None, None, js=_WRITE_TAB.format(tab.id), **quiet)
+            tab.select(None, None, None, js=address.write_tab(str(tab.id)), **quiet)
+
+        sliders = [explorer.lambda_, explorer.mu]
+        gr.on([slider.change for slider in sliders], None, sliders, None, js=address.WRITE_CUT, **quiet)
 
         def after_answer(model: str) -> tuple[str, str, gr.Radio]:
             # The first use of a model may have downloaded it.
@@ -116,22 +110,34 @@ def build_app(service: Service, url: str = LOCAL_ADDRESS) -> gr.Blocks:
 
         cells.click(open_model, None, [chosen.scheme, chosen.version, tabs], **quiet)
 
-        def read_address(request: gr.Request) -> dict[Any, Any]:
-            asked = {key: str(request.query_params.get(key, "")) for key in ("family", "scheme", "version", "tab")}
-            shown = {
-                tabs: gr.Tabs(selected=asked["tab"]) if asked["tab"] in [tab.id for tab in every_tab] else gr.skip()
-            }
-            if not asked["scheme"] and not asked["version"]:
-                return {**shown, chosen.scheme: gr.skip(), chosen.version: gr.skip()}
-            scheme = asked["scheme"].removeprefix("scheme_")
+        def measure(model: str, cut: str, file: str | None) -> tuple[Any, ...]:
             try:
-                card = zoo.get(f"{asked['family'] or DEFAULT_FAMILY}/scheme_{scheme}/{asked['version']}")
+                started = desk.start(file or "", [model, cut] if cut else [])
             except LowRankError as error:
-                gr.Warning(str(error), title="The link names a model that is not here")
-                return {**shown, chosen.scheme: gr.skip(), chosen.version: gr.skip()}
-            return {**shown, **chosen.choose(card)}
+                gr.Warning(str(error))
+                return gr.skip(), gr.skip(), gr.skip()
+            return started, gr.Timer(active=True), gr.Tabs(selected="validate")
 
-        demo.load(read_address, None, [tabs, chosen.scheme, chosen.version], **quiet)
+        explorer.measure.click(
+            measure, [chosen.version, explorer.cut, explorer.file], [job.job, job.timer, tabs], **quiet
+        )
+
+        def read_address(request: gr.Request) -> dict[Any, Any]:
+            asked = address.read(request.query_params)
+            shown: dict[Any, Any] = dict.fromkeys([tabs, chosen.scheme, chosen.version, *sliders], gr.skip())
+            if asked.tab in [tab.id for tab in every_tab]:
+                shown[tabs] = gr.Tabs(selected=asked.tab)
+            for slider, value in zip(sliders, (asked.lambda_, asked.mu), strict=True):
+                if value is not None:
+                    shown[slider] = min(max(value, slider.minimum), slider.maximum)
+            if asked.model:
+                try:
+                    shown |= chosen.choose(zoo.get(asked.model))
+                except LowRankError as error:
+                    gr.Warning(str(error), title="The link names a model that is not here")
+            return shown
+
+        demo.load(read_address, None, [tabs, chosen.scheme, chosen.version, *sliders], **quiet)
         api.build(service, desk)
     demo.queue(max_size=128)
     return demo

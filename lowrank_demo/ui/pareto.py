@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import gradio as gr
@@ -37,7 +37,7 @@ def build(
     chosen: gr.Radio,
     default: ModelCard,
     finished: gr.State,
-    measured: Callable[[str], Report | None],
+    measured: Callable[[Sequence[str]], list[Report]],
     latency: Callable[[str], Latency],
 ) -> gr.HTML:
     """Build the tab.
@@ -46,8 +46,8 @@ def build(
         zoo: The cards.
         chosen: The picker's version radio.
         default: The card marked at first.
-        finished: Id of the visitor's validation once it has ended.
-        measured: The report of a validation that is done.
+        finished: Ids of the visitor's validations that have ended.
+        measured: Their reports.
         latency: Times one model.
 
     Returns:
@@ -72,7 +72,7 @@ def build(
             [("published", "published"), ("measured here", "measured")],
             value="published",
             label="Whose errors",
-            info="Published on the ImageNet validation set, or only those of your last validation.",
+            info="Published on the ImageNet validation set, or only those of your validations.",
             elem_id="lr-source",
         )
     plot = gr.Plot(pareto_figure(zoo, "top1", default), show_label=False, elem_id="lr-pareto-plot")
@@ -83,16 +83,19 @@ def build(
         name: Metric,
         cost: Saving,
         shown: str,
-        done: str,
+        done: list[str],
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> go.Figure:
         latencies: dict[str, Latency] = {}
+        reports = measured(done)
         if cost == "latency":
-            cards = [card for card in zoo if card.published or card.id == model]
+            seen = {result.card.id for report in reports for result in report.models}
+            cards = [card for card in zoo if card.published or card.id == model or card.id in seen]
+            cards += [zoo.get(model_id) for model_id in sorted(seen - {card.id for card in cards})]
             for number, card in enumerate(cards):
                 progress((number, len(cards)), desc=f"timing {card.id}")
                 latencies[card.id] = latency(card.id)
-        return pareto_figure(zoo, name, zoo.get(model), measured(done), cost, latencies, shown == "published")
+        return pareto_figure(zoo, name, zoo.get(model), reports, cost, latencies, shown == "published")
 
     gr.on(
         [chosen.change, metric.change, saving.change, source.change, finished.change],

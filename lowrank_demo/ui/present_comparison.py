@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from ..charts.style import scheme_title
+from ..charts.style import short_name
 from ..errors import ImageError
 from ..service import Comparison, Photo
 from ..zoo import ModelCard
@@ -17,13 +17,29 @@ if TYPE_CHECKING:
 
 
 def comparison_table(photos: Sequence[Photo], comparison: Comparison, dropped: int) -> str:
-    """Photos as rows and models as columns, the least compressed first; answers that differ from its are marked.
+    """Photos as rows and every model that is here as columns, the least compressed first, with what to know of it.
 
     Args:
         photos: Those that were compared.
         comparison: What the models say of them.
         dropped: How many photos there were to compare.
     """
+    text = (
+        "Every model that is here, the least compressed first. ≠ marks an answer that differs from its; a click on an "
+        "answer opens that model under Classify."
+    )
+    if len(comparison.cards) == 1:
+        text = (
+            "Only one model's weights are here, so there is nothing to compare it with: choose another at the left to "
+            "download it."
+        )
+    if dropped > len(photos):
+        text = f"{dropped} photos were dropped; the first {len(photos)} are compared. {text}"
+    return message(text, "lr-note") + comparison_grid(photos, comparison)
+
+
+def comparison_grid(photos: Sequence[Photo], comparison: Comparison) -> str:
+    """Photos as rows and models as columns, the least compressed first; answers that differ from its are marked."""
     columns = list(zip(comparison.cards, comparison.answers, strict=True))
     first = comparison.answers[0] if columns else ()
     head = "".join(_head(card, answers, first) for card, answers in columns)
@@ -33,19 +49,8 @@ def comparison_table(photos: Sequence[Photo], comparison: Comparison, dropped: i
         + "</tr>"
         for number, photo in enumerate(photos)
     )
-    text = (
-        "Every model that is here, the least compressed first. ≠ marks an answer that differs from its; a click on an "
-        "answer opens that model under Classify."
-    )
-    if len(columns) == 1:
-        text = (
-            "Only one model's weights are here, so there is nothing to compare it with: choose another at the left to "
-            "download it."
-        )
-    if dropped > len(photos):
-        text = f"{dropped} photos were dropped; the first {len(photos)} are compared. {text}"
     return (
-        f'{message(text, "lr-note")}<div class="lr-scroll" tabindex="0" role="region" aria-label="Comparison">'
+        '<div class="lr-scroll" tabindex="0" role="region" aria-label="Comparison">'
         f'<table class="lr-grid"><thead><tr><th scope="col">photo</th>{head}</tr></thead><tbody>{rows}</tbody></table>'
         "</div>"
     )
@@ -55,9 +60,8 @@ def _head(card: ModelCard, answers: Sequence[Prediction | ImageError], first: Se
     compared = [(a, b) for a, b in zip(answers, first, strict=True) if not isinstance(a, ImageError)]
     same = sum(_label(a) == _label(b) for a, b in compared)
     agrees = "" if answers is first else f"<small>agrees on {same} of {len(compared)}</small>"
-    family = "" if card.published else f" {escape(card.family)}"
     return (
-        f'<th scope="col">{scheme_title(card.scheme)} {escape(card.version)}{family}'
+        f'<th scope="col">{escape(short_name(card)).capitalize()}'
         f"<small>{card.cost.macs / 1e6:.0f} MFLOPs</small>{agrees}</th>"
     )
 

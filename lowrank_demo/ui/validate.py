@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from .present import message
 from .present_job import job_view
 
 POLL_SECONDS = 0.7
+_REMEMBERED = 20
 _WELCOME = "Choose a file and models, then start: the errors appear here while they are measured, beside the published."
 _YOURS = "your upload: {count} photos"
 
@@ -30,13 +32,13 @@ class JobState:
     timer: gr.Timer
     """Ticks while a validation runs."""
     finished: gr.State
-    """Id of the visitor's validation once it has ended."""
+    """Ids of the visitor's validations that have ended, the latest last."""
 
 
 def job_state() -> JobState:
     """Made at the top level of the page."""
     job = gr.BrowserState("", storage_key="lowrank-validation")
-    return JobState(job, gr.Timer(POLL_SECONDS, active=False), gr.State(""))
+    return JobState(job, gr.Timer(POLL_SECONDS, active=False), gr.State([]))
 
 
 def build(desk: ValidationDesk, models: Sequence[ModelStatus], state: JobState, page: gr.Blocks) -> None:
@@ -105,11 +107,11 @@ def build(desk: ValidationDesk, models: Sequence[ModelStatus], state: JobState, 
             job_id = desk.start(name or "", ids)
         except LowRankError as error:
             return gr.skip(), message(str(error)), *[gr.skip()] * (len(shown) - 1)
-        return job_id, *_shown(desk, job_id)
+        return job_id, *_shown(desk, job_id, [])
 
-    def on_tick(job_id: str) -> tuple[Any, ...]:
+    def on_tick(job_id: str, ended: list[str]) -> tuple[Any, ...]:
         try:
-            return _shown(desk, job_id)
+            return _shown(desk, job_id, ended)
         except UnknownJob:
             # No validation yet, or one of an earlier start of the server.
             return *[gr.skip()] * (len(shown) - 2), gr.Timer(active=False), gr.skip()
@@ -122,21 +124,24 @@ def build(desk: ValidationDesk, models: Sequence[ModelStatus], state: JobState, 
 
     upload.change(on_upload, upload, [file, view], api_visibility="private", show_progress_on=view)
     start.click(on_start, [file, chosen], [job, *shown], **quiet)
-    timer.tick(on_tick, job, shown, **quiet)
+    timer.tick(on_tick, [job, finished], shown, **quiet)
     cancel.click(on_cancel, job, None, **quiet)
     # A page that was left finds its validation again.
-    gr.on(page.load, on_tick, job, shown, **quiet)
+    gr.on(page.load, on_tick, [job, finished], shown, **quiet)
 
 
-def report_of(desk: ValidationDesk, job_id: str) -> Report | None:
-    """The report of a validation that ended; None where there is none."""
-    try:
-        return desk.status(job_id).report if job_id else None
-    except UnknownJob:
-        return None
+def reports_of(desk: ValidationDesk, job_ids: Sequence[str]) -> list[Report]:
+    """The reports of validations that ended and are still known."""
+    reports: list[Report] = []
+    for job_id in job_ids:
+        with suppress(UnknownJob):
+            report = desk.status(job_id).report
+            if report and report.count:
+                reports.append(report)
+    return reports
 
 
-def _shown(desk: ValidationDesk, job_id: str) -> tuple[Any, ...]:
+def _shown(desk: ValidationDesk, job_id: str, ended: Sequence[str]) -> tuple[Any, ...]:
     """View, start, cancel, CSV, JSON, report, timer, finished.
 
     Raises:
@@ -151,7 +156,7 @@ def _shown(desk: ValidationDesk, job_id: str) -> tuple[Any, ...]:
         gr.Button(interactive=not over),
         *(gr.DownloadButton(value=str(file) if file else None, visible=file is not None) for file in files),
         gr.Timer(active=not over),
-        job_id if over else gr.skip(),
+        [*ended, job_id][-_REMEMBERED:] if over and job_id not in ended else gr.skip(),
     )
 
 

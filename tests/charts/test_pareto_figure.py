@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -44,6 +45,21 @@ def test_measured_errors_alone(zoo: Zoo) -> None:
     assert "Nothing was measured yet" in empty.layout.annotations[0].text
     result = ModelResult(card, 100, 43.0, 20.0, 1.0)
     report = Report("a.lmdb", 100, 100, (), (result,), 1.0, True, {}, {}, {})
-    figure: Any = pareto_figure(zoo, "top5", card, report, published=False)
+    figure: Any = pareto_figure(zoo, "top5", card, [report], published=False)
     assert points(figure, "measured here") == {card.id: (151, 20.0)}
     assert len(figure.data) == 1
+
+
+def test_cut_models_are_marked_and_stay_in_sight(zoo: Zoo) -> None:
+    card = zoo.get("scheme_2/v5")
+    cut = card.cut([1] * 8)
+    results = [ModelResult(one, 100, error, error / 2, 1.0) for one, error in ((card, 43.0), (cut, 99.0))]
+    reports = [Report("a.lmdb", 100, 100, (), (result,), 1.0, True, {}, {}, {}) for result in results]
+    figure: Any = pareto_figure(zoo, "top1", card, reports)
+    assert points(figure, "measured here: a.lmdb, 100 images") == {card.id: (151, 43.0)}
+    ((x, y),) = points(figure, "truncated, not trained: a.lmdb").values()
+    assert (x, y) == (cut.cost.macs / 1e6, 99.0)
+    assert figure.layout.xaxis.range[0] < x
+    later = ModelResult(card, 100, 50.0, 20.0, 1.0)
+    again: Any = pareto_figure(zoo, "top1", card, [*reports, replace(reports[0], models=(later,))])
+    assert points(again, "measured here")[card.id] == (151, 50.0), "the latest measurement counts"

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from lowrank_demo.architecture import LAYERS, full_rank
 from lowrank_demo.nn.alexnet import LowRankAlexNet, LowRankLayer
-from lowrank_demo.nn.refactor import dense_weight, refactored
+from lowrank_demo.nn.refactor import dense_weight, refactored, truncated
 
 SMALL = (5, 9, 8, 7, 6, 10, 9, 8)
 
@@ -73,6 +73,16 @@ def test_smaller_ranks_are_the_nearest(network: LowRankAlexNet) -> None:
         error = float((dense_weight(layer_of(smaller, layer.key)) - before).norm())
         tail = torch.linalg.svdvals(_matrix(before, network.scheme))[rank:].norm()
         assert error == pytest.approx(float(tail), rel=1e-2)
+
+
+@torch.no_grad()
+def test_a_layer_cut_to_nothing_gives_its_bias(network: LowRankAlexNet) -> None:
+    cut = truncated(network, [*SMALL[:-1], 0]).eval()
+    logits = cut(torch.randn(2, 3, 227, 227))
+    torch.testing.assert_close(logits, network.get_parameter("classifier.8.U.bias").expand(2, 1000))
+    uncut = truncated(network, SMALL).eval()
+    x = torch.randn(2, 3, 227, 227)
+    torch.testing.assert_close(uncut(x), network(x), rtol=1e-4, atol=1e-4)
 
 
 def _matrix(weight: torch.Tensor, scheme: str) -> torch.Tensor:

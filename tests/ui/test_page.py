@@ -171,6 +171,48 @@ def test_compare(app: RunningApp, page: Page) -> None:
     expect(page.locator(".lr-summary")).to_contain_text("mine")
 
 
+def test_explore(app: RunningApp, page: Page) -> None:
+    opened(page, app, "scheme=2&version=v5&family=preview")
+    drop(page, photo_path("lion.jpg"))
+    expect(page.locator(".lr-card")).to_have_count(1)
+    page.get_by_role("tab", name="Explore").click()
+    summary = page.locator("#lr-cut")
+    expect(summary).to_contain_text("λ = 0.0001, μ = 0.01: ranks 7, ")
+    for plot in ("ranks", "spectra", "path"):
+        expect(page.locator(f"#lr-cut-{plot} .js-plotly-plot")).to_be_visible()
+    page.locator("#lr-lambda input[type=range]").focus()
+    page.keyboard.press("ArrowRight")
+    expect(summary).to_contain_text("λ = 0.000112")
+    page.wait_for_url(re.compile("lambda=-3.95&mu=-2"))
+    page.get_by_label("storage").check()
+    expect(summary).to_contain_text("ranks 7, 28, 69, 71, 88, ")
+
+    page.locator("#lr-try").click()
+    answers = page.locator("#lr-cut-answers tbody tr")
+    expect(answers).to_have_count(1)
+    expect(page.locator("#lr-cut-answers thead")).to_contain_text("cut")
+    page.locator("#lr-cut-measure").click()
+    expect(page.get_by_role("tab", name="Validate", exact=True)).to_have_attribute("aria-selected", "true")
+    expect(page.locator(".lr-job.lr-done table")).to_contain_text("preview/scheme_2/v5@7-28-69-71-88-")
+    page.get_by_role("tab", name="Pareto", exact=True).click()
+    expect(page.locator("#lr-pareto-plot .legend")).to_contain_text("truncated, not trained: ")
+
+
+def test_a_link_restores_the_cut_and_the_path_plays(app: RunningApp, page: Page) -> None:
+    opened(page, app, "scheme=2&version=v5&family=preview&tab=explore&lambda=-3.5&mu=0")
+    summary = page.locator("#lr-cut")
+    expect(summary).to_contain_text("λ = 0.000316, μ = 1")
+    page.locator("#lr-play").click()
+    expect(summary).to_contain_text(re.compile(r"λ = [\d.]+e-0[56], μ = 1"))
+    page.locator("#lr-stop").click()
+    page.wait_for_timeout(800)
+    stopped = summary.inner_text()
+    page.wait_for_timeout(500)
+    assert summary.inner_text() == stopped
+    page.locator("#lr-version label:visible", has_text="v1").first.click()
+    expect(summary).to_contain_text("are not on this machine yet")
+
+
 def test_time_on_the_pareto_plot(app: RunningApp, page: Page) -> None:
     opened(page, app, "scheme=2&version=v5")
     page.get_by_role("tab", name="Pareto").click()

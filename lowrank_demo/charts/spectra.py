@@ -1,0 +1,99 @@
+"""What a C step keeps of a network: ranks, singular values with the cut, and the whole path of λ. No Gradio."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import plotly.graph_objects as go
+from plotly.colors import qualitative
+
+from ..architecture import LAYERS
+from .style import CHOSEN, FULL, SCHEME_COLOURS, styled
+
+if TYPE_CHECKING:
+    from ..nn.spectra import Cut, Spectra
+
+
+def cut_figure(spectra: Spectra, cut: Cut) -> go.Figure:
+    """Each layer's kept rank, as a share of the rank that its weights have."""
+    names = [layer.name for layer in LAYERS]
+    own = [len(values) for values in spectra.values]
+    figure = go.Figure()
+    figure.add_bar(x=names, y=[100.0] * len(names), marker_color=FULL, name="the model's own rank", hoverinfo="skip")
+    figure.add_bar(
+        x=names,
+        y=[100 * rank / most for rank, most in zip(cut.ranks, own, strict=True)],
+        text=[str(rank) for rank in cut.ranks],
+        textposition="outside",
+        textangle=0,
+        cliponaxis=False,
+        marker_color=SCHEME_COLOURS[spectra.scheme],
+        name="kept",
+        customdata=[(rank, most, energy * 100) for rank, most, energy in zip(cut.ranks, own, cut.energy, strict=True)],
+        hovertemplate="<b>%{x}</b><br>rank %{customdata[0]} of %{customdata[1]}"
+        "<br>%{customdata[2]:.2f} % of the energy<extra></extra>",
+    )
+    figure.update_layout(barmode="overlay")
+    figure.update_yaxes(title="% of the model's rank", range=[0, 112], tickvals=[0, 25, 50, 75, 100])
+    return styled(figure, "Rank that the C step keeps", height=430)
+
+
+def spectra_figure(spectra: Spectra, cut: Cut) -> go.Figure:
+    """Every layer's singular values, relative to its largest, with a dot on the last one that is kept."""
+    figure = go.Figure()
+    for layer, values, rank, colour in zip(LAYERS, spectra.values, cut.ranks, qualitative.D3, strict=False):
+        relative = [round(value, 5) for value in (values / values[0].clamp(min=1e-30)).tolist()]
+        figure.add_scatter(
+            x=list(range(1, len(relative) + 1)),
+            y=relative,
+            mode="lines",
+            name=layer.name,
+            line={"color": colour, "width": 2, "dash": "solid" if layer.kind == "conv" else "dot"},
+            hovertemplate="<b>" + layer.name + "</b>, component %{x}<br>%{y:.3g} of the largest<extra></extra>",
+        )
+        if rank:
+            figure.add_scatter(
+                x=[rank],
+                y=[relative[rank - 1]],
+                mode="markers",
+                showlegend=False,
+                marker={"color": colour, "size": 11, "line": {"color": "white", "width": 2}},
+                hovertemplate="<b>" + layer.name + "</b> is cut here, at rank %{x}<extra></extra>",
+            )
+    figure.update_xaxes(title={"text": "component", "standoff": 4}, type="log", dtick=1)
+    figure.update_yaxes(title="singular value / largest", type="log", range=[-3, 0.1], dtick=1)
+    return styled(figure, "Singular values, and where they are cut", height=430)
+
+
+def path_figure(spectra: Spectra, path: Sequence[Cut], now: Cut) -> go.Figure:
+    """MACs and every layer's rank, as shares of the model's own, along λ; a line marks the present one."""
+    figure = go.Figure()
+    lambdas = [cut.lambda_ for cut in path]
+    for index, (layer, colour) in enumerate(zip(LAYERS, qualitative.D3, strict=False)):
+        own = len(spectra.values[index])
+        figure.add_scatter(
+            x=lambdas,
+            y=[round(100 * cut.ranks[index] / own, 2) for cut in path],
+            customdata=[cut.ranks[index] for cut in path],
+            mode="lines",
+            name=layer.name,
+            line={"color": colour, "width": 1.5, "dash": "solid" if layer.kind == "conv" else "dot", "shape": "hv"},
+            hovertemplate="<b>" + layer.name + "</b>, λ %{x:.3g}<br>rank %{customdata}<extra></extra>",
+        )
+    most = max(cut.macs for cut in path) or 1
+    figure.add_scatter(
+        x=lambdas,
+        y=[round(100 * cut.macs / most, 2) for cut in path],
+        customdata=[cut.macs / 1e6 for cut in path],
+        mode="lines",
+        name="MACs",
+        line={"color": SCHEME_COLOURS[spectra.scheme], "width": 4},
+        hovertemplate="<b>MACs</b>, λ %{x:.3g}<br>%{customdata:.1f} million<extra></extra>",
+    )
+    figure.add_vline(x=now.lambda_, line={"color": CHOSEN, "width": 2, "dash": "dot"})
+    figure.update_xaxes(
+        title={"text": "λ, for each 10⁶ of cost", "standoff": 4}, type="log", dtick=1, exponentformat="power"
+    )
+    figure.update_yaxes(title="% of the largest", rangemode="tozero")
+    return styled(figure, "The path of λ", height=430)
