@@ -1,4 +1,4 @@
-"""``models`` and ``classify``: what there is, and what it says about photos."""
+"""``models``, ``classify`` and ``convert``: what there is, what it says about photos, and a model as a folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..progress import print_download
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add both commands."""
+    """Add the commands."""
     models = commands.add_parser("models", help="list every model: ranks, cost, published figures, weights")
     models.add_argument("--json", action="store_true", help="as JSON")
     models.set_defaults(command=_models)
@@ -21,6 +21,16 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     classify.add_argument("--model", metavar="ID", help="family/scheme/version; default: the best one that is here")
     classify.add_argument("--json", action="store_true", help="as JSON")
     classify.set_defaults(command=_classify)
+
+    convert = commands.add_parser(
+        "convert", help="turn a model's weights into safetensors, with configuration and model card"
+    )
+    convert.add_argument("model", metavar="ID", help="family/scheme/version")
+    convert.add_argument(
+        "--file", type=Path, help="the weight file (.th); default: as for classify, downloaded if need be"
+    )
+    convert.add_argument("--to", required=True, type=Path, metavar="FOLDER", help="a new folder")
+    convert.set_defaults(command=_convert)
 
 
 def _models(args: argparse.Namespace) -> int:
@@ -78,3 +88,21 @@ def _classify(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"model": service.zoo.get(model).id, "photos": answers}, indent=1))
     return 2 if failed else 0
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from ..hub import write_hub_folder
+    from ..settings import Settings
+    from ..weights import LocalFile, WeightStore
+    from ..zoo import read_zoo
+
+    settings = Settings.from_environment()
+    zoo = read_zoo(settings.zoo, settings.models_dir)
+    card = zoo.get(args.model)
+    if args.file:
+        file = LocalFile(args.file, card.weights.sha256, card.weights.format)
+    else:
+        file = WeightStore(zoo, settings.cache_dir, settings.hub_repo).ensure(card, print_download)
+    write_hub_folder(card, file, args.to)
+    print(f"{args.to}: {card.id} for LowRankAlexNet.from_pretrained")
+    return 0

@@ -7,8 +7,10 @@ all tensors float32, batch-norm counters int64.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from ..architecture import LAYERS, Factor, Layer, factors
@@ -35,8 +37,17 @@ class LowRankLayer(nn.Sequential):
         self.add_module("U", _module(u))
 
 
-class LowRankAlexNet(nn.Module):
+class LowRankAlexNet(
+    nn.Module,
+    PyTorchModelHubMixin,
+    library_name="pytorch",
+    pipeline_tag="image-classification",
+    tags=["low-rank", "model-compression", "alexnet"],
+):
     """AlexNet with batch normalisation, every layer factored.
+
+    ``save_pretrained``, ``push_to_hub`` and ``from_pretrained`` are those of huggingface-hub; a file that lacks a key
+    is refused.
 
     Args:
         scheme: ``scheme_1`` or ``scheme_2``.
@@ -65,3 +76,8 @@ class LowRankAlexNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits, float [n, 1000], of normalised images, float [n, 3, 227, 227]."""
         return self.classifier(torch.flatten(self.features(images), 1))
+
+    @classmethod
+    def _from_pretrained(cls, **options: Any) -> LowRankAlexNet:
+        # The default leaves random weights where a key is missing.
+        return super()._from_pretrained(**{**options, "strict": True})
