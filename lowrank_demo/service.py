@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .download import OnProgress
     from .inference import Classifier, Prediction
     from .latency import Latency
+    from .nn.filters import Filters
     from .nn.spectra import Spectra
 
 
@@ -74,7 +75,7 @@ class Service:
         self._running = threading.Lock()
         # By file, not by model: a model can be cut in more ways than there is room to remember.
         self._loading: dict[str, threading.Lock] = {card.weights.file: threading.Lock() for card in self.zoo}
-        self._spectra: dict[str, Spectra] = {}
+        self._known_views: dict[str, tuple[Spectra, Filters]] = {}
 
     def models(self) -> list[ModelStatus]:
         """Every card, with where its weights are."""
@@ -165,6 +166,19 @@ class Service:
             UnknownModel: There is no such model.
             WeightsError: Its weights are not here, or cannot be loaded.
         """
+        return self._views(model_id)[0]
+
+    def filters(self, model_id: str) -> Filters:
+        """The first layer's weights of a model whose weights are here.
+
+        Raises:
+            UnknownModel: There is no such model.
+            WeightsError: Its weights are not here, or cannot be loaded.
+        """
+        return self._views(model_id)[1]
+
+    def _views(self, model_id: str) -> tuple[Spectra, Filters]:
+        from .nn.filters import Filters
         from .nn.spectra import Spectra
         from .nn.state_dict import load_network
 
@@ -175,9 +189,10 @@ class Service:
                 f"The weights of {card.id} are not on this machine yet: classify a photo with it, and they are fetched."
             )
         with self._loading[card.weights.file]:
-            if card.id not in self._spectra:
-                self._spectra[card.id] = Spectra.of(load_network(card, self.weights.ensure(card)))
-            return self._spectra[card.id]
+            if card.id not in self._known_views:
+                network = load_network(card, self.weights.ensure(card))
+                self._known_views[card.id] = Spectra.of(network), Filters.of(network)
+            return self._known_views[card.id]
 
     def warm_up(self) -> None:
         """Load the decoder and the default model, so that the first visitor does not wait for them."""

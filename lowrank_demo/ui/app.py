@@ -53,7 +53,7 @@ def build_app(service: Service, url: str = LOCAL_ADDRESS) -> gr.Blocks:
                     with gr.Tab("Compare", id="compare") as compare_tab:
                         cells = compare.build(service.compare, photos, compare_tab, service.settings.max_photos)
                     with gr.Tab("Ranks", id="ranks") as ranks_tab:
-                        ranks.build(zoo, chosen.version, default)
+                        ranks.build(zoo, chosen.version, default, ranks_tab, service.filters)
                     with gr.Tab("Explore λ", id="explore") as explore_tab:
                         explorer = explore.build(
                             zoo,

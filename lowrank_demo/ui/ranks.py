@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import gradio as gr
 import plotly.graph_objects as go
 
 from ..charts.history import cost_history_figure, rank_history_figure
 from ..charts.models import macs_figure, macs_summary, params_figure, ranks_figure
-from ..errors import DataError
+from ..errors import DataError, LowRankError
 from ..history import read_history
 from ..zoo import ModelCard, Zoo
-from .present import RANK_HEADERS, rank_rows
+from .present import RANK_HEADERS, message, rank_rows
+from .present_filters import filters_view
+
+if TYPE_CHECKING:
+    from ..nn.filters import Filters
 
 _NONE = ""
 _CRITERIA = {"flops": "FLOPs"}
 
 
-def build(zoo: Zoo, chosen: gr.Radio, default: ModelCard) -> None:
+def build(zoo: Zoo, chosen: gr.Radio, default: ModelCard, tab: gr.Tab, filters: Callable[[str], Filters]) -> None:
     """Build the tab.
 
     Args:
         zoo: The cards.
         chosen: The picker's version radio.
         default: The card shown at first.
+        tab: This tab; choosing it draws the filters.
+        filters: The first layer's weights of a model that is here.
     """
     other = gr.Dropdown(
         [("no other model", _NONE), *((card.id, card.id) for card in zoo)],
@@ -43,6 +52,25 @@ def build(zoo: Zoo, chosen: gr.Radio, default: ModelCard) -> None:
         interactive=False,
         buttons=["copy"],
         elem_id="lr-ranks-table",
+    )
+
+    gr.Markdown("### What conv1 looks for")
+    pictures = gr.HTML("", elem_id="lr-conv1")
+
+    def show_filters(model: str) -> str:
+        try:
+            return filters_view(filters(model))
+        except LowRankError as error:
+            return message(str(error))
+
+    gr.on(
+        [tab.select, chosen.change],
+        show_filters,
+        chosen,
+        pictures,
+        api_visibility="private",
+        show_progress="hidden",
+        trigger_mode="always_last",
     )
 
     visible, text, ranks_over_time, cost_over_time = _history_of(zoo, default.id)

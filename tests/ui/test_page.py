@@ -267,6 +267,7 @@ def test_rank_history_of_an_own_model(app: RunningApp, page: Page) -> None:
     opened(page, app, "scheme=2&version=v5&family=preview")
     page.get_by_role("tab", name="Ranks", exact=True).click()
     expect(page.locator("#lr-ranks-plot .js-plotly-plot")).to_be_visible()
+    expect(page.locator("#lr-conv1 img")).to_have_count(3)
     expect(page.locator("#lr-history")).not_to_be_visible()
     page.locator("#lr-version label", has_text="mine own").click()
     expect(page.locator("#lr-history-ranks .js-plotly-plot")).to_be_visible()
