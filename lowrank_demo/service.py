@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
-from .errors import ImageError, TooManyPhotos, WeightsUnavailable
+from .errors import ImageError, TooManyPhotos
 from .settings import Settings
 from .weights import WeightStore, Where
 from .zoo import ModelCard, Zoo, read_zoo
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from .decode.choose import Choice
     from .download import OnProgress
     from .inference import Classifier, Prediction
-    from .latency import Latency
-    from .nn.filters import Filters
-    from .nn.spectra import Spectra
 
 
 Run: TypeAlias = "Callable[[Sequence[bytes], Sequence[str]], list[list[Prediction | ImageError]]]"
@@ -70,12 +67,11 @@ class Service:
         self._run = on_gpu(self._run_here) if on_gpu else self._run_here
         self._gpu_is_lent = on_gpu is not None
         self._classifiers: OrderedDict[str, Classifier] = OrderedDict()
-        self._latencies: dict[str, Latency] = {}
         self._lock = threading.Lock()
-        self._running = threading.Lock()
+        self.running = threading.Lock()
+        """Held while a network or the decoder runs: one at a time."""
         # By file, not by model: a model can be cut in more ways than there is room to remember.
         self._loading: dict[str, threading.Lock] = {card.weights.file: threading.Lock() for card in self.zoo}
-        self._known_views: dict[str, tuple[Spectra, Filters]] = {}
 
     def models(self) -> list[ModelStatus]:
         """Every card, with where its weights are."""
@@ -145,55 +141,6 @@ class Service:
                     self._classifiers.popitem(last=False)
             return made
 
-    def latency(self, model_id: str) -> Latency:
-        """Milliseconds for one image in the model's network, measured at the first call while nobody else's run.
-
-        Raises:
-            UnknownModel: There is no such model.
-        """
-        from .latency import measure
-
-        card = self.zoo.get(model_id)
-        with self._running:
-            if card.id not in self._latencies:
-                self._latencies[card.id] = measure(card, self.background_device, self.settings.precision)
-            return self._latencies[card.id]
-
-    def spectra(self, model_id: str) -> Spectra:
-        """The singular values of a model whose weights are here, computed at the first call.
-
-        Raises:
-            UnknownModel: There is no such model.
-            WeightsError: Its weights are not here, or cannot be loaded.
-        """
-        return self._views(model_id)[0]
-
-    def filters(self, model_id: str) -> Filters:
-        """The first layer's weights of a model whose weights are here.
-
-        Raises:
-            UnknownModel: There is no such model.
-            WeightsError: Its weights are not here, or cannot be loaded.
-        """
-        return self._views(model_id)[1]
-
-    def _views(self, model_id: str) -> tuple[Spectra, Filters]:
-        from .nn.filters import Filters
-        from .nn.spectra import Spectra
-        from .nn.state_dict import load_network
-
-        # Those of a cut model are the first few of the whole one's.
-        card = self.zoo.get(model_id.partition("@")[0])
-        if self.weights.where(card) == "to download":
-            raise WeightsUnavailable(
-                f"The weights of {card.id} are not on this machine yet: classify a photo with it, and they are fetched."
-            )
-        with self._loading[card.weights.file]:
-            if card.id not in self._known_views:
-                network = load_network(card, self.weights.ensure(card))
-                self._known_views[card.id] = Spectra.of(network), Filters.of(network)
-            return self._known_views[card.id]
-
     def warm_up(self) -> None:
         """Load the decoder and the default model, so that the first visitor does not wait for them."""
         from .decode.base import EDGE, blank_jpeg
@@ -242,7 +189,7 @@ class Service:
             raise TooManyPhotos(f"{len(photos)} photos came at once; expected at most {limit}: send them in parts.")
 
     def _answers(self, photos: Sequence[Photo], cards: Sequence[ModelCard]) -> list[list[Prediction | ImageError]]:
-        contents: list[bytes | ImageError] = [self._read(photo) for photo in photos]
+        contents: list[bytes | ImageError] = [self.read(photo) for photo in photos]
         readable = [data for data in contents if isinstance(data, bytes)]
         found: list[list[Prediction | ImageError]] = []
         for answers in self._run(readable, [card.id for card in cards]):
@@ -253,17 +200,18 @@ class Service:
     def _run_here(self, images: Sequence[bytes], model_ids: Sequence[str]) -> list[list[Prediction | ImageError]]:
         from .inference import answer, decode_photos
 
-        with self._running:
+        with self.running:
             photos = decode_photos(images, self.decoder.decoder)
         found: list[list[Prediction | ImageError]] = []
         for model_id in model_ids:
             classifier = self.classifier(self.zoo.get(model_id))
             # Let go between models: a comparison of many does not keep others from their one.
-            with self._running:
+            with self.running:
                 found.append(answer(photos, classifier))
         return found
 
-    def _read(self, photo: Photo) -> bytes | ImageError:
+    def read(self, photo: Photo) -> bytes | ImageError:
+        """A photo's bytes, or why they are not taken."""
         try:
             data = photo.read()
         except OSError as error:

@@ -2,6 +2,7 @@
 
 import torch
 
+from lowrank_demo.inspection import Inspection
 from lowrank_demo.latency import measure
 from lowrank_demo.service import Service
 from lowrank_demo.settings import Settings
@@ -16,5 +17,5 @@ def test_more_work_takes_longer(zoo: Zoo) -> None:
 
 
 def test_measured_once(settings: Settings) -> None:
-    service = Service(settings)
-    assert service.latency("scheme_2/v5") is service.latency("published/scheme_2/v5")
+    inspection = Inspection(Service(settings))
+    assert inspection.latency("scheme_2/v5") is inspection.latency("published/scheme_2/v5")

@@ -8,6 +8,7 @@ import pytest
 
 from lowrank_demo.errors import ImageError, TooManyPhotos, UnknownModel, WeightsUnavailable
 from lowrank_demo.inference import Prediction
+from lowrank_demo.inspection import Inspection
 from lowrank_demo.service import Photo, Service
 from lowrank_demo.settings import Settings
 
@@ -101,10 +102,11 @@ def test_compare_is_what_each_model_says_alone(settings: Settings, tmp_path: Pat
 
 def test_a_cut_model_is_the_whole_one_with_its_products_truncated(settings: Settings) -> None:
     service = Service(settings)
+    inspection = Inspection(service)
     card = service.zoo.get(PREVIEW)
-    spectra = service.spectra(PREVIEW)
+    spectra = inspection.spectra(PREVIEW)
     assert [len(values) for values in spectra.values] == list(card.ranks)
-    assert service.spectra(PREVIEW) is spectra, "computed once"
+    assert inspection.spectra(PREVIEW) is spectra, "computed once"
     same = service.compare([photo()], [PREVIEW, card.cut(card.ranks).id])
     (whole,), (cut,) = same.answers
     assert isinstance(whole, Prediction)
@@ -116,4 +118,20 @@ def test_a_cut_model_is_the_whole_one_with_its_products_truncated(settings: Sett
     assert isinstance(nothing[1], Prediction)
     assert nothing[0].top == nothing[1].top, "a network of rank 0 tells nothing apart"
     with pytest.raises(WeightsUnavailable, match="published/scheme_1/v1 are not on this machine yet"):
-        service.spectra("scheme_1/v1")
+        inspection.spectra("scheme_1/v1")
+
+
+def test_evidence_of_one_photo(settings: Settings) -> None:
+    service = Service(settings)
+    inspection = Inspection(service)
+    pixels, (found,) = inspection.evidence(photo("lion.jpg"), [PREVIEW])
+    answer = service.classify([photo("lion.jpg")], PREVIEW)[0]
+    assert isinstance(answer, Prediction)
+    assert found.label == answer.top[0].label
+    assert found.probability == pytest.approx(answer.top[0].probability, abs=0.02)
+    assert pixels.shape == (3, 227, 227)
+    assert found.weight.shape == (227, 227)
+    with pytest.raises(ImageError, match="expected"):
+        inspection.evidence(Photo("x.jpg", lambda: b"no photo"), [PREVIEW])
+    with pytest.raises(WeightsUnavailable, match="published/scheme_1/v1"):
+        inspection.evidence(photo("lion.jpg"), ["scheme_1/v1"])

@@ -11,6 +11,7 @@ from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
 from ..errors import LowRankError
+from ..inspection import Inspection
 from ..service import Service
 from ..settings import ASSETS
 from ..validation_desk import ValidationDesk
@@ -35,6 +36,7 @@ def build_app(service: Service, url: str = LOCAL_ADDRESS) -> gr.Blocks:
     """
     default = service.default_model()
     zoo = service.zoo
+    inspection = Inspection(service)
     desk = ValidationDesk(service, [(Path(get_image(name)), label) for name, label in _SAMPLE])
     with gr.Blocks(title="Low-rank AlexNet", delete_cache=(_UPLOADS_CHECKED_SECONDS, _UPLOADS_KEPT_SECONDS)) as demo:
         gr.HTML(_TITLE)
@@ -51,16 +53,23 @@ def build_app(service: Service, url: str = LOCAL_ADDRESS) -> gr.Blocks:
                             service.classify, chosen.version, service.settings.max_photos, service.decoder_note
                         )
                     with gr.Tab("Compare", id="compare") as compare_tab:
-                        cells = compare.build(service.compare, photos, compare_tab, service.settings.max_photos)
+                        cells = compare.build(
+                            zoo,
+                            service.compare,
+                            inspection.evidence,
+                            photos,
+                            compare_tab,
+                            service.settings.max_photos,
+                        )
                     with gr.Tab("Ranks", id="ranks") as ranks_tab:
-                        ranks.build(zoo, chosen.version, default, ranks_tab, service.filters)
+                        ranks.build(zoo, chosen.version, default, ranks_tab, inspection.filters)
                     with gr.Tab("Explore λ", id="explore") as explore_tab:
                         explorer = explore.build(
                             zoo,
                             chosen.version,
                             photos,
                             explore_tab,
-                            service.spectra,
+                            inspection.spectra,
                             service.compare,
                             desk.files,
                             service.settings.max_photos,
@@ -72,7 +81,7 @@ def build_app(service: Service, url: str = LOCAL_ADDRESS) -> gr.Blocks:
                             default,
                             job.finished,
                             lambda done: validate.reports_of(desk, done),
-                            service.latency,
+                            inspection.latency,
                         )
                     with gr.Tab("Validate", id="validate") as validate_tab:
                         validate.build(desk, service.models(), job, demo)

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from ..charts.style import short_name
 from ..errors import LowRankError
 from ..service import Comparison, Photo
+from ..zoo import Zoo
 from .classify import photos_of
 from .present import message
 from .present_comparison import comparison_table
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..occlusion import Occlusion
+
+Items = list[tuple[str, str | None]] | None
+Evidence = Callable[[Photo, Sequence[str]], "tuple[torch.Tensor, list[Occlusion]]"]
 
 _WELCOME = (
     "Drop photos under Classify first: here every model whose weights are on this machine then says what it sees in "
     "each of them."
 )
+_EVIDENCE = "Parts of the photo are hidden in turn; it stays lit where that costs the answer most."
 # One listener for whatever table is shown: a cell hands its model's id on as this component's click.
 _LISTEN = """
 element.addEventListener('click', (event) => {
@@ -26,12 +38,19 @@ element.addEventListener('click', (event) => {
 
 
 def build(
-    compare: Callable[[Sequence[Photo]], Comparison], photos: gr.Gallery, tab: gr.Tab, max_photos: int
+    zoo: Zoo,
+    compare: Callable[[Sequence[Photo]], Comparison],
+    evidence: Evidence,
+    photos: gr.Gallery,
+    tab: gr.Tab,
+    max_photos: int,
 ) -> gr.HTML:
     """Build the tab.
 
     Args:
+        zoo: The cards.
         compare: Photos to what every model says of them.
+        evidence: A photo and model ids to where those models' answers come from.
         photos: The photos of the *Classify* tab.
         tab: This tab; choosing it compares.
         max_photos: Photos compared at once; the rest are left out, saying so.
@@ -40,13 +59,45 @@ def build(
         The table, whose ``click`` event carries ``model``, the id of the cell's model.
     """
     table = gr.HTML(message(_WELCOME, "lr-welcome"), js_on_load=_LISTEN, elem_id="lr-comparison")
+    with gr.Column(visible=False, elem_id="lr-evidence") as section:
+        gr.Markdown(f"### Where the answers come from\n{_EVIDENCE}")
+        with gr.Row():
+            photo = gr.Dropdown([], label="Photo", type="index", elem_id="lr-evidence-photo")
+            one = gr.Dropdown([], label="Model", elem_id="lr-evidence-one")
+            other = gr.Dropdown([], label="Beside it", elem_id="lr-evidence-other")
+        ask = gr.Button("Show where the answers come from", elem_id="lr-evidence-show")
+        pictures = gr.HTML("", elem_id="lr-evidence-pictures")
 
-    def show(items: list[tuple[str, str | None]] | None) -> str:
+    def show(items: Items) -> dict[Any, Any]:
         taken = photos_of(items)[:max_photos]
         if not taken:
-            return message(_WELCOME, "lr-welcome")
+            return {table: message(_WELCOME, "lr-welcome"), section: gr.Column(visible=False)}
         try:
-            return comparison_table(taken, compare(taken), len(items or []))
+            found = compare(taken)
+        except LowRankError as error:
+            return {table: message(str(error)), section: gr.Column(visible=False)}
+        models = [(short_name(card).capitalize(), card.id) for card in found.cards]
+        names = [f"{number}. {item.name}" for number, item in enumerate(taken, 1)]
+        return {
+            table: comparison_table(taken, found, len(items or [])),
+            section: gr.Column(visible=bool(models)),
+            photo: gr.Dropdown(names, value=names[0]),
+            one: gr.Dropdown(models, value=models[0][1] if models else None),
+            other: gr.Dropdown(models, value=models[-1][1] if models else None),
+            pictures: "",
+        }
+
+    def explain(items: Items, index: int | None, *models: str | None) -> str:
+        from ..occlusion import shown_pixels
+        from .present_evidence import evidence_view
+
+        taken = photos_of(items)[:max_photos]
+        if index is None or index >= len(taken):
+            return message("That photo is no longer there: choose this tab again.")
+        asked = list(dict.fromkeys(model for model in models if model))
+        try:
+            pixels, found = evidence(taken[index], asked)
+            return evidence_view(shown_pixels(pixels), [zoo.get(model) for model in asked], found)
         except LowRankError as error:
             return message(str(error))
 
@@ -54,10 +105,18 @@ def build(
         tab.select,
         show,
         photos,
-        table,
+        [table, section, photo, one, other, pictures],
         api_visibility="private",
         trigger_mode="always_last",
         concurrency_limit=1,
         show_progress_on=table,
+    )
+    ask.click(
+        explain,
+        [photos, photo, one, other],
+        pictures,
+        api_visibility="private",
+        concurrency_limit=1,
+        show_progress_on=pictures,
     )
     return table

@@ -32,7 +32,7 @@ def filters_view(filters: Filters) -> str:
         (strips, outputs, f"U: how much of each of V's {rank} channels (rows) each of the {outputs} outputs takes"),
     )
     figures = (
-        f'<figure><img alt="{caption}" src="{_data_uri(_mosaic(tiles, columns))}">'
+        f'<figure><img alt="{caption}" src="{data_uri(_mosaic(tiles, columns))}">'
         f"<figcaption>{caption}</figcaption></figure>"
         for tiles, columns, caption in pictures
     )
@@ -54,7 +54,8 @@ def _mosaic(tiles: np.ndarray, columns: int) -> np.ndarray:
     return canvas
 
 
-def _data_uri(pixels: np.ndarray) -> str:
+def data_uri(pixels: np.ndarray) -> str:
+    """Uint8 [h, w, 3 or 4] as a PNG inside the page."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")

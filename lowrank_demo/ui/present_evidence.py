@@ -1,0 +1,52 @@
+"""Where an answer comes from, as a picture: the photo, lit where hiding it costs the answer most."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+from PIL import Image
+
+from ..charts.style import short_name
+from ..occlusion import Occlusion
+from ..zoo import ModelCard
+from .present_filters import data_uri
+
+_DARK = 0.25
+_GRID = 15
+
+
+def evidence_view(pixels: np.ndarray, cards: Sequence[ModelCard], found: Sequence[Occlusion]) -> str:
+    """One picture for each model, with its answer.
+
+    Args:
+        pixels: The photo as networks see it, uint8 [227, 227, 3].
+        cards: The models.
+        found: What each model's answer rests on.
+    """
+    figures = "".join(_figure(pixels, card, one) for card, one in zip(cards, found, strict=True))
+    return f'<div class="lr-evidence">{figures}</div>'
+
+
+def _figure(pixels: np.ndarray, card: ModelCard, found: Occlusion) -> str:
+    answer = f"{escape(found.label.name)}, {found.probability:.0%}"
+    most = float(found.weight.max())
+    loses = (
+        f"Hiding the brightest part takes {100 * most:.0f} points of it." if most > 0.005 else "No part alone decides."
+    )
+    return (
+        f'<figure><img alt="Photo lit where {escape(short_name(card))} sees {answer}" '
+        f'src="{data_uri(_lit(pixels, found.weight))}"><figcaption><b>{escape(short_name(card)).capitalize()}</b>: '
+        f"{answer}. {loses}</figcaption></figure>"
+    )
+
+
+def _lit(pixels: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The photo in full colour where the weight is largest, grey and dark where there is none."""
+    # Smooth, or the squares' edges would show in place of the photo's.
+    coarse = Image.fromarray(weight).resize((_GRID, _GRID), Image.Resampling.BOX)
+    smooth = np.asarray(coarse.resize(weight.shape[::-1], Image.Resampling.BICUBIC))
+    share = np.clip(smooth / max(float(smooth.max()), 1e-6), 0, 1)[..., None]
+    dark = pixels.mean(axis=2, keepdims=True) * _DARK
+    return (dark + (pixels - dark) * share).astype(np.uint8)
