@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from .commands import bench, data, models, train, validate
+from .commands import bench, data, models, publish, train, validate
 from .errors import LowRankError
 
 
@@ -34,9 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m lowrank_demo",
-        description="Low-rank AlexNet models (CVPR 2020): list, classify, build data sets, validate, train.",
+        description="Low-rank AlexNet models (CVPR 2020): list, classify, build data sets, validate, train, publish.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (models, data, validate, train, bench):
+    for command in (models, data, validate, train, publish, bench):
         command.add(commands)
     return parser

@@ -70,9 +70,6 @@ class WeightStore:
                 f"one that is here: {', '.join(here) or 'none is'}."
             ) from error
 
-    def _hub_name(self, card: ModelCard) -> str:
-        return f"{card.family}-{card.scheme}-{card.version}.safetensors"
-
     def _cached(self, card: ModelCard) -> LocalFile | None:
         """The cached file with the full digest that was recorded when it was verified."""
         published = self._cache / card.weights.file
@@ -82,7 +79,7 @@ class WeightStore:
             if not digest.startswith(card.weights.sha256):
                 digest = card.weights.sha256
             return LocalFile(published, digest, card.weights.format)
-        from_hub = self._cache / self._hub_name(card)
+        from_hub = self._cache / hub_name(card)
         digest = _recorded_digest(from_hub)
         if self._hub_repo and digest and from_hub.is_file():
             return LocalFile(from_hub, digest, "safetensors")
@@ -94,7 +91,7 @@ class WeightStore:
         if self._hub_repo:
             import huggingface_hub
 
-            name = self._hub_name(card)
+            name = hub_name(card)
             token = huggingface_hub.get_token()
             headers = {"Authorization": f"Bearer {token}"} if token else {}
             sources.append((huggingface_hub.hf_hub_url(self._hub_repo, name), name, None, "safetensors", headers))
@@ -120,6 +117,11 @@ class WeightStore:
             _record_digest(target, digest)
             return LocalFile(target, digest, form)
         raise WeightsUnavailable(" ".join(failures))
+
+
+def hub_name(card: ModelCard) -> str:
+    """Name of a card's file in a Hub repository."""
+    return f"{card.family}-{card.scheme}-{card.version}.safetensors"
 
 
 def _digest_file(path: Path) -> Path:
