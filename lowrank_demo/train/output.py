@@ -34,7 +34,8 @@ def quantised(state: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
     Args:
         state: Float32.
         kind: ``int8`` stores every weight of two or more dimensions as int8 with ``<key>.scale``, float32, one for each
-            output channel; ``float16`` stores floating-point tensors so; ``float32`` leaves them.
+            output channel, and vectors as float16 where that is as good; ``float16`` stores floating-point tensors so;
+            ``float32`` leaves them.
     """
     stored: dict[str, Tensor] = {}
     for key, tensor in state.items():
@@ -44,11 +45,15 @@ def quantised(state: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
             spread = scale.reshape(-1, *[1] * (tensor.dim() - 1))
             stored[key] = (tensor / spread).round().clamp(-127, 127).to(torch.int8)
             stored[f"{key}.scale"] = scale
-        elif kind == "float16" and tensor.is_floating_point():
+        elif tensor.is_floating_point() and (kind == "float16" or (kind == "int8" and _fits_float16(tensor))):
             stored[key] = tensor.half()
         else:
             stored[key] = tensor
     return stored
+
+
+def _fits_float16(tensor: Tensor) -> bool:
+    return torch.allclose(tensor.half().float(), tensor, rtol=1e-3, atol=1e-6)
 
 
 def write_model(

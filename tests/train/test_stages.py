@@ -239,3 +239,9 @@ def test_stored_weights(kind: str, tolerance: float) -> None:
     for key, tensor in state.items():
         assert restored[key].dtype == tensor.dtype
         assert (restored[key] - tensor).abs().max() <= tolerance * max(float(tensor.abs().max()), 1e-9)
+
+
+def test_vectors_are_halved_only_where_nothing_is_lost() -> None:
+    state = {"mean": torch.tensor([1.5, -0.25]), "var": torch.tensor([1e6, 1.0]), "count": torch.tensor(3)}
+    kinds = {key: tensor.dtype for key, tensor in quantised(state, "int8").items()}
+    assert kinds == {"mean": torch.float16, "var": torch.float32, "count": torch.int64}
