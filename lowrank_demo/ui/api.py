@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
+from urllib.parse import unquote
 
 import gradio as gr
 from gradio.utils import get_upload_folder
@@ -15,6 +18,8 @@ from ..answers import job_json, model_json, pareto_json, predictions_json, ranks
 from ..errors import LowRankError, UsageError
 from ..service import Photo, Service
 from ..validation_desk import ValidationDesk
+
+_FILE_ROUTE = "/gradio_api/file="
 
 
 def build(service: Service, desk: ValidationDesk) -> None:
@@ -33,7 +38,11 @@ def build(service: Service, desk: ValidationDesk) -> None:
 
     @_in_one_sentence
     def ranks(model: str) -> dict[str, Any]:
-        """Rank, full rank, MACs, parameters and factor shapes of every layer of one model."""
+        """Rank, full rank, MACs, parameters and factor shapes of every layer of one model.
+
+        Args:
+            model: Id as family/scheme/version; /models lists them.
+        """
         return ranks_json(service.zoo.get(model))
 
     def pareto() -> dict[str, Any]:
@@ -59,12 +68,20 @@ def build(service: Service, desk: ValidationDesk) -> None:
 
     @_in_one_sentence
     def validation_status(job: str) -> dict[str, Any]:
-        """State, place in the queue, progress, errors so far, and the report once there is one."""
+        """State, place in the queue, progress, errors so far, and the report once there is one.
+
+        Args:
+            job: What /validate answered.
+        """
         return job_json(desk.status(job))
 
     @_in_one_sentence
     def cancel_validation(job: str) -> dict[str, Any]:
-        """Stop a validation; answers its state, with the report of the part that was done once it has stopped."""
+        """Stop a validation; answers its state, with the report of the part that was done once it has stopped.
+
+        Args:
+            job: What /validate answered.
+        """
         desk.cancel(job)
         return job_json(desk.status(job))
 
@@ -91,8 +108,21 @@ def _in_one_sentence(endpoint: Callable[Arguments, Answer]) -> Callable[Argument
 
 
 def _photo(file: Any) -> Photo:
-    """An uploaded file; a path outside the upload folder is refused, whatever it names."""
-    path = os.path.realpath(str(file.get("path", ""))) if isinstance(file, dict) else ""
+    """A file that was sent along, as data, or uploaded, by its path or the address it has here; none is fetched.
+
+    A path outside the upload folder is refused, whatever it names.
+    """
+    named = str(file.get("path", "")) if isinstance(file, dict) else str(file)
+    _, is_data, encoded = named.partition(";base64,") if named.startswith("data:") else ("", "", "")
+    if is_data:
+        with contextlib.suppress(ValueError):
+            data = base64.b64decode(encoded, validate=True)
+            return Photo("photo", lambda: data)
+    _, is_address, uploaded = named.partition(_FILE_ROUTE)
+    path = os.path.realpath(unquote(uploaded) if is_address else named) if named else ""
     if not path or not Path(path).is_relative_to(os.path.realpath(get_upload_folder())):
-        raise UsageError("The file was not uploaded here; expected files sent with gradio_client's handle_file.")
+        raise UsageError(
+            "The file was not uploaded here; expected files sent with gradio_client's handle_file, or over MCP a "
+            "data:…;base64 address, or the one that an upload was given."
+        )
     return Photo(Path(path).name, Path(path).read_bytes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -173,5 +174,7 @@ def launch_options(service: Service) -> dict[str, Any]:
         "enable_monitoring": False,
         "run_history": False,
         "show_error": True,
+        # The endpoints as tools for language models, where the extra "mcp" is installed.
+        "mcp_server": importlib.util.find_spec("mcp") is not None,
         "footer_links": ["api", "settings"],
     }
