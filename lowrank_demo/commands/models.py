@@ -1,4 +1,4 @@
-"""``models``, ``classify`` and ``convert``: what there is, what it says about photos, and a model as a folder."""
+"""``models``, ``classify``, ``convert`` and ``export``: what there is, what it says, and a model in other formats."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..progress import print_download
+
+if TYPE_CHECKING:
+    from ..weights import LocalFile
+    from ..zoo import ModelCard
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -25,12 +30,16 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     convert = commands.add_parser(
         "convert", help="turn a model's weights into safetensors, with configuration and model card"
     )
-    convert.add_argument("model", metavar="ID", help="family/scheme/version")
-    convert.add_argument(
-        "--file", type=Path, help="the weight file (.th); default: as for classify, downloaded if need be"
-    )
     convert.add_argument("--to", required=True, type=Path, metavar="FOLDER", help="a new folder")
     convert.set_defaults(command=_convert)
+    export = commands.add_parser("export", help="turn a model into an ONNX file, checked with ONNX Runtime")
+    export.add_argument("--to", required=True, type=Path, metavar="FILE", help="the .onnx file")
+    export.set_defaults(command=_export)
+    for command in (convert, export):
+        command.add_argument("model", metavar="ID", help="family/scheme/version")
+        command.add_argument(
+            "--file", type=Path, help="the weight file (.th); default: as for classify, downloaded if need be"
+        )
 
 
 def _models(args: argparse.Namespace) -> int:
@@ -92,6 +101,25 @@ def _classify(args: argparse.Namespace) -> int:
 
 def _convert(args: argparse.Namespace) -> int:
     from ..hub import write_hub_folder
+
+    card, file = _weights(args)
+    write_hub_folder(card, file, args.to)
+    print(f"{args.to}: {card.id} for LowRankAlexNet.from_pretrained")
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from ..export import export_onnx
+    from ..nn.state_dict import load_network
+
+    card, file = _weights(args)
+    difference = export_onnx(card, load_network(card, file), args.to)
+    print(f"{args.to}: {card.id}, {args.to.stat().st_size / 1e6:.1f} MB; logits differ by {difference:.1e} at most")
+    return 0
+
+
+def _weights(args: argparse.Namespace) -> tuple[ModelCard, LocalFile]:
+    """The card that the options name, and its weight file."""
     from ..settings import Settings
     from ..weights import LocalFile, WeightStore
     from ..zoo import read_zoo
@@ -100,9 +128,5 @@ def _convert(args: argparse.Namespace) -> int:
     zoo = read_zoo(settings.zoo, settings.models_dir)
     card = zoo.get(args.model)
     if args.file:
-        file = LocalFile(args.file, card.weights.sha256, card.weights.format)
-    else:
-        file = WeightStore(zoo, settings.cache_dir, settings.hub_repo).ensure(card, print_download)
-    write_hub_folder(card, file, args.to)
-    print(f"{args.to}: {card.id} for LowRankAlexNet.from_pretrained")
-    return 0
+        return card, LocalFile(args.file, card.weights.sha256, card.weights.format)
+    return card, WeightStore(zoo, settings.cache_dir, settings.hub_repo).ensure(card, print_download)
