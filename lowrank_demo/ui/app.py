@@ -16,7 +16,7 @@ from ..inspection import Inspection
 from ..service import Service
 from ..settings import ASSETS
 from ..validation_desk import ValidationDesk
-from . import about, address, api, classify, compare, explore, pareto, picker, ranks, validate
+from . import about, address, api, classify, compare, explore, figure_tools, pareto, picker, ranks, validate
 from .limits import RequestLimits
 from .present import summary_bar
 
@@ -148,6 +148,7 @@ def build_app(service: Service, url: str = LOCAL_ADDRESS) -> gr.Blocks:
             return shown
 
         demo.load(read_address, None, [tabs, chosen.scheme, chosen.version, *sliders], **quiet)
+        figure_tools.build()
         api.build(service, desk)
     demo.queue(max_size=128)
     return demo

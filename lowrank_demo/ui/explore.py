@@ -98,7 +98,7 @@ def build(
     with gr.Row():
         play = gr.Button("▶ Play the path of λ", size="sm", elem_id="lr-play")
         stop = gr.Button("Stop", size="sm", elem_id="lr-stop")
-    summary = gr.Markdown(elem_id="lr-cut")
+    summary = gr.Markdown("Computing the model's singular values: once, a few seconds.", elem_id="lr-cut")
     with gr.Row():
         ranks = gr.Plot(show_label=False, min_width=320, elem_id="lr-cut-ranks")
         values = gr.Plot(show_label=False, min_width=320, elem_id="lr-cut-spectra")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 import zipfile
@@ -11,6 +13,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from lowrank_demo.zoo import Zoo
 
 from ..browser import ARGUMENTS, find
 from ..conftest import RunningApp, photo_path
@@ -343,3 +347,22 @@ def test_validate_ones_own_photos(app: RunningApp, page: Page, tmp_path: Path) -
     expect(page.locator("#lr-validation")).to_contain_text("2 photos are ready")
     page.locator("#lr-start").click()
     expect(page.locator(".lr-job.lr-done")).to_contain_text("Done: your photos, 2 images")
+
+
+def test_figures_as_files(app: RunningApp, page: Page, zoo: Zoo) -> None:
+    opened(page, app, "scheme=2&version=v5&family=preview&tab=ranks")
+    figure = page.locator("#lr-ranks-plot")
+    expect(figure.locator(".js-plotly-plot")).to_be_visible()
+    kept: dict[str, bytes] = {}
+    for kind in ("SVG", "PNG", "CSV"):
+        with page.expect_download() as waiting:
+            figure.get_by_role("button", name=f"Download “Learned rank of each layer” as {kind}").click()
+        assert waiting.value.suggested_filename == f"learned-rank-of-each-layer.{kind.lower()}"
+        kept[kind] = Path(waiting.value.path()).read_bytes()
+    assert kept["SVG"].lstrip().startswith(b"<svg")
+    assert Image.open(io.BytesIO(kept["PNG"])).width > 1000
+    rows = list(csv.reader(io.StringIO(kept["CSV"].decode())))
+    assert rows[0][0] == "series"
+    shares = {row[1]: float(row[2]) for row in rows[1:] if "v5" in row[0]}
+    layers = zoo.get("preview/scheme_2/v5").cost.layers
+    assert shares == {cost.layer.name: pytest.approx(100 * cost.rank / cost.full_rank) for cost in layers}

@@ -1,0 +1,67 @@
+"""Below every figure: its picture as SVG or PNG, and its data as CSV, made in the browser from what is drawn."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+# Plotly decodes the arrays that came packed; _fullData holds them as they are drawn.
+_ADD = r"""
+const save = (name, text) => {
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(new Blob([text], { type: 'text/csv' }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+};
+const cell = (value) => {
+  const text = value === null || value === undefined ? '' : String(value);
+  return /[",\n]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
+};
+const plain = (html) => new DOMParser().parseFromString(String(html || ''), 'text/html').body.textContent;
+const csv = (plot) => {
+  const title = (axis) => plain(plot._fullLayout[axis] && plot._fullLayout[axis].title.text);
+  const rows = [['series', title('xaxis') || 'x', title('yaxis') || 'y']];
+  for (const trace of plot._fullData) {
+    const y = Array.from(trace.y || []);
+    Array.from(trace.x || y.keys()).forEach((x, i) => rows.push([plain(trace.name), x, y[i]]));
+  }
+  return rows.map((row) => row.map(cell).join(',')).join('\n') + '\n';
+};
+const titleOf = (plot) => plain(plot._fullLayout && plot._fullLayout.title && plot._fullLayout.title.text) || 'figure';
+const makers = {
+  SVG: (plot, name) => image(plot, name, 'svg', 1),
+  PNG: (plot, name) => image(plot, name, 'png', 2),
+  CSV: (plot, name) => save(name + '.csv', csv(plot)),
+};
+const image = (plot, filename, format, scale) => {
+  const layout = { ...plot.layout, paper_bgcolor: 'white', plot_bgcolor: 'white', autosize: false };
+  const size = { width: plot.offsetWidth, height: plot.offsetHeight };
+  window.Plotly.downloadImage({ data: plot.data, layout }, { format, filename, scale, ...size });
+};
+const add = () => {
+  for (const plot of document.querySelectorAll('.js-plotly-plot')) {
+    if (!plot._fullLayout || plot.parentElement.querySelector(':scope > .lr-tools')) continue;
+    const bar = document.createElement('div');
+    bar.className = 'lr-tools';
+    for (const kind of Object.keys(makers)) {
+      const button = document.createElement('button');
+      button.type = 'button';
+      button.textContent = kind;
+      button.setAttribute('aria-label', 'Download “' + titleOf(plot) + '” as ' + kind);
+      button.addEventListener('click', () => {
+        const name = titleOf(plot).toLowerCase().replace(/[^\p{L}\p{N}]+/gu, '-').replace(/^-|-$/g, '');
+        makers[kind](plot, name);
+      });
+      bar.append(button);
+    }
+    plot.after(bar);
+  }
+};
+new MutationObserver(add).observe(document.body, { childList: true, subtree: true });
+add();
+"""
+
+
+def build() -> None:
+    """Put the buttons on the page; once, for all its figures."""
+    gr.HTML("", js_on_load=_ADD, visible="hidden", elem_id="lr-figure-tools")
