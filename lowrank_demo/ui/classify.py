@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,14 @@ Classify = Callable[[Sequence[Photo], str, OnProgress], "list[Prediction | Image
 
 EXAMPLES = ("lion.jpg", "cheetah1.jpg", "tower.jpg", "cheetah.jpg")
 """Photos that the gradio package ships."""
+# The examples are buttons that hold nothing but a picture; a screen reader needs their names.
+_NAME_EXAMPLES = """
+const names = %s;
+const name = () => document.querySelectorAll('#lr-examples button.gallery-item:not([aria-label])').forEach(
+  (button, index) => button.setAttribute('aria-label', 'Example photo ' + names[index]));
+new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
+name();
+"""
 _WELCOME = "Drop photos on the left, or take an example: the five likeliest of 1000 ImageNet classes appear here."
 
 
@@ -55,7 +64,9 @@ def build(
                 inputs=[gallery],
                 label="Examples (nothing is downloaded)",
                 api_visibility="private",
+                elem_id="lr-examples",
             )
+            gr.HTML("", js_on_load=_NAME_EXAMPLES % json.dumps(EXAMPLES), visible="hidden")
             limits = gr.HTML("", elem_id="lr-decoder")
         with gr.Column(scale=3, min_width=300):
             results = gr.HTML(message(_WELCOME, "lr-welcome"), elem_id="lr-results")

@@ -1,0 +1,34 @@
+"""axe-core over every tab, in both themes: no serious violations of WCAG 2.1 AA. Keyboard use is in test_page."""
+
+from __future__ import annotations
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from ..conftest import RunningApp, photo_path
+from .test_page import browser, drop, opened, page, pytestmark  # noqa: F401
+
+TABS = ("Classify", "Compare", "Ranks", "Explore λ", "Pareto", "Validate", "About")
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
+GRADIOS_OWN = {("nested-interactive", 'button[aria-label="Click to Upload"]')}
+"""In components that we do not draw: a gallery's upload button holds the file input that it opens."""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_serious_violations(app: RunningApp, page: Page, theme: str) -> None:  # noqa: F811
+    opened(page, app, f"__theme={theme}&scheme=2&version=v5&family=preview")
+    drop(page, photo_path("lion.jpg"), photo_path("tower.jpg"))
+    expect(page.locator(".lr-card")).to_have_count(2)
+    found: list[str] = []
+    for tab in TABS:
+        page.get_by_role("tab", name=tab, exact=True).click()
+        if tab == "Explore λ":
+            expect(page.locator("#lr-cut-path .js-plotly-plot")).to_be_visible()
+        page.wait_for_timeout(1500)
+        for violation in Axe().run(page, options=RULES).response["violations"]:
+            for node in violation["nodes"]:
+                target = str(node["target"][0])
+                if violation["impact"] in ("serious", "critical") and (violation["id"], target) not in GRADIOS_OWN:
+                    found.append(f"{tab}: {violation['id']} at {target}: {node.get('failureSummary', '')}")
+    assert found == []
