@@ -1,4 +1,4 @@
-"""The page's address follows what is shown, so that it can be bookmarked and sent: model, tab, λ and μ.
+"""The page's address follows what is shown, so that it can be bookmarked and sent: model, comparison, tab, λ and μ.
 
 Other parameters (the theme) stay as they are.
 """
@@ -29,6 +29,11 @@ WRITE_CUT = _WRITE.format(
     body="url.searchParams.set('lambda', lambda); url.searchParams.set('mu', mu);",
 )
 
+WRITE_OTHER = _WRITE.format(
+    arguments="id",
+    body="if (id) url.searchParams.set('with', id); else url.searchParams.delete('with');",
+)
+
 
 def write_tab(tab: str) -> str:
     """Script for a tab's selection.
@@ -46,6 +51,8 @@ class Address:
     """What a link asks for; empty or None where it does not."""
 
     model: str
+    other: str
+    """Id of the model beside it."""
     tab: str
     lambda_: float | None
     """Power of ten."""
@@ -58,7 +65,8 @@ def read(query: Mapping[str, str]) -> Address:
     scheme, version = str(query.get("scheme", "")).removeprefix("scheme_"), str(query.get("version", ""))
     family = str(query.get("family", "")) or DEFAULT_FAMILY
     model = f"{family}/scheme_{scheme}/{version}" if scheme or version else ""
-    return Address(model, str(query.get("tab", "")), _number(query.get("lambda")), _number(query.get("mu")))
+    other, tab = str(query.get("with", "")), str(query.get("tab", ""))
+    return Address(model, other, tab, _number(query.get("lambda")), _number(query.get("mu")))
 
 
 def _number(text: str | None) -> float | None:

@@ -63,7 +63,7 @@ def build_app(service: Service, url: str = LOCAL_ADDRESS) -> gr.Blocks:
                             service.settings.max_photos,
                         )
                     with gr.Tab("Ranks", id="ranks") as ranks_tab:
-                        ranks.build(zoo, chosen.version, default, ranks_tab, inspection.filters)
+                        other = ranks.build(zoo, chosen.version, default, ranks_tab, inspection.filters)
                     with gr.Tab("Explore λ", id="explore") as explore_tab:
                         explorer = explore.build(
                             zoo,
@@ -94,6 +94,7 @@ def build_app(service: Service, url: str = LOCAL_ADDRESS) -> gr.Blocks:
             lambda model: picker.status_of(service.models, model), chosen.version, [summary, chosen.note], **quiet
         )
         chosen.version.change(None, chosen.version, None, js=address.WRITE_MODEL, **quiet)
+        other.change(None, other, None, js=address.WRITE_OTHER, **quiet)
         every_tab = (classify_tab, compare_tab, ranks_tab, explore_tab, pareto_tab, validate_tab, about_tab)
         for tab in every_tab:
             tab.select(None, None, None, js=address.write_tab(str(tab.id)), **quiet)
@@ -132,22 +133,27 @@ def build_app(service: Service, url: str = LOCAL_ADDRESS) -> gr.Blocks:
             measure, [chosen.version, explorer.cut, explorer.file], [job.job, job.timer, tabs], **quiet
         )
 
+        restored = [tabs, chosen.scheme, chosen.version, other, *sliders]
+
         def read_address(request: gr.Request) -> dict[Any, Any]:
             asked = address.read(request.query_params)
-            shown: dict[Any, Any] = dict.fromkeys([tabs, chosen.scheme, chosen.version, *sliders], gr.skip())
+            shown: dict[Any, Any] = dict.fromkeys(restored, gr.skip())
             if asked.tab in [tab.id for tab in every_tab]:
                 shown[tabs] = gr.Tabs(selected=asked.tab)
             for slider, value in zip(sliders, (asked.lambda_, asked.mu), strict=True):
                 if value is not None:
                     shown[slider] = min(max(value, slider.minimum), slider.maximum)
-            if asked.model:
+            if asked.model or asked.other:
                 try:
-                    shown |= chosen.choose(zoo.get(asked.model))
+                    if asked.model:
+                        shown |= chosen.choose(zoo.get(asked.model))
+                    if asked.other:
+                        shown[other] = zoo.get(asked.other).id
                 except LowRankError as error:
                     gr.Warning(str(error), title="The link names a model that is not here")
             return shown
 
-        demo.load(read_address, None, [tabs, chosen.scheme, chosen.version, *sliders], **quiet)
+        demo.load(read_address, None, restored, **quiet)
         figure_tools.build()
         api.build(service, desk)
     demo.queue(max_size=128)

@@ -23,7 +23,9 @@ _NONE = ""
 _CRITERIA = {"flops": "FLOPs"}
 
 
-def build(zoo: Zoo, chosen: gr.Radio, default: ModelCard, tab: gr.Tab, filters: Callable[[str], Filters]) -> None:
+def build(
+    zoo: Zoo, chosen: gr.Radio, default: ModelCard, tab: gr.Tab, filters: Callable[[str], Filters]
+) -> gr.Dropdown:
     """Build the tab.
 
     Args:
@@ -32,6 +34,9 @@ def build(zoo: Zoo, chosen: gr.Radio, default: ModelCard, tab: gr.Tab, filters: 
         default: The card shown at first.
         tab: This tab; choosing it draws the filters.
         filters: The first layer's weights of a model that is here.
+
+    Returns:
+        The model beside the chosen one; its value is an id, or empty.
     """
     other = gr.Dropdown(
         [("no other model", _NONE), *((card.id, card.id) for card in zoo)],
@@ -111,6 +116,7 @@ def build(zoo: Zoo, chosen: gr.Radio, default: ModelCard, tab: gr.Tab, filters: 
     chosen.change(
         show_history, chosen, [history, note, learned, cost], api_visibility="private", show_progress="hidden"
     )
+    return other
 
 
 def _history_of(zoo: Zoo, model: str) -> tuple[bool, str, go.Figure | None, go.Figure | None]:
