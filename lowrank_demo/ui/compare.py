@@ -62,9 +62,13 @@ def build(
     with gr.Column(visible=False, elem_id="lr-evidence") as section:
         gr.Markdown(f"### Where the answers come from\n{_EVIDENCE}")
         with gr.Row():
-            photo = gr.Dropdown([], label="Photo", type="index", elem_id="lr-evidence-photo")
-            one = gr.Dropdown([], label="Model", elem_id="lr-evidence-one")
-            other = gr.Dropdown([], label="Beside it", elem_id="lr-evidence-other")
+            photo = gr.Dropdown(
+                [], label="Photo", info="One of those above.", type="index", elem_id="lr-evidence-photo"
+            )
+            one = gr.Dropdown([], label="Model", info="At first the least compressed.", elem_id="lr-evidence-one")
+            other = gr.Dropdown(
+                [], label="Beside it", info="At first the most compressed.", elem_id="lr-evidence-other"
+            )
         ask = gr.Button("Show where the answers come from", elem_id="lr-evidence-show")
         pictures = gr.HTML("", elem_id="lr-evidence-pictures")
 
