@@ -97,6 +97,8 @@ class FinetuneConfig(StageConfig):
     """Id of a model to start from, in place of the network that ``compress`` ended with."""
     ranks_of: str = ""
     """With ``start``: id of the model whose scheme and ranks the network takes; empty for those of ``start``."""
+    calibration: int = 0
+    """With ``ranks_of``: so many training images decide which part of each layer is kept; 0 lets its weights decide."""
     frozen_layers: int = 0
     """So many of the first layers, with their batch normalisation, stay as they are: less work for each image."""
     share_of_start: float = 0.0
@@ -228,6 +230,7 @@ def _check(config: RunConfig, name: str) -> None:
     whole: list[tuple[str, int, int]] = [
         ("[data] smallest_edge", config.data.smallest_edge, 10_000),
         ("[data] lowest_quality", config.data.lowest_quality, 95),
+        ("[finetune] calibration", config.finetune.calibration, 100_000),
         ("[finetune] frozen_layers", config.finetune.frozen_layers, len(LAYERS) - 1),
         ("[output] pre_shrink", config.output.pre_shrink, 255),
     ]

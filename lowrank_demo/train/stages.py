@@ -14,6 +14,7 @@ from ..architecture import LAYERS, Layer
 from ..errors import DataError
 from ..files import written_whole
 from ..nn.alexnet import LowRankAlexNet
+from ..nn.calibration import calibrated
 from ..nn.dense import DenseAlexNet
 from ..nn.rank_selection import Criterion, factorised
 from ..nn.refactor import refactored
@@ -130,7 +131,10 @@ def _start(config: RunConfig) -> tuple[LowRankAlexNet, float]:
         store = WeightStore(zoo, settings.cache_dir, settings.hub_repo)
         network = load_network(card, store.ensure(card, print_download))
         if (like.scheme, like.ranks) != (card.scheme, card.ranks):
-            network = refactored(network, like.scheme, like.ranks)
+            if config.finetune.calibration:
+                network = calibrated(network, like.scheme, like.ranks, _some_images(config))
+            else:
+                network = refactored(network, like.scheme, like.ranks)
         return network, like.lambda_
     checkpoint = load_checkpoint(config.folder / "compress.pt")
     penalty, scheme = checkpoint["stage"]["penalty"], config.compress.scheme
@@ -138,6 +142,13 @@ def _start(config: RunConfig) -> tuple[LowRankAlexNet, float]:
     network = LowRankAlexNet(scheme, ranks)
     network.load_state_dict(_factored_state(checkpoint, scheme, ranks))
     return network, config.compress.lambda_
+
+
+def _some_images(config: RunConfig) -> torch.Tensor:
+    """Training images, evenly spread over the file, as validation would see them."""
+    images = LmdbImages(config.data.train, None, config.seed)
+    step = max(1, len(images) // config.finetune.calibration)
+    return torch.stack([images[index][0] for index in range(0, len(images), step)[: config.finetune.calibration]])
 
 
 @torch.no_grad()

@@ -13,9 +13,12 @@ import torch
 
 from lowrank_demo.history import read_history
 from lowrank_demo.nn.alexnet import LowRankAlexNet
+from lowrank_demo.nn.calibration import calibrated
 from lowrank_demo.nn.refactor import refactored
 from lowrank_demo.nn.state_dict import load_network
 from lowrank_demo.settings import ASSETS
+from lowrank_demo.train.config import read_config
+from lowrank_demo.train.data import LmdbImages
 from lowrank_demo.train.output import quantised
 from lowrank_demo.weights import WeightStore
 from lowrank_demo.zoo import read_zoo
@@ -120,11 +123,13 @@ def test_from_reference_to_the_app(tmp_path: Path) -> None:
     assert result["top1_error"] == pytest.approx(card.measured[0].top1), "the card states what validate measures"
 
 
-def test_finetune_starts_from_a_model_at_another_ones_ranks(tmp_path: Path) -> None:
+@pytest.mark.parametrize("calibration", [0, 4])
+def test_finetune_starts_from_a_model_at_another_ones_ranks(tmp_path: Path, calibration: int) -> None:
     config = folder_with_data(tmp_path)
     text = config.read_text().replace(
         "[finetune]",
-        '[finetune]\nstart = "preview/scheme_2/v5"\nranks_of = "published/scheme_1/v4"\nfrozen_layers = 2',
+        '[finetune]\nstart = "preview/scheme_2/v5"\nranks_of = "published/scheme_1/v4"\nfrozen_layers = 2\n'
+        f"calibration = {calibration}",
     )
     config.write_text(text.replace('version = "tiny"', 'version = "tiny"\npre_shrink = 96\nformat = "float32"'))
     done = run("train", "finetune", str(config))
@@ -137,7 +142,13 @@ def test_finetune_starts_from_a_model_at_another_ones_ranks(tmp_path: Path) -> N
     store = WeightStore(zoo, tmp_path / "cache")
     trained = load_network(card, store.ensure(card)).state_dict()
     torch.manual_seed(5)
-    begun = refactored(load_network(start, store.ensure(start)), like.scheme, like.ranks).state_dict()
+    network = load_network(start, store.ensure(start))
+    if calibration:
+        images = LmdbImages(read_config(config).data.train, None, 0)
+        some = torch.stack([images[index][0] for index in range(0, len(images), len(images) // calibration)])
+        begun = calibrated(network, like.scheme, like.ranks, some[:calibration]).state_dict()
+    else:
+        begun = refactored(network, like.scheme, like.ranks).state_dict()
     for key, tensor in trained.items():
         frozen = key.startswith(("features.0.", "features.1.", "features.4.", "features.5."))
         # A bias before a batch normalisation has no gradient.
