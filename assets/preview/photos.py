@@ -3,8 +3,7 @@
 RAW holds ``imagenette`` (its train folder), ``caltech`` (101_ObjectCategories), ``animals`` (popular-animals-dataset),
 ``clothing`` (clothing-dataset-small) and ``scenes`` (Scene-Classification-Dataset-Split); PHOTOS holds ``tiny``
 (tiny-imagenet-200 as it comes), and the working folder ``seen.csv`` from ``teacher.py``. Writes ``labels.csv`` and,
-below PHOTOS, every labelled photo of RAW twice: ``sharp`` at Tiny-ImageNet's 64 pixels, and ``sharper`` at the 96 that
-the card has photos brought to. ``clean.py`` comes next.
+below PHOTOS, ``sharp``: every labelled photo of RAW at Tiny-ImageNet's 64 pixels. ``clean.py`` comes next.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from pathlib import Path
 from PIL import Image
 
 HERE = Path(__file__).parent
-EDGES = {"sharp": 64, "sharper": 96}
+EDGE = 64
 MOST_SEEN = 200
 """Of the photos that only ``seen.csv`` labels, so many for each class."""
 
@@ -26,15 +25,11 @@ MOST_SEEN = 200
 def main(raw: Path, photos: Path) -> None:
     """Shrink, and write one line for each photo: its path below PHOTOS, its synset."""
     excluded = set((HERE / "excluded.txt").read_text().split())
-    labels: list[tuple[str, str]] = []
-    work: list[tuple[Path, Path, int]] = []
-    for source, synset in _sharp(raw):
-        for folder, edge in EDGES.items() if f"sharp/{source}.jpg" not in excluded else ():
-            labels.append((f"{folder}/{source}.jpg", synset))
-            work.append((raw / source, photos / folder / f"{source}.jpg", edge))
+    pairs = [(raw / source, photos / name) for source, name, _ in _sharp(raw) if not (photos / name).exists()]
     with ProcessPoolExecutor() as pool:
-        for _ in pool.map(_shrink, *zip(*work, strict=True), chunksize=64):
+        for _ in pool.map(_shrink, *zip(*pairs, strict=True), chunksize=64) if pairs else ():
             pass
+    labels = [(name, synset) for _, name, synset in _sharp(raw)]
     for file in sorted(photos.glob("tiny/train/*/images/*.JPEG")):
         synset = file.parent.parent.name
         labels.append((f"clean/{synset}/{file.stem}.jpg", synset))
@@ -42,29 +37,27 @@ def main(raw: Path, photos: Path) -> None:
     Path("labels.csv").write_text("".join(lines))
 
 
-def _sharp(raw: Path) -> Iterator[tuple[str, str]]:
-    """Path below RAW and synset of each photo."""
+def _sharp(raw: Path) -> Iterator[tuple[str, str, str]]:
+    """Path below RAW, path below PHOTOS and synset of each photo."""
     known = dict(line.split(",") for line in (HERE / "classes.csv").read_text().splitlines())
     known |= {f"imagenette/{folder.name}": folder.name for folder in (raw / "imagenette").iterdir()}
     for folder, synset in sorted(known.items()):
         for file in sorted((raw / folder).iterdir()):
             source = file.relative_to(raw).as_posix()
-            yield source, synset
+            yield source, f"sharp/{source}.jpg", synset
     counts: Counter[str] = Counter()
     for line in Path("seen.csv").read_text().splitlines():
         source, _, synset = line.rpartition(",")
         if source.rpartition("/")[0] not in known and counts[synset] < MOST_SEEN:
             counts[synset] += 1
-            yield source, synset
+            yield source, f"sharp/{source}.jpg", synset
 
 
-def _shrink(source: Path, target: Path, edge: int) -> None:
-    if target.exists():
-        return
+def _shrink(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(source) as image:
-        scale = edge / min(image.size)
-        width, height = (max(edge, round(side * scale)) for side in image.size)
+        scale = EDGE / min(image.size)
+        width, height = (max(EDGE, round(side * scale)) for side in image.size)
         small = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
     small.save(target, "JPEG", quality=95, subsampling="4:4:4")
 

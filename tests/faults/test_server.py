@@ -100,7 +100,7 @@ def test_a_long_day(seconds: float, server: RunningApp, client: ApiClient) -> No
             while client.call("validation_status", job)["state"] not in ("cancelled", "done"):
                 time.sleep(0.1)
 
-    use(time.monotonic() + 10)
+    use(time.monotonic() + max(10, seconds / 12))
     before = load.open_files(pid), load.threads_of(pid)
     settles(pid, lambda: use(time.monotonic() + seconds))
     time.sleep(2)

@@ -37,8 +37,9 @@ def test_the_first_layer_is_the_optimum(network: LowRankAlexNet, images: torch.T
     assert isinstance(before, LowRankLayer)
     assert isinstance(after, LowRankLayer)
     matrix = to_matrix(dense_weight(before), scheme).double().numpy()
-    kernel = after.V.weight.shape[2:]
     assert isinstance(after.V, torch.nn.Conv2d)
+    assert not isinstance(after.V.padding, str)
+    kernel = tuple(after.V.weight.shape[2:])
     patches = torch.nn.functional.unfold(images, kernel, padding=after.V.padding, stride=after.V.stride)
     outputs = matrix @ patches.transpose(0, 1).flatten(1).double().numpy()
     centred = outputs - outputs.mean(1, keepdims=True)

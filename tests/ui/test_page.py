@@ -75,7 +75,7 @@ def test_a_visit(app: RunningApp, page: Page, theme: str) -> None:
 
     page.get_by_role("radio", name="Scheme 1").check()
     expect(summary).to_contain_text("Scheme 1 v")
-    expect(page.locator("#lr-version label:visible")).to_have_count(4)
+    expect(page.locator("#lr-version label:visible")).to_have_count(5)  # published v1 to v4, and the bundled v4
     expect(page.locator("#lr-drawing svg")).to_have_attribute("aria-label", re.compile("^Scheme 1"))
 
     page.get_by_role("tab", name="Ranks", exact=True).click()
