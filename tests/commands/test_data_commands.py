@@ -6,10 +6,7 @@ import csv
 import io
 import json
 import os
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,7 +14,8 @@ from PIL import Image
 
 from lowrank_demo.data.lmdb_reader import LmdbReader
 
-from ..conftest import ROOT, build_long_lmdb, free_port, photo_path, zoo_with
+from ..conftest import build_long_lmdb, free_port, photo_path, zoo_with
+from ..terminal import stopped_under_way
 from ..test_cli import run
 
 PREVIEW = "preview/scheme_2/v5"
@@ -60,7 +58,7 @@ def test_from_folder_to_report(imagenet: Path, tmp_path: Path) -> None:
     assert "3 images of val" in done.stdout
     data = json.loads(report.read_text())
     assert (data["count"], data["unreadable"]) == (3, 0)
-    assert [model["id"] for model in data["models"]] == [PREVIEW]
+    assert [model["id"] for model in data["models"]] == ["preview/scheme_1/v4", PREVIEW]
     assert data["images_per_second"] > 0
     with table.open() as opened:
         assert float(next(csv.DictReader(opened))["top5_error"]) == data["models"][0]["top5_error"]
@@ -92,32 +90,21 @@ def long_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
 def test_ctrl_c_and_resume(long_file: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "lowrank_demo", "validate", "--lmdb-file", str(long_file), "--batch-size", "8"]
     report = tmp_path / "report.json"
-    env = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    began = time.monotonic()
-    whole = subprocess.run([*command, "--json", str(report)], cwd=ROOT, env=env, capture_output=True, check=True)
-    took = time.monotonic() - began
-    assert whole.returncode == 0
+    command = ("validate", "--lmdb-file", str(long_file), "--batch-size", "8", "--json", str(report))
+    assert run(*command).returncode == 0
     expected = json.loads(report.read_text())
 
-    process = subprocess.Popen(
-        [*command, "--json", str(report)], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    time.sleep(0.75 * took)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, (out, err)
-    assert "--resume goes on from here" in err
+    code, out, said = stopped_under_way(command, {})
+    assert code == 130, (out, said)
+    assert "--resume goes on from here" in said
     assert "stopped: 1,500 records in the file" in out
-    assert "Traceback" not in err
+    assert "Traceback" not in said
     stopped = json.loads(report.read_text())
     assert not stopped["complete"]
     assert 0 < stopped["count"] < 1500
 
-    resumed = subprocess.run(
-        [*command, "--json", str(report), "--resume"], cwd=ROOT, env=env, capture_output=True, text=True, check=False
-    )
+    resumed = run(*command, "--resume")
     assert f"going on from record {stopped['count']:,}" in resumed.stderr
     found = json.loads(report.read_text())
     for data in (expected, found):

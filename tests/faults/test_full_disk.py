@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from lowrank_demo.settings import Settings
 from lowrank_demo.validation_desk import ValidationDesk
 
 from ..conftest import ROOT, build_long_lmdb, photo_path, start_app
+from ..terminal import stopped_under_way
 from ..test_cli import run
 from .client import ApiClient, Refused
 
@@ -93,21 +92,12 @@ def test_report_and_state_of_a_validation(small_disk: Path, tmp_path: Path) -> N
 
 def test_stopping_a_validation_whose_state_cannot_be_kept(small_disk: Path, tmp_path: Path) -> None:
     file = tmp_path / "file.lmdb"
-    build_long_lmdb(file, 15_000)
+    build_long_lmdb(file, 6_000)
     (small_disk / "cache").mkdir()
     fill(small_disk)
-    with subprocess.Popen(
-        [sys.executable, "-m", "lowrank_demo", "validate", "--lmdb-file", str(file), "--models", MODEL],
-        cwd=ROOT,
-        env={**os.environ, "LOWRANK_CACHE_DIR": str(small_disk / "cache")},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        time.sleep(8)
-        process.send_signal(signal.SIGINT)
-        shown, said = process.communicate(timeout=60)
-    assert process.returncode == 130
+    command = ("validate", "--lmdb-file", str(file), "--models", MODEL)
+    code, shown, said = stopped_under_way(command, {"LOWRANK_CACHE_DIR": str(small_disk / "cache")})
+    assert code == 130
     assert "could not be kept" in said
     assert "goes on from here" not in said
     assert "Traceback" not in said

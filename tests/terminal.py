@@ -1,0 +1,46 @@
+"""A command whose standard error is a terminal, so that it shows its progress often, and can be stopped under way."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+
+from .conftest import ROOT
+
+
+def stopped_under_way(arguments: Sequence[str], env: Mapping[str, str]) -> tuple[int, str, str]:
+    """Send SIGINT once some images are done; returns exit code, output, and what the terminal showed."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lowrank_demo", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", **env},
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        text=True,
+    )
+    os.close(theirs)
+    watchdog = threading.Timer(120, process.kill)
+    watchdog.start()
+    said, sent = "", False
+    while True:
+        try:
+            part = os.read(ours, 4096).decode(errors="replace")
+        except OSError:  # the last one to write has closed it
+            break
+        said += part
+        if not sent and re.search(r"[1-9][\d,]* of [\d,]+ images", said):
+            process.send_signal(signal.SIGINT)
+            sent = True
+        if not part:
+            break
+    os.close(ours)
+    out, _ = process.communicate()
+    watchdog.cancel()
+    return process.returncode, out, said
