@@ -59,11 +59,14 @@ def build(zoo: Zoo, model: str, url: str) -> None:
     """Build the tab.
 
     Args:
-        zoo: The cards; each family's provenance is shown.
+        zoo: The cards; each provenance is shown once.
         model: The id used in the code example.
         url: The app's address in the code example.
     """
-    families: dict[str, str] = {}
-    for card in zoo:
-        families.setdefault(card.family, f"- **{card.family}**: {card.provenance} Licence: {card.licence}.")
-    gr.Markdown(_TEXT.format(families="\n".join(families.values()), model=model, url=url), elem_id="lr-about")
+    first = {(card.family, card.provenance): card for card in reversed(list(zoo))}
+    lines = [
+        f"- **{card.family if card.published else card.id}**: {card.provenance} Licence: {card.licence}."
+        for card in zoo
+        if first[card.family, card.provenance] is card
+    ]
+    gr.Markdown(_TEXT.format(families="\n".join(lines), model=model, url=url), elem_id="lr-about")

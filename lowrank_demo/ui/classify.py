@@ -30,7 +30,7 @@ const name = () => document.querySelectorAll('#lr-examples button.gallery-item:n
 new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
 name();
 """
-_WELCOME = "Drop photos on the left, or take an example: the five likeliest of 1000 ImageNet classes appear here."
+_WELCOME = "Drop photos in the box, or take an example: the five likeliest of 1000 ImageNet classes appear here."
 
 
 def build(
