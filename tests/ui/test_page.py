@@ -115,7 +115,7 @@ def test_weights_that_cannot_be_had(app: RunningApp, page: Page) -> None:
     drop(page, photo_path("lion.jpg"))
     expect(page.locator("#lr-results .lr-message")).to_contain_text("weights of published/scheme_1/v1 are not on this")
     page.get_by_role("radio", name="Scheme 2").check()
-    page.locator("#lr-version label:visible", has_text="preview").click()
+    page.locator("#lr-version label", has_text="v5 preview").click()
     expect(page.locator(".lr-card li")).to_have_count(5)
 
 
