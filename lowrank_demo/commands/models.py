@@ -120,13 +120,12 @@ def _export(args: argparse.Namespace) -> int:
 
 def _weights(args: argparse.Namespace) -> tuple[ModelCard, LocalFile]:
     """The card that the options name, and its weight file."""
+    from ..service import Service
     from ..settings import Settings
-    from ..weights import LocalFile, WeightStore
-    from ..zoo import read_zoo
+    from ..weights import LocalFile
 
-    settings = Settings.from_environment()
-    zoo = read_zoo(settings.zoo, settings.models_dir)
-    card = zoo.get(args.model)
+    service = Service(Settings.from_environment())
+    card = service.zoo.get(args.model)
     if args.file:
         return card, LocalFile(args.file, card.weights.sha256, card.weights.format)
-    return card, WeightStore(zoo, settings.cache_dir, settings.hub_repo).ensure(card, print_download)
+    return card, service.weights.ensure(card, print_download)

@@ -26,16 +26,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _weights(args: argparse.Namespace) -> int:
     from ..publish import stage_weights
+    from ..service import Service
     from ..settings import Settings
-    from ..weights import WeightStore
-    from ..zoo import read_zoo
 
-    settings = Settings.from_environment()
-    zoo = read_zoo(settings.zoo, settings.models_dir)
-    store = WeightStore(zoo, settings.cache_dir, settings.hub_repo)
-    cards = [zoo.get(model) for model in args.models]
+    service = Service(Settings.from_environment())
+    cards = [service.zoo.get(model) for model in args.models]
+    models = [(card, service.weights.ensure(card, print_download)) for card in cards]
     with tempfile.TemporaryDirectory(prefix="lowrank-") as folder:
-        stage_weights([(card, store.ensure(card, print_download)) for card in cards], args.repo, Path(folder))
+        stage_weights(models, args.repo, Path(folder))
         return _finish(args, Path(folder), "model")
 
 
