@@ -11,31 +11,30 @@ from pathlib import Path
 from ..settings import Settings
 from ..zoo import Zoo, read_zoo
 from .measure import Outcome, Result
-from .networks import cpu_decoder, smallest, validate
+from .networks import cpu_decoder, validate
 
 
 def memory(zoo: Zoo, file: Path, few: int, many: int) -> Iterator[Outcome]:
-    """Nine models against 1.5 GB and their weights; one model with few images and with many."""
+    """Nine models over few images, against 1.5 GB and their weights, and over many, against few."""
     weights = sum(card.cost.fp32_bytes for card in zoo if card.published) / 1e9
-    nine = _peak(file, 128, "all")
-    yield Result("peak memory, nine models", nine, 1.5 + weights, "GB", f"1.5 GB and {weights:.2f} GB of weights", 1.0)
-    small, large = _peak(file, few, "small"), _peak(file, many, "small")
-    yield Result(f"peak memory, {many:,} images", large, small, "GB", f"{few:,} images", 1.05)
+    small = _peak(file, few)
+    against = f"1.5 GB and {weights:.2f} GB of weights"
+    yield Result(f"peak memory, nine models, {few:,} images", small, 1.5 + weights, "GB", against, 1.0)
+    yield Result(f"peak memory, nine models, {many:,} images", _peak(file, many), small, "GB", f"{few:,} images", 1.05)
 
 
-def _peak(file: Path, count: int, models: str) -> float:
+def _peak(file: Path, count: int) -> float:
     """Gigabytes."""
-    command = [sys.executable, "-m", "lowrank_demo.bench.memory", str(file), str(count), models]
+    command = [sys.executable, "-m", "lowrank_demo.bench.memory", str(file), str(count)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     return float(done.stdout.strip())
 
 
-def _main(file: str, count: str, models: str) -> None:
+def _main(file: str, count: str) -> None:
     from ..data.isolated import IsolatedReader
     from .material import published, random_classifier
 
-    zoo = read_zoo(Settings.from_environment().zoo)
-    cards = published(zoo) if models == "all" else [smallest(zoo)]
+    cards = published(read_zoo(Settings.from_environment().zoo))
     # As validations read it: the file is mapped into another process, and does not count here.
     with IsolatedReader(Path(file)) as reader:
         validate(reader, [(card.id, random_classifier(card)) for card in cards], int(count), cpu_decoder())

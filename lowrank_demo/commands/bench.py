@@ -79,7 +79,7 @@ def _outcomes(chosen: list[str], images: int, many: int) -> Iterator[Outcome]:
             "start": requests.start,
             "build": lambda: data.build(folder, photos, 4 * images),
             "resize": lambda: data.resize(folder, material.jpegs(32, edge=640), images),
-            "memory": lambda: memory.memory(zoo, file, many // 4, many),
+            "memory": lambda: memory.memory(zoo, file, min(1000, many // 4), many),
         }
         for part in chosen:
             if not sys.stderr.isatty():

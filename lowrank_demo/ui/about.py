@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from ..zoo import Zoo
+from ..zoo import ModelCard, Zoo
 
 _TEXT = """
 ### What this is
@@ -63,10 +63,11 @@ def build(zoo: Zoo, model: str, url: str) -> None:
         model: The id used in the code example.
         url: The app's address in the code example.
     """
-    first = {(card.family, card.provenance): card for card in reversed(list(zoo))}
+    first: dict[tuple[str, str], ModelCard] = {}
+    for card in zoo:
+        first.setdefault((card.family, card.provenance), card)
     lines = [
         f"- **{card.family if card.published else card.id}**: {card.provenance} Licence: {card.licence}."
-        for card in zoo
-        if first[card.family, card.provenance] is card
+        for card in first.values()
     ]
     gr.Markdown(_TEXT.format(families="\n".join(lines), model=model, url=url), elem_id="lr-about")

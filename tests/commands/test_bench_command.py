@@ -21,7 +21,7 @@ def test_figures_and_json(tmp_path: Path) -> None:
     photo = found["one photo, median"]
     assert photo["ratio"] == pytest.approx(photo["measured"] / photo["against"])
     assert 0.5 < photo["ratio"] < 5
-    nine = found["peak memory, nine models"]
+    nine = found["peak memory, nine models, 64 images"]
     assert nine["measured"] > 1, "nine float32 models alone are 0.9 GB"
 
 
