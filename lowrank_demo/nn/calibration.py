@@ -3,8 +3,9 @@
 The nearest matrix of rank r to a weight M keeps M's largest singular values, whatever the inputs are. What a network
 needs is that M·x stays near for the inputs x that it meets: the answer is M projected on the r main directions of its
 outputs (the linear case of Zhang et al., "Accelerating Very Deep Convolutional Networks for Classification and
-Detection", TPAMI 2016). Each layer sees the inputs that the layers cut before it give, and every batch normalisation
-is measured anew.
+Detection", TPAMI 2016). Each layer sees the inputs that the layers cut before it give; a convolution's U is then
+fitted, by least squares, to what the uncut layer computes in the uncut network, which mends part of what those before
+it have lost (the asymmetric reconstruction of the same paper). Every batch normalisation is measured anew.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..architecture import LAYERS
 from .alexnet import LowRankAlexNet, LowRankLayer
 from .rank_selection import to_matrix
 from .refactor import dense_weight, refactored
@@ -35,19 +35,28 @@ def calibrated(network: LowRankAlexNet, scheme: str, ranks: Sequence[int], image
         images: Normalised float32 [n, 3, 227, 227], like those that the network will meet.
     """
     made = refactored(network, scheme, ranks).eval()
-    layers = {made.get_submodule(layer.key): layer for layer in LAYERS}
-    parts = list(images.split(_PART))
-    for module in (*made.features, nn.Flatten(), *made.classifier):
+    training = network.training
+    network.eval()
+    parts, wanted = list(images.split(_PART)), list(images.split(_PART))
+    flatten = nn.Flatten()
+    pairs = zip(
+        (*made.features, flatten, *made.classifier), (*network.features, flatten, *network.classifier), strict=True
+    )
+    for module, given in pairs:
+        wanted = [given(part) for part in wanted]
         if isinstance(module, LowRankLayer):
-            given = network.get_submodule(layers[module].key)
             assert isinstance(given, LowRankLayer)
-            rank = module.V.weight.shape[0]
-            changed = scheme != network.scheme and layers[module].kind == "conv"
-            if changed or rank < given.V.weight.shape[0]:
+            convolution = isinstance(module.V, nn.Conv2d)
+            changed = scheme != network.scheme and convolution
+            if changed or module.V.weight.shape[0] < given.V.weight.shape[0]:
                 _project(module, to_matrix(dense_weight(given), scheme), parts)
+                # A linear layer has one input an image, too few to fit it to.
+                if convolution:
+                    _fit(module, parts, wanted)
         elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
             _measure(module, parts)
         parts = [module(part) for part in parts]
+    network.train(training)
     return made
 
 
@@ -79,6 +88,27 @@ def _project(pair: LowRankLayer, matrix: Tensor, parts: Sequence[Tensor]) -> Non
         # Scheme 2's rows are (output, vertical position).
         left = left.reshape(u.weight.shape[0], -1, rank).transpose(1, 2)
     u.weight.copy_(left.reshape(u.weight.shape))
+
+
+def _fit(pair: LowRankLayer, parts: Sequence[Tensor], wanted: Sequence[Tensor]) -> None:
+    """Set ``U`` and its bias so that the layer's outputs are, in least squares, nearest to the wanted ones."""
+    v, u = pair.V, pair.U
+    assert isinstance(v, nn.Conv2d)
+    assert isinstance(u, nn.Conv2d)
+    assert u.bias is not None
+    assert not isinstance(u.padding, str)
+    gram = moment = torch.zeros(())
+    for part, outputs in zip(parts, wanted, strict=True):
+        # Float [n, features, positions]: what each output position sees of V's outputs, and one for the bias.
+        seen = F.unfold(v(part), (u.kernel_size[0], u.kernel_size[1]), padding=u.padding, stride=u.stride)
+        seen = torch.cat([seen, torch.ones_like(seen[:, :1])], 1).transpose(0, 1).flatten(1)
+        gram = gram + (seen @ seen.T).double()
+        moment = moment + (seen @ outputs.flatten(2).transpose(0, 1).flatten(1).T).double()
+    # So little that it only decides between equally good fits.
+    ridge = 1e-8 * gram.trace() / len(gram) * torch.eye(len(gram), dtype=gram.dtype)
+    fitted = torch.linalg.solve(gram + ridge, moment).T.to(u.weight.dtype)
+    u.weight.copy_(fitted[:, :-1].reshape(u.weight.shape))
+    u.bias.copy_(fitted[:, -1])
 
 
 def _measure(normalisation: nn.BatchNorm1d | nn.BatchNorm2d, parts: Sequence[Tensor]) -> None:

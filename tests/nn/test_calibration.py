@@ -1,4 +1,4 @@
-"""Projection on a layer's outputs against the optimum computed by NumPy, and against plain truncation."""
+"""Projection on a layer's outputs and the fit of U against optima computed by NumPy, and against plain truncation."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def images() -> torch.Tensor:
 
 @torch.no_grad()
 @pytest.mark.parametrize("scheme", ["scheme_1", "scheme_2"])
-def test_the_first_layer_is_the_optimum(network: LowRankAlexNet, images: torch.Tensor, scheme: str) -> None:
+def test_first_v_keeps_the_main_directions_of_the_outputs(
+    network: LowRankAlexNet, images: torch.Tensor, scheme: str
+) -> None:
     made = calibrated(network, scheme, SMALL, images)
     assert (made.scheme, made.ranks) == (scheme, SMALL)
     before, after = network.get_submodule("features.0"), made.get_submodule("features.0")
@@ -43,12 +45,30 @@ def test_the_first_layer_is_the_optimum(network: LowRankAlexNet, images: torch.T
     patches = torch.nn.functional.unfold(images, kernel, padding=after.V.padding, stride=after.V.stride)
     outputs = matrix @ patches.transpose(0, 1).flatten(1).double().numpy()
     centred = outputs - outputs.mean(1, keepdims=True)
-    lost = np.linalg.svd(centred @ centred.T, compute_uv=False)[SMALL[0] :].sum()
-    cut = to_matrix(dense_weight(after), scheme).double().numpy()
-    difference = (cut - matrix) @ (patches - patches.mean((0, 2), keepdim=True)).transpose(0, 1).flatten(
-        1
-    ).double().numpy()
-    assert (difference**2).sum() == pytest.approx(lost, rel=1e-3)
+    main = np.linalg.svd(centred @ centred.T)[0][:, : SMALL[0]]
+    wanted = np.linalg.qr((main.T @ matrix).T)[0]
+    found = after.V.weight.flatten(1).double().numpy().T
+    assert np.linalg.norm(found - wanted @ (wanted.T @ found)) < 1e-3 * np.linalg.norm(found)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("scheme", ["scheme_1", "scheme_2"])
+def test_second_layer_is_fitted_to_what_the_uncut_network_computes(
+    network: LowRankAlexNet, images: torch.Tensor, scheme: str
+) -> None:
+    made = calibrated(network, scheme, SMALL, images)
+    pair = made.features[4]
+    assert isinstance(pair, LowRankLayer)
+    assert isinstance(pair.U, torch.nn.Conv2d)
+    inputs = made.features[:4](images)
+    tall = (pair.U.kernel_size[0], 1)
+    seen = torch.nn.functional.unfold(pair.V(inputs), tall, padding=(tall[0] // 2, 0))
+    seen = torch.cat([seen, torch.ones_like(seen[:, :1])], 1).transpose(0, 1).flatten(1).double().numpy()
+    wanted = network.features[:5](images).transpose(0, 1).flatten(1).double().numpy()
+    best, *_ = np.linalg.lstsq(seen.T, wanted.T, rcond=None)
+    lost = ((best.T @ seen - wanted) ** 2).sum()
+    found = pair(inputs).transpose(0, 1).flatten(1).double().numpy()
+    assert ((found - wanted) ** 2).sum() == pytest.approx(lost, rel=1e-3)
 
 
 @torch.no_grad()
