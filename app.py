@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
 import sys
 import threading
@@ -19,19 +17,15 @@ except ImportError:
     on_gpu = None
 
 
+from lowrank_demo.allocator import share_arenas
 from lowrank_demo.errors import LowRankError
 from lowrank_demo.service import Service
 from lowrank_demo.settings import Settings
 
-_M_ARENA_MAX = -8
-
 
 def main() -> int:
     """Serve the app until it is stopped."""
-    if sys.platform == "linux":
-        # glibc gives threads arenas of their own and hands little of them back; with two, memory stays flat.
-        with contextlib.suppress(AttributeError):
-            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
+    share_arenas()
     try:
         service = Service(Settings.from_environment(), on_gpu)
         from lowrank_demo.ui.app import LOCAL_ADDRESS, build_app, launch_options

@@ -23,6 +23,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
+    from ..allocator import keep_freed_memory
     from ..errors import UsageError
     from ..train import stages
     from ..train.config import read_config
@@ -31,6 +32,7 @@ def _train(args: argparse.Namespace) -> int:
     checkpoint = config.folder / f"{args.stage}.pt"
     if checkpoint.exists() and not args.resume:
         raise UsageError(f"{checkpoint} is there already; go on from it with --resume, or delete it.")
+    keep_freed_memory()
     if args.stage == "finetune":
         card = stages.finetune(config, args.resume)
         if card:
