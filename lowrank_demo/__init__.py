@@ -35,7 +35,7 @@ def low_rank_alexnet(
     """
     from .nn.alexnet import LowRankAlexNet
     from .settings import Settings
-    from .zoo import read_zoo
+    from .zoo_file import read_zoo
 
     settings = Settings.from_environment()
     zoo = read_zoo(settings.zoo, settings.models_dir)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from .errors import ImageError, TooManyPhotos
 from .settings import Settings
 from .weights import WeightStore, Where
-from .zoo import ModelCard, Zoo, read_zoo
+from .zoo import ModelCard, Zoo
+from .zoo_file import read_zoo
 
 if TYPE_CHECKING:
     import torch

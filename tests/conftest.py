@@ -33,7 +33,8 @@ from lowrank_demo.data.lmdb_writer import LmdbWriter
 from lowrank_demo.data.records import Record
 from lowrank_demo.nn.alexnet import LowRankAlexNet
 from lowrank_demo.settings import ASSETS, Settings
-from lowrank_demo.zoo import Zoo, read_zoo
+from lowrank_demo.zoo import Zoo
+from lowrank_demo.zoo_file import read_zoo
 
 ROOT = Path(__file__).parent.parent
 FILES = Path(__file__).parent / "files"

@@ -13,7 +13,7 @@ from lowrank_demo.errors import WeightsRefused, WeightsUnavailable
 from lowrank_demo.nn.state_dict import load_network, read_state_dict
 from lowrank_demo.settings import Settings
 from lowrank_demo.weights import WeightStore
-from lowrank_demo.zoo import read_zoo
+from lowrank_demo.zoo_file import read_zoo
 
 from .conftest import FileServer, free_port, sha256, zoo_with
 

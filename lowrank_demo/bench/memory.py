@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..settings import Settings
-from ..zoo import Zoo, read_zoo
+from ..zoo import Zoo
+from ..zoo_file import read_zoo
 from .measure import Outcome, Result
 from .networks import cpu_decoder, validate
 

@@ -63,7 +63,7 @@ def _bench(args: argparse.Namespace) -> int:
 def _outcomes(chosen: list[str], images: int, many: int) -> Iterator[Outcome]:
     from ..bench import data, material, memory, networks, requests
     from ..settings import Settings
-    from ..zoo import read_zoo
+    from ..zoo_file import read_zoo
 
     zoo = read_zoo(Settings.from_environment().zoo)
     with tempfile.TemporaryDirectory() as name:

@@ -22,7 +22,7 @@ from ..report import make_report
 from ..settings import Settings
 from ..validation import Validation
 from ..weights import LocalFile
-from ..zoo import parse_card
+from ..zoo_file import parse_card
 from .config import RunConfig
 
 CARD_SUFFIX = ".card.json"

@@ -23,7 +23,7 @@ from ..processes import Processes
 from ..progress import print_download
 from ..settings import Settings
 from ..weights import WeightStore
-from ..zoo import read_zoo
+from ..zoo_file import read_zoo
 from .config import DataConfig, RunConfig
 from .data import Batches, LmdbImages
 from .lc import LowRankPenalty, mu_schedule, targets_of

@@ -21,7 +21,7 @@ from lowrank_demo.train.config import read_config
 from lowrank_demo.train.data import LmdbImages
 from lowrank_demo.train.output import quantised
 from lowrank_demo.weights import WeightStore
-from lowrank_demo.zoo import read_zoo
+from lowrank_demo.zoo_file import read_zoo
 
 from ..conftest import ROOT, build_long_lmdb, photo_path
 from ..test_cli import run
