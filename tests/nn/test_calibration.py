@@ -28,13 +28,17 @@ def images() -> torch.Tensor:
     return torch.nn.functional.interpolate(torch.randn(4, 3, 12, 12), (227, 227), mode="bilinear")
 
 
+@pytest.fixture(scope="module", params=["scheme_1", "scheme_2"])
+def made(request: pytest.FixtureRequest, network: LowRankAlexNet, images: torch.Tensor) -> LowRankAlexNet:
+    return calibrated(network, request.param, SMALL, images)
+
+
 @torch.no_grad()
-@pytest.mark.parametrize("scheme", ["scheme_1", "scheme_2"])
 def test_first_v_keeps_the_main_directions_of_the_outputs(
-    network: LowRankAlexNet, images: torch.Tensor, scheme: str
+    network: LowRankAlexNet, images: torch.Tensor, made: LowRankAlexNet
 ) -> None:
-    made = calibrated(network, scheme, SMALL, images)
-    assert (made.scheme, made.ranks) == (scheme, SMALL)
+    scheme = made.scheme
+    assert made.ranks == SMALL
     before, after = network.get_submodule("features.0"), made.get_submodule("features.0")
     assert isinstance(before, LowRankLayer)
     assert isinstance(after, LowRankLayer)
@@ -52,11 +56,9 @@ def test_first_v_keeps_the_main_directions_of_the_outputs(
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("scheme", ["scheme_1", "scheme_2"])
 def test_second_layer_is_fitted_to_what_the_uncut_network_computes(
-    network: LowRankAlexNet, images: torch.Tensor, scheme: str
+    network: LowRankAlexNet, images: torch.Tensor, made: LowRankAlexNet
 ) -> None:
-    made = calibrated(network, scheme, SMALL, images)
     pair = made.features[4]
     assert isinstance(pair, LowRankLayer)
     assert isinstance(pair.U, torch.nn.Conv2d)
