@@ -3,8 +3,7 @@
 RAW holds ``imagenette`` (its train folder), ``caltech`` (101_ObjectCategories), ``animals`` (popular-animals-dataset),
 ``clothing`` (clothing-dataset-small) and ``scenes`` (Scene-Classification-Dataset-Split); PHOTOS holds ``tiny``
 (tiny-imagenet-200 as it comes), and the working folder ``seen.csv`` from ``teacher.py``. Writes ``labels.csv`` and,
-below PHOTOS, ``sharp``: every labelled photo of RAW at Tiny-ImageNet's 64 pixels; and ``large.csv`` and ``large``, the
-same photos at up to 160 pixels. ``clean.py`` comes next.
+below PHOTOS, ``sharp``: every labelled photo of RAW at Tiny-ImageNet's 64 pixels. ``clean.py`` comes next.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from pathlib import Path
 from PIL import Image
 
 HERE = Path(__file__).parent
-EDGES = {"sharp": 64, "large": 160}
+EDGE = 64
 MOST_SEEN = 200
 """Of the photos that only ``seen.csv`` labels, so many for each class."""
 
@@ -27,21 +26,16 @@ def main(raw: Path, photos: Path) -> None:
     """Shrink, and write one line for each photo: its path below PHOTOS, its synset."""
     excluded = set((HERE / "excluded.txt").read_text().split())
     sharp = [(source, synset) for source, synset in _sharp(raw) if f"sharp/{source}.jpg" not in excluded]
-    for folder, edge in EDGES.items():
-        pairs = [(raw / source, photos / folder / f"{source}.jpg") for source, _ in sharp]
-        with ProcessPoolExecutor() as pool:
-            for _ in pool.map(_shrink, *zip(*pairs, strict=True), [edge] * len(pairs), chunksize=64):
-                pass
+    pairs = [(raw / source, photos / "sharp" / f"{source}.jpg") for source, _ in sharp]
+    with ProcessPoolExecutor() as pool:
+        for _ in pool.map(_shrink, *zip(*pairs, strict=True), chunksize=64):
+            pass
     labels = [(f"sharp/{source}.jpg", synset) for source, synset in sharp]
     for file in sorted(photos.glob("tiny/train/*/images/*.JPEG")):
         synset = file.parent.parent.name
         labels.append((f"clean/{synset}/{file.stem}.jpg", synset))
-    _write("labels.csv", [(name, synset) for name, synset in labels if name not in excluded])
-    _write("large.csv", [(f"large/{source}.jpg", synset) for source, synset in sharp])
-
-
-def _write(name: str, labels: list[tuple[str, str]]) -> None:
-    Path(name).write_text("".join(f"{photo},{synset}\n" for photo, synset in labels))
+    lines = [f"{name},{synset}\n" for name, synset in labels if name not in excluded]
+    Path("labels.csv").write_text("".join(lines))
 
 
 def _sharp(raw: Path) -> Iterator[tuple[str, str]]:
@@ -60,14 +54,14 @@ def _sharp(raw: Path) -> Iterator[tuple[str, str]]:
             yield source, synset
 
 
-def _shrink(source: Path, target: Path, edge: int) -> None:
-    """Write the photo with this shortest edge, or its own if that is smaller, unless that was done before."""
+def _shrink(source: Path, target: Path) -> None:
+    """Write the photo with its shortest edge at ``EDGE``, unless that was done before."""
     if target.exists():
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(source) as image:
-        scale = edge / max(edge, min(image.size))
-        width, height = (round(side * scale) for side in image.size)
+        scale = EDGE / min(image.size)
+        width, height = (max(EDGE, round(side * scale)) for side in image.size)
         small = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
     small.save(target, "JPEG", quality=95, subsampling="4:4:4")
 

@@ -40,11 +40,6 @@ class DataConfig:
     sources of different sharpness then differ in it no longer, so that it is not learned in place of the things."""
     lowest_quality: int = 0
     """Every other photo is first compressed as JPEG, quality random from this up to 95; 0 for none."""
-    second_train: Path | None = None
-    """A second file of training images that look otherwise (sharper, say) and show some of the classes only. The loss
-    of its images compares the classes that it holds and no others, so that the look does not come to speak against
-    those (logit adjustment as in Menon et al., "Long-tail learning via logit adjustment", ICLR 2021, where a class's
-    prior among these images is zero)."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +180,7 @@ def _section(kind: type[Section], raw: object, where: str, base: Path) -> Sectio
         if name not in hints:
             known = ", ".join(hint.rstrip("_") for hint in hints)
             raise UsageError(f"{where} has {key!r}; expected one of: {known}.")
-        wanted = Path if hints[name] == Path | None else hints[name]
+        wanted = hints[name]
         if wanted is Path and isinstance(value, str):
             value = base / value
         if wanted is float and isinstance(value, int) and not isinstance(value, bool):

@@ -5,12 +5,11 @@ Each image's randomness comes from (seed, epoch, index), so neither the number o
 
 from __future__ import annotations
 
-import bisect
 import io
 import math
 import random
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,6 @@ from PIL import Image, ImageEnhance
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ..architecture import NUM_CLASSES
 from ..data.lmdb_reader import LmdbReader, check_label
 from ..decode.base import CROP, MEAN, STD
 from ..decode.pillow import decode_one
@@ -29,60 +27,45 @@ _MEAN, _INVERSE_STD = torch.tensor(MEAN), 1 / torch.tensor(STD)
 _RATIO = (3 / 4, 4 / 3)
 
 
-class LmdbImages(Dataset[tuple[Tensor, int, int]]):
-    """Images of LMDB files, one file after the other: pixels, label, number of the file.
+class LmdbImages(Dataset[tuple[Tensor, int]]):
+    """Images of an LMDB file, and their labels.
 
     Augmented pixels are uint8 [227, 227, 3], which travels faster between processes; others are float32 [3, 227, 227],
     normalised.
 
     Args:
-        paths: The files; each process opens them for itself.
+        path: The file; each process opens it for itself.
         config: Augmentation; None takes the input pipeline of validation.
         seed: Of the augmentation.
     """
 
-    def __init__(self, paths: Sequence[Path], config: DataConfig | None, seed: int) -> None:
-        self._paths = tuple(paths)
+    def __init__(self, path: Path, config: DataConfig | None, seed: int) -> None:
+        self._path = path
         self._config = config
         self._seed = seed
         self.epoch = 0
-        self._readers: list[LmdbReader] = []
-        self._starts = [0]
-        for path in self._paths:
-            with LmdbReader(path) as reader:
-                self._starts.append(self._starts[-1] + len(reader))
+        self._reader: LmdbReader | None = None
+        with LmdbReader(path) as reader:
+            self._count = len(reader)
 
     def __len__(self) -> int:
-        return self._starts[-1]
+        return self._count
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
         # Opened here: an environment must not be shared across fork.
-        if not self._readers:
-            self._readers = [LmdbReader(path) for path in self._paths]
-        source = bisect.bisect_right(self._starts, index) - 1
-        place = index - self._starts[source]
-        record = self._readers[source][place]
-        check_label(record.label, place, self._paths[source].name)
+        if self._reader is None:
+            self._reader = LmdbReader(self._path)
+        record = self._reader[index]
+        check_label(record.label, index, self._path.name)
         if self._config is None or self._config.smallest_crop == 1:
             pixels = decode_one(record.image, oriented=False)
         else:
             randomness = random.Random(f"{self._seed} {self.epoch} {index}")
             pixels = _augmented(record.image, self._config, randomness)
-        return pixels, record.label, source
+        return pixels, record.label
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_readers": []}
-
-    def competing(self) -> Tensor:
-        """Which classes an image's loss compares: bool [files, 1000]; all for the first file, its own for another."""
-        allowed = torch.ones(len(self._paths), NUM_CLASSES, dtype=torch.bool)
-        for row, path in zip(allowed[1:], self._paths[1:], strict=True):
-            row.fill_(False)
-            with LmdbReader(path) as reader:
-                for index, record in enumerate(reader):
-                    check_label(record.label, index, path.name)
-                    row[record.label] = True
-        return allowed
+        return {**self.__dict__, "_reader": None}
 
 
 def _augmented(data: bytes, config: DataConfig, randomness: random.Random) -> Tensor:
@@ -165,12 +148,8 @@ class Batches:
         self._seed = seed
         self.per_epoch = len(self._indices(0)) // batch_size if seed is not None else 0
 
-    def competing(self) -> Tensor:
-        """As :meth:`LmdbImages.competing`."""
-        return self._images.competing()
-
-    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Images float32 [n, 3, 227, 227], labels int64 [n], and from which file each is, int64 [n]."""
+    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images float32 [n, 3, 227, 227] and labels int64 [n]."""
         self._images.epoch = number
         loader = DataLoader(
             self._images,
@@ -181,8 +160,8 @@ class Batches:
             pin_memory=torch.cuda.is_available(),
             multiprocessing_context="spawn" if self._workers else None,
         )
-        for images, labels, sources in loader:
-            yield _normalised(images) if images.dtype == torch.uint8 else images, labels, sources
+        for images, labels in loader:
+            yield _normalised(images) if images.dtype == torch.uint8 else images, labels
 
     def _indices(self, number: int) -> list[int]:
         count = len(self._images)

@@ -146,7 +146,7 @@ def _start(config: RunConfig) -> tuple[LowRankAlexNet, float]:
 
 def _some_images(config: RunConfig) -> torch.Tensor:
     """Training images, evenly spread over the file, as validation would see them."""
-    images = LmdbImages([config.data.train], None, config.seed)
+    images = LmdbImages(config.data.train, None, config.seed)
     step = max(1, len(images) // config.finetune.calibration)
     return torch.stack([images[index][0] for index in range(0, len(images), step)[: config.finetune.calibration]])
 
@@ -197,16 +197,16 @@ def _trainer(
     data = config.data
     share = max(1, data.batch_size // processes.world)
 
-    def batches(paths: Sequence[Path], augmentation: DataConfig | None, seed: int | None) -> Batches:
-        images = LmdbImages(paths, augmentation, config.seed)
+    def batches(path: Path, augmentation: DataConfig | None, seed: int | None) -> Batches:
+        images = LmdbImages(path, augmentation, config.seed)
         return Batches(images, share, data.workers, rank=processes.rank, world=processes.world, seed=seed)
 
     return Trainer(
         network,
         getattr(config, name),
         epochs,
-        batches([data.train, *([data.second_train] if data.second_train else [])], data, config.seed),
-        batches([data.validation], None, None),
+        batches(data.train, data, config.seed),
+        batches(data.validation, None, None),
         processes,
         config.folder / f"{name}.pt",
         hooks,

@@ -73,7 +73,6 @@ class Trainer:
         self.network = network.to(processes.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self._stage, self._epochs = stage, epochs
         self._train, self._validation = train, validation
-        self._competing = train.competing()
         self._processes, self._checkpoint = processes, checkpoint
         self._hooks = hooks or Hooks()
         self._frozen = [self.network.get_submodule(key).requires_grad_(False) for key in _keys_of(frozen)]
@@ -118,7 +117,7 @@ class Trainer:
         """Top-1 error in percent on the validation batches."""
         network = self.best.eval()
         counts = torch.zeros(2, dtype=torch.int64, device=self._processes.device)
-        for images, labels, _ in self._validation.epoch(0):
+        for images, labels in self._validation.epoch(0):
             with self._autocast():
                 logits = network(self._moved(images))
             right = (logits.argmax(1).cpu() == labels).sum()
@@ -134,10 +133,9 @@ class Trainer:
         if batches == 0:
             raise UsageError("The training file holds fewer images than one batch; expected a smaller batch_size.")
         meter, total = Meter(batches * (self._epochs - self.epoch)), 0.0
-        device = self._processes.device
-        for number, (images, labels, sources) in enumerate(self._train.epoch(self.epoch)):
+        for number, (images, labels) in enumerate(self._train.epoch(self.epoch)):
             self._set_rate(self.epoch + number / batches)
-            loss = self._step(self._moved(images), labels.to(device), self._competing[sources].to(device))
+            loss = self._step(self._moved(images), labels.to(self._processes.device))
             if not math.isfinite(loss):
                 raise TrainingDiverged(
                     f"The loss became {loss} in epoch {self.epoch + 1}; lower the learning rate and --resume."
@@ -150,10 +148,10 @@ class Trainer:
                 line.show_text(f"epoch {self.epoch + 1}, batch {number + 1} of {batches}, loss {loss:.3f}{ends}")
         return total / batches
 
-    def _step(self, images: Tensor, labels: Tensor, competing: Tensor) -> float:
+    def _step(self, images: Tensor, labels: Tensor) -> float:
         with self._autocast():
             logits = self._forward(images)
-            loss = cross_entropy_among(logits.float(), labels, competing, self._stage.label_smoothing)
+            loss = F.cross_entropy(logits.float(), labels, label_smoothing=self._stage.label_smoothing)
             if self._teacher is not None:
                 loss = torch.lerp(loss, self._distillation(images, logits), self._stage.teacher_weight)
         if self._hooks.extra_loss is not None:
@@ -232,21 +230,6 @@ class Trainer:
         self._hooks.load(state["stage"])
         torch.set_rng_state(state["torch_rng"].cpu())
         self.epoch = int(state["epoch"])
-
-
-def cross_entropy_among(logits: Tensor, labels: Tensor, competing: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy of a softmax over some of the classes, averaged over the images.
-
-    Args:
-        logits: Float32 [n, classes].
-        labels: Int64 [n], each among its image's competing classes.
-        competing: Bool [n, classes]; the others take no part, in the softmax nor in the smoothing.
-        smoothing: Share of each label that is spread over the competing classes.
-    """
-    log_p = F.log_softmax(logits.masked_fill(~competing, -math.inf), 1)
-    right = log_p.gather(1, labels[:, None])[:, 0]
-    evenly = log_p.masked_fill(~competing, 0).sum(1) / competing.sum(1)
-    return -torch.lerp(right, evenly, smoothing).mean()
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

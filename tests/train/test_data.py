@@ -9,8 +9,6 @@ import pytest
 import torch
 
 from lowrank_demo.data.lmdb_reader import LmdbReader
-from lowrank_demo.data.lmdb_writer import LmdbWriter
-from lowrank_demo.data.records import Record
 from lowrank_demo.decode.pillow import decode_one
 from lowrank_demo.train.config import DataConfig
 from lowrank_demo.train.data import Batches, LmdbImages
@@ -31,15 +29,15 @@ def config(file: Path) -> DataConfig:
 
 
 def labels(batches: Batches, epoch: int) -> list[int]:
-    return [int(label) for _, batch, _ in batches.epoch(epoch) for label in batch]
+    return [int(label) for _, batch in batches.epoch(epoch) for label in batch]
 
 
 def test_order_and_crops_depend_on_seed_and_epoch_alone(file: Path, config: DataConfig) -> None:
     def epoch(number: int, seed: int, workers: int) -> tuple[torch.Tensor, torch.Tensor]:
-        images = LmdbImages([file], config, seed)
+        images = LmdbImages(file, config, seed)
         loaded = list(Batches(images, 8, workers, seed=seed).epoch(number))
-        assert [len(batch) for _, batch, _ in loaded] == [8, 8, 8]
-        return torch.cat([x for x, _, _ in loaded]), torch.cat([y for _, y, _ in loaded])
+        assert [len(batch) for _, batch in loaded] == [8, 8, 8]
+        return torch.cat([x for x, _ in loaded]), torch.cat([y for _, y in loaded])
 
     first, again, workers = epoch(3, 1, 0), epoch(3, 1, 0), epoch(3, 1, 2)
     assert torch.equal(first[0], again[0])
@@ -51,16 +49,16 @@ def test_order_and_crops_depend_on_seed_and_epoch_alone(file: Path, config: Data
 
 
 def test_processes_share_an_epoch(file: Path, config: DataConfig) -> None:
-    images = LmdbImages([file], config, 0)
+    images = LmdbImages(file, config, 0)
     shares = [labels(Batches(images, 4, 0, rank=rank, world=3, seed=0), 0) for rank in range(3)]
     assert [len(share) for share in shares] == [8, 8, 8]
     assert len({label for share in shares for label in share}) == 24
 
 
 def test_validation_is_the_standard_pipeline_in_order(file: Path) -> None:
-    batches = Batches(LmdbImages([file], None, 0), 10, 0, seed=None)
+    batches = Batches(LmdbImages(file, None, 0), 10, 0, seed=None)
     loaded = list(batches.epoch(0))
-    assert [len(batch) for _, batch, _ in loaded] == [10, 10, 6]
+    assert [len(batch) for _, batch in loaded] == [10, 10, 6]
     with LmdbReader(file) as reader:
         for at, record in enumerate(reader):
             assert loaded[at // 10][1][at % 10] == record.label
@@ -70,42 +68,25 @@ def test_validation_is_the_standard_pipeline_in_order(file: Path) -> None:
 def test_augmented_batches_are_normalised_like_those_of_validation(file: Path, config: DataConfig) -> None:
     """What is left of an augmentation that changes nothing is the photo, brought to the crop's size."""
     same = dataclasses.replace(config, smallest_crop=0.9999, flip=False, colour=0.0)
-    (images, _, _), *_ = Batches(LmdbImages([file], same, 0), 4, 0, seed=0).epoch(0)
+    (images, _), *_ = Batches(LmdbImages(file, same, 0), 4, 0, seed=0).epoch(0)
     assert images.dtype == torch.float32
     assert images.shape == (4, 3, 227, 227)
     assert images.is_contiguous(memory_format=torch.channels_last)
-    plain = torch.stack([LmdbImages([file], None, 0)[index][0] for index in range(26)])
+    plain = torch.stack([LmdbImages(file, None, 0)[index][0] for index in range(26)])
     for channel in range(3):
         wanted = plain[:, channel].mean((1, 2))
         assert wanted.min() - 0.3 < float(images[:, channel].mean()) < wanted.max() + 0.3
 
 
-def test_a_second_file_comes_after_the_first_and_has_its_own_classes(
-    file: Path, config: DataConfig, tmp_path: Path
-) -> None:
-    second = tmp_path / "second.lmdb"
-    with LmdbReader(file) as reader, LmdbWriter(second) as writer:
-        for label in (999, 300, 300):
-            writer.put(Record(reader[0].image, label))
-    images = LmdbImages([file, second], config, 0)
-    assert len(images) == 29
-    assert [images[index][1:] for index in (0, 25, 26, 27, 28)] == [(0, 0), (25, 0), (999, 1), (300, 1), (300, 1)]
-    batches = Batches(images, 29, 0, seed=0)
-    assert batches.competing()[0].all()
-    assert batches.competing()[1].nonzero().flatten().tolist() == [300, 999]
-    _, labels, sources = next(iter(batches.epoch(0)))
-    assert sources.tolist() == [int(label >= 300) for label in labels]
-
-
 def test_augmentation_changes_and_can_be_left_out(file: Path, config: DataConfig) -> None:
-    images = LmdbImages([file], config, 0)
+    images = LmdbImages(file, config, 0)
     one, same = images[0][0], images[0][0]
     images.epoch = 1
     other = images[0][0]
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
     assert one.shape == (227, 227, 3)
-    plain = LmdbImages([file], dataclasses.replace(config, smallest_crop=1.0), 0)
+    plain = LmdbImages(file, dataclasses.replace(config, smallest_crop=1.0), 0)
     with LmdbReader(file) as reader:
         assert torch.equal(plain[0][0], decode_one(reader[0].image, oriented=False))
 
@@ -120,7 +101,7 @@ def test_sources_of_different_sharpness_become_alike(file: Path, config: DataCon
         return float(image.float().diff(dim=1).abs().mean())
 
     def details(config: DataConfig) -> list[float]:
-        images = LmdbImages([file], config, 0)
+        images = LmdbImages(file, config, 0)
         found = []
         for images.epoch in range(16):
             found.append(detail(images[0][0]))

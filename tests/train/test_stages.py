@@ -144,7 +144,7 @@ def test_finetune_starts_from_a_model_at_another_ones_ranks(tmp_path: Path, cali
     torch.manual_seed(5)
     network = load_network(start, store.ensure(start))
     if calibration:
-        images = LmdbImages([read_config(config).data.train], None, 0)
+        images = LmdbImages(read_config(config).data.train, None, 0)
         some = torch.stack([images[index][0] for index in range(0, len(images), len(images) // calibration)])
         begun = calibrated(network, like.scheme, like.ranks, some[:calibration]).state_dict()
     else:
