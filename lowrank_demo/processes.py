@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, TypeVar
 
 import torch
@@ -81,7 +82,10 @@ class Processes:
             ) from error
         return values or []
 
-    def leave(self) -> None:
-        """Take leave of the others."""
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        # A process that ends without taking leave of the others is now and then aborted by the threads it leaves.
         if dist.is_initialized():
             dist.destroy_process_group()

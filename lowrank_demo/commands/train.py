@@ -25,6 +25,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def _train(args: argparse.Namespace) -> int:
     from ..allocator import keep_freed_memory
     from ..errors import UsageError
+    from ..processes import Processes, place
     from ..train import stages
     from ..train.config import read_config
 
@@ -32,11 +33,15 @@ def _train(args: argparse.Namespace) -> int:
     checkpoint = config.folder / f"{args.stage}.pt"
     if checkpoint.exists() and not args.resume:
         raise UsageError(f"{checkpoint} is there already; go on from it with --resume, or delete it.")
-    keep_freed_memory()
-    if args.stage == "finetune":
-        card = stages.finetune(config, args.resume)
-        if card:
-            print(f"{card}\nIn the app: LOWRANK_MODELS_DIR={os.path.relpath(card.parent)} python app.py")
-    else:
-        (stages.reference if args.stage == "reference" else stages.compress)(config, args.resume)
+    # With several processes one was now and then aborted by torch's threads at its very end; alone none was.
+    if place()[1] == 1:
+        keep_freed_memory()
+    with Processes.join() as processes:
+        if args.stage == "finetune":
+            card = stages.finetune(config, args.resume, processes)
+            if card:
+                print(f"{card}\nIn the app: LOWRANK_MODELS_DIR={os.path.relpath(card.parent)} python app.py")
+        else:
+            run = stages.reference if args.stage == "reference" else stages.compress
+            run(config, args.resume, processes)
     return 0

@@ -196,10 +196,8 @@ def _others(mine: tuple[Sums, float]) -> list[tuple[Sums, float]]:
     from ..processes import Processes
 
     # Sums are integers in memory: gloo carries them on any machine, with or without a GPU.
-    processes = Processes.join("gloo", _PATIENCE)
-    found = processes.gather(mine)
-    processes.leave()
-    return found[1:]
+    with Processes.join("gloo", _PATIENCE) as processes:
+        return processes.gather(mine)[1:]
 
 
 def _running(results: Sequence[ModelResult]) -> str:

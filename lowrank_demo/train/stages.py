@@ -31,21 +31,19 @@ from .output import write_model
 from .trainer import Hooks, Trainer, load_checkpoint
 
 
-def reference(config: RunConfig, resume: bool) -> None:
+def reference(config: RunConfig, resume: bool, processes: Processes) -> None:
     """Train the dense network; ends in ``reference.pt``."""
-    processes = Processes.join()
     torch.manual_seed(config.seed)
     network = DenseAlexNet()
     _trainer(config, "reference", network, config.reference.epochs, processes, Hooks()).run(resume)
 
 
-def compress(config: RunConfig, resume: bool) -> None:
+def compress(config: RunConfig, resume: bool, processes: Processes) -> None:
     """Alternate L and C steps over the growing μ; ends in ``compress.pt`` and ``history.json``.
 
     Raises:
         DataError: There is no reference to start from.
     """
-    processes = Processes.join()
     torch.manual_seed(config.seed)
     stage = config.compress
     network = DenseAlexNet()
@@ -99,14 +97,13 @@ def compress(config: RunConfig, resume: bool) -> None:
     _trainer(config, "compress", network, stage.steps * stage.epochs, processes, hooks).run(resume)
 
 
-def finetune(config: RunConfig, resume: bool) -> Path | None:
+def finetune(config: RunConfig, resume: bool, processes: Processes) -> Path | None:
     """Factor the compressed network, train it on, and write the model; returns its card's path (first process).
 
     Raises:
         DataError: There is no compressed network to start from.
         UnknownModel: ``start`` or ``ranks_of`` names a model that is not there.
     """
-    processes = Processes.join()
     torch.manual_seed(config.seed)
     network, lambda_ = _start(config)
     begun = {name: value.clone() for name, value in network.state_dict().items()}
