@@ -19,7 +19,7 @@ from lowrank_demo.nn.refactor import refactored
 from lowrank_demo.nn.state_dict import load_network
 from lowrank_demo.service import Service
 from lowrank_demo.settings import Settings
-from lowrank_demo.train.data import LmdbImages
+from lowrank_demo.train.data import LmdbImages, evenly_spread
 
 START, RANKS_OF, IMAGES = "preview/scheme_2/v5", "published/scheme_1/v4", 512
 
@@ -29,10 +29,9 @@ def main(train: Path, validation: Path) -> None:
     service = Service(Settings.from_environment())
     card, like = service.zoo.get(START), service.zoo.get(RANKS_OF)
     network = load_network(card, service.weights.ensure(card))
-    images = LmdbImages(train, None, 0)
-    some = torch.stack([images[i][0] for i in range(0, len(images), len(images) // IMAGES)[:IMAGES]])
+    images = evenly_spread(train, IMAGES)
     began = time.perf_counter()
-    fitted = calibrated(network, like.scheme, like.ranks, some)
+    fitted = calibrated(network, like.scheme, like.ranks, images)
     print(f"calibration: {time.perf_counter() - began:.0f} s")
     measured = LmdbImages(validation, None, 0)
     pixels, labels = zip(*(measured[i] for i in range(0, len(measured), 12)), strict=True)

@@ -68,6 +68,13 @@ class LmdbImages(Dataset[tuple[Tensor, int]]):
         return {**self.__dict__, "_reader": None}
 
 
+def evenly_spread(path: Path, count: int) -> Tensor:
+    """So many of a file's images, or all if there are fewer, as validation sees them: float32 [n, 3, 227, 227]."""
+    images = LmdbImages(path, None, 0)
+    step = max(1, len(images) // count)
+    return torch.stack([images[index][0] for index in range(0, len(images), step)[:count]])
+
+
 def _augmented(data: bytes, config: DataConfig, randomness: random.Random) -> Tensor:
     """A random resized crop, perhaps mirrored, with changed colours."""
     with warnings.catch_warnings():

@@ -25,7 +25,7 @@ from ..settings import Settings
 from ..weights import WeightStore
 from ..zoo_file import read_zoo
 from .config import DataConfig, RunConfig
-from .data import Batches, LmdbImages
+from .data import Batches, LmdbImages, evenly_spread
 from .lc import LowRankPenalty, mu_schedule, targets_of
 from .output import write_model
 from .trainer import Hooks, Trainer, load_checkpoint
@@ -129,7 +129,8 @@ def _start(config: RunConfig) -> tuple[LowRankAlexNet, float]:
         network = load_network(card, store.ensure(card, print_download))
         if (like.scheme, like.ranks) != (card.scheme, card.ranks):
             if config.finetune.calibration:
-                network = calibrated(network, like.scheme, like.ranks, _some_images(config))
+                images = evenly_spread(config.data.train, config.finetune.calibration)
+                network = calibrated(network, like.scheme, like.ranks, images)
             else:
                 network = refactored(network, like.scheme, like.ranks)
         return network, like.lambda_
@@ -139,13 +140,6 @@ def _start(config: RunConfig) -> tuple[LowRankAlexNet, float]:
     network = LowRankAlexNet(scheme, ranks)
     network.load_state_dict(_factored_state(checkpoint, scheme, ranks))
     return network, config.compress.lambda_
-
-
-def _some_images(config: RunConfig) -> torch.Tensor:
-    """Training images, evenly spread over the file, as validation would see them."""
-    images = LmdbImages(config.data.train, None, config.seed)
-    step = max(1, len(images) // config.finetune.calibration)
-    return torch.stack([images[index][0] for index in range(0, len(images), step)[: config.finetune.calibration]])
 
 
 @torch.no_grad()
