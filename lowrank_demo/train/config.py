@@ -63,7 +63,8 @@ class StageConfig:
     clip: float = 5.0
     """Largest norm of the gradient; 0 for no limit."""
     teacher: str = ""
-    """``package.module:function`` that returns a network with the same inputs and classes; empty for none."""
+    """A model's id, or ``package.module:function`` that returns a network with the same inputs and classes; empty for
+    none."""
     teacher_weight: float = 0.5
     """Share of the distillation loss."""
     temperature: float = 2.0

@@ -18,15 +18,11 @@ from ..nn.calibration import calibrated
 from ..nn.dense import DenseAlexNet
 from ..nn.rank_selection import Criterion, factorised
 from ..nn.refactor import refactored
-from ..nn.state_dict import load_network
 from ..processes import Processes
-from ..progress import print_download
-from ..settings import Settings
-from ..weights import WeightStore
-from ..zoo_file import read_zoo
 from .config import DataConfig, RunConfig
 from .data import Batches, LmdbImages, evenly_spread
 from .lc import LowRankPenalty, mu_schedule, targets_of
+from .models import KnownModels
 from .output import write_model
 from .trainer import Hooks, Trainer, load_checkpoint
 
@@ -121,12 +117,10 @@ def finetune(config: RunConfig, resume: bool, processes: Processes) -> Path | No
 def _start(config: RunConfig) -> tuple[LowRankAlexNet, float]:
     """The factored network to train, and the λ that its ranks were learned with."""
     if config.finetune.start:
-        settings = Settings.from_environment()
-        zoo = read_zoo(settings.zoo, settings.models_dir)
-        card = zoo.get(config.finetune.start)
-        like = zoo.get(config.finetune.ranks_of) if config.finetune.ranks_of else card
-        store = WeightStore(zoo, settings.cache_dir, settings.hub_repo)
-        network = load_network(card, store.ensure(card, print_download))
+        models = KnownModels()
+        card = models.zoo.get(config.finetune.start)
+        like = models.zoo.get(config.finetune.ranks_of) if config.finetune.ranks_of else card
+        network = models.load(card)
         if (like.scheme, like.ranks) != (card.scheme, card.ranks):
             if config.finetune.calibration:
                 images = evenly_spread(config.data.train, config.finetune.calibration)

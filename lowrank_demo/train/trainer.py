@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from ..processes import Processes
 from ..progress import Meter, ProgressLine, duration
 from .config import StageConfig
 from .data import Batches
+from .models import load_teacher
 
 
 class TrainingDiverged(LowRankError):
@@ -79,7 +79,7 @@ class Trainer:
         self._optimiser = _optimiser(self.network, stage)
         self._scaler = torch.amp.GradScaler(processes.device.type, enabled=stage.precision == "fp16")
         self._average = copy.deepcopy(self.network).requires_grad_(False) if stage.ema else None
-        self._teacher = _teacher(stage.teacher, processes.device)
+        self._teacher = load_teacher(stage.teacher, processes.device)
         self._forward: nn.Module = self.network
         if processes.world > 1:
             ids = [processes.device.index] if processes.device.type == "cuda" else None
@@ -262,16 +262,3 @@ def _optimiser(network: nn.Module, stage: StageConfig) -> torch.optim.Optimizer:
     if stage.optimiser == "adamw":
         return torch.optim.AdamW(groups, lr=stage.learning_rate)
     return torch.optim.SGD(groups, lr=stage.learning_rate, momentum=stage.momentum, nesterov=stage.momentum > 0)
-
-
-def _teacher(name: str, device: torch.device) -> nn.Module | None:
-    if not name:
-        return None
-    module_name, _, function = name.partition(":")
-    try:
-        made = getattr(importlib.import_module(module_name), function)()
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(
-            f"The teacher {name!r} cannot be made ({error}); expected package.module:function, which returns a network."
-        ) from error
-    return made.to(device).eval().requires_grad_(False)
