@@ -2,8 +2,9 @@
 
 Every photo there was compressed at 64 pixels (quality 75, chroma halved), which nobody's own photo is: a network that
 learns from them expects those traces, and sees less in clean photos. A small network learns to undo the compression
-from the sharp photos below PHOTOS (``sharp``, from ``photos.py``), compressed in the same way; it then writes ``tiny``
-as ``clean``. Residual learning as in Zhang et al., "Beyond a Gaussian Denoiser" (TIP 2017).
+from the sharp photos below PHOTOS (``sharp``, from ``photos.py``), made small and compressed in the same way; it then
+writes every other photo of ``tiny`` as ``clean``. Residual learning as in Zhang et al., "Beyond a Gaussian Denoiser"
+(TIP 2017).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 EDGE, BATCH, EPOCHS, CHANNELS = 64, 64, 5, 32
@@ -30,7 +31,7 @@ def main(photos: Path) -> None:
         nn.Conv2d(CHANNELS, 3, 3, padding=1),
     ).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     _learn(network, sorted((photos / "sharp").rglob("*.jpg")))
-    files = sorted((photos / "tiny" / "train").glob("*/images/*.JPEG"))
+    files = sorted((photos / "tiny" / "train").glob("*/images/*.JPEG"))[::2]
     for start in range(0, len(files), BATCH):
         batch = files[start : start + BATCH]
         for file, pixels in zip(batch, _restored(network, _stack([file.read_bytes() for file in batch])), strict=True):
@@ -84,8 +85,7 @@ def _stack(files: list[bytes]) -> np.ndarray:
     squares: list[np.ndarray] = []
     for file in files:
         with Image.open(io.BytesIO(file)) as image:
-            left, top = (image.width - EDGE) // 2, (image.height - EDGE) // 2
-            squares.append(np.asarray(image.convert("RGB").crop((left, top, left + EDGE, top + EDGE))))
+            squares.append(np.asarray(ImageOps.fit(image.convert("RGB"), (EDGE, EDGE), Image.Resampling.LANCZOS)))
     return np.stack(squares)
 
 

@@ -1,9 +1,9 @@
 """Prepares the bundled weights' training photos: ``python assets/preview/photos.py RAW PHOTOS``.
 
-RAW holds ``imagenette`` (its train folder), ``caltech`` (101_ObjectCategories), ``animals`` (popular-animals-dataset),
-``clothing`` (clothing-dataset-small) and ``scenes`` (Scene-Classification-Dataset-Split); PHOTOS holds ``tiny``
-(tiny-imagenet-200 as it comes), and the working folder ``seen.csv`` from ``teacher.py``. Writes ``labels.csv`` and,
-below PHOTOS, ``sharp``: every labelled photo of RAW at Tiny-ImageNet's 64 pixels. ``clean.py`` comes next.
+RAW holds the folders that the README lists, PHOTOS holds ``tiny`` (tiny-imagenet-200 as it comes), and the working
+folder ``seen.csv`` from ``teacher.py``. Writes ``labels.csv`` and, below PHOTOS, ``sharp``: every labelled photo of
+RAW, its shortest edge at most 160. Of Tiny-ImageNet's photos every other one is taken as it comes, the rest as
+``clean.py``, which comes next, writes them.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from pathlib import Path
 from PIL import Image
 
 HERE = Path(__file__).parent
-EDGE = 64
-MOST_SEEN = 200
+EDGE = 160
+MOST_SEEN = 300
 """Of the photos that only ``seen.csv`` labels, so many for each class."""
+IMAGENETTE_TIMES, OTHERS_TIMES = 2, 4
+"""So often each sharp photo comes in an epoch: two in five photos are sharp, and few of those are Imagenette's."""
 
 
 def main(raw: Path, photos: Path) -> None:
@@ -30,12 +32,16 @@ def main(raw: Path, photos: Path) -> None:
     with ProcessPoolExecutor() as pool:
         for _ in pool.map(_shrink, *zip(*pairs, strict=True), chunksize=64):
             pass
-    labels = [(f"sharp/{source}.jpg", synset) for source, synset in sharp]
-    for file in sorted(photos.glob("tiny/train/*/images/*.JPEG")):
+    labels: list[tuple[str, str]] = []
+    for source, synset in sharp:
+        times = IMAGENETTE_TIMES if source.startswith("imagenette/") else OTHERS_TIMES
+        labels += [(f"sharp/{source}.jpg", synset)] * times
+    for number, file in enumerate(sorted(photos.glob("tiny/train/*/images/*.JPEG"))):
         synset = file.parent.parent.name
-        labels.append((f"clean/{synset}/{file.stem}.jpg", synset))
-    lines = [f"{name},{synset}\n" for name, synset in labels if name not in excluded]
-    Path("labels.csv").write_text("".join(lines))
+        clean, tiny = f"clean/{synset}/{file.stem}.jpg", file.relative_to(photos).as_posix()
+        if clean not in excluded:
+            labels.append((tiny if number % 2 else clean, synset))
+    Path("labels.csv").write_text("".join(f"{name},{synset}\n" for name, synset in labels))
 
 
 def _sharp(raw: Path) -> Iterator[tuple[str, str]]:
@@ -55,13 +61,13 @@ def _sharp(raw: Path) -> Iterator[tuple[str, str]]:
 
 
 def _shrink(source: Path, target: Path) -> None:
-    """Write the photo with its shortest edge at ``EDGE``, unless that was done before."""
+    """Write the photo with its shortest edge at ``EDGE`` or its own, unless that was done before."""
     if target.exists():
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(source) as image:
-        scale = EDGE / min(image.size)
-        width, height = (max(EDGE, round(side * scale)) for side in image.size)
+        scale = min(1, EDGE / min(image.size))
+        width, height = (round(side * scale) for side in image.size)
         small = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
     small.save(target, "JPEG", quality=95, subsampling="4:4:4")
 
