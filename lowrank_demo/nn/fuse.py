@@ -52,14 +52,14 @@ class InParts(nn.Module):
 
 
 class Cast(nn.Module):
-    """Brings images to the precision of the weights."""
+    """Brings values to the precision of the weights that follow."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()
         self.dtype = dtype
 
     def forward(self, images: Tensor) -> Tensor:
-        """The same values, rounded."""
+        """The same values, rounded where that is coarser."""
         return images.to(self.dtype)
 
 
@@ -71,24 +71,21 @@ def inference_form(
     Args:
         network: A network with its weights loaded.
         pre_shrink: The card's ``pre_shrink``, applied to the images first.
-        dtype: Of weights and activations: float32, or bfloat16 on hardware that multiplies it faster.
+        dtype: Of weights and activations: float32, or bfloat16 on hardware that multiplies it faster; conv1 and the
+            last product stay in float32.
     """
     stages: list[nn.Module] = [Shrink(pre_shrink)] if pre_shrink else []
     source = copy.deepcopy(network).eval()
-    features = _fold(source.features)
+    features, classifier = _fold(source.features), _fold(source.classifier)
+    if dtype != torch.float32:
+        # Rounding in conv1 would go through all other layers, and rounded logits would tie.
+        features = [*features[:2], Cast(dtype), *(module.to(dtype) for module in features[2:])]
+        classifier = [*(module.to(dtype) for module in classifier[:-1]), Cast(torch.float32), classifier[-1]]
     pools = [place for place, module in enumerate(features) if isinstance(module, nn.MaxPool2d)]
     early = pools[1] + 1
-    cast = [Cast(dtype)] if dtype != torch.float32 else []
-    stages += [InParts([*cast, *features[:early]]), *features[early:]]
-    stages.append(nn.Flatten())
-    stages += _fold(source.classifier)
+    stages += [InParts(features[:early]), *features[early:], nn.Flatten(), *classifier]
     fused = nn.Sequential(*stages).eval().requires_grad_(False)
-    fused.to(dtype=dtype, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    if dtype != torch.float32:
-        # Rounded logits would tie; the last product costs next to nothing.
-        fused.insert(len(fused) - 1, Cast(torch.float32))
-        fused[-1].float()
-    return fused
+    return fused.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 def _fold(modules: nn.Sequential) -> list[nn.Module]:
