@@ -33,20 +33,9 @@ def low_rank_alexnet(
         lowrank_demo.errors.UnknownModel: There is no such model.
         lowrank_demo.errors.WeightsError: The weights cannot be fetched or are not what was published.
     """
+    from .known_models import KnownModels
     from .nn.alexnet import LowRankAlexNet
-    from .settings import Settings
-    from .zoo_file import read_zoo
 
-    settings = Settings.from_environment()
-    zoo = read_zoo(settings.zoo, settings.models_dir)
-    card = zoo.get(f"{family}/{scheme}/{version}")
-    if not pretrained:
-        return LowRankAlexNet(card.scheme, card.ranks)
-    # By its whole name: ``.progress`` would be the parameter's name once more.
-    from lowrank_demo.progress import print_download
-
-    from .nn.state_dict import load_network
-    from .weights import WeightStore
-
-    store = WeightStore(zoo, settings.cache_dir, settings.hub_repo)
-    return load_network(card, store.ensure(card, print_download if progress else None))
+    models = KnownModels()
+    card = models.zoo.get(f"{family}/{scheme}/{version}")
+    return models.load(card, progress) if pretrained else LowRankAlexNet(card.scheme, card.ranks)

@@ -1,4 +1,4 @@
-"""A teacher for sharp photos: what the bundled scheme 2 v5 sees of them at 64 pixels, compressed.
+"""A teacher for sharp photos: what the bundled scheme 2 v5 sees of them at 96 pixels, compressed.
 
 All photos of Tiny-ImageNet's 200 classes are small and compressed, nearly all sharp ones show something else. A network
 that learns from both takes sharpness for a sign that it is none of the 200. The same network knows better when a sharp
@@ -18,10 +18,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from lowrank_demo.decode.base import CROP, MEAN, STD
+from lowrank_demo.known_models import KnownModels
 from lowrank_demo.nn.fuse import inference_form
-from lowrank_demo.train.models import KnownModels
 
-MODEL, EDGE, QUALITY = "preview/scheme_2/v5", 64, 75
+MODEL, EDGE, QUALITY = "preview/scheme_2/v5", 96, 85
 
 
 class Degraded(nn.Module):

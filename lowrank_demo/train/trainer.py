@@ -20,7 +20,7 @@ from ..processes import Processes
 from ..progress import Meter, ProgressLine, duration
 from .config import StageConfig
 from .data import Batches
-from .models import load_teacher
+from .teacher import load_teacher
 
 
 class TrainingDiverged(LowRankError):

@@ -40,6 +40,7 @@ def test_defaults_and_places(tmp_path: Path) -> None:
         (DATA + "[extra]", "has 'extra'"),
         (DATA + '[output]\nformat = "int4"', "format is 'int4'"),
         (DATA + "lowest_quality = 99", "lowest_quality is 99; expected 0 to 95"),
+        (DATA + "[finetune]\nearlier = 'preview/scheme_2/v5'", "has earlier but no share_of_start"),
         (DATA + "[finetune]\nshare_of_start = 1", "share_of_start is 1.0; expected at least 0, less than 1"),
         (DATA + "[finetune]\nfrozen_layers = 8", "frozen_layers is 8; expected 0 to 7"),
         (DATA + '[finetune]\nranks_of = "scheme_1/v4"', "ranks_of but no start"),

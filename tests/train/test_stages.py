@@ -165,9 +165,9 @@ def test_a_share_of_the_start_is_kept(tmp_path: Path) -> None:
         .replace('version = "tiny"', 'version = "tiny"\nformat = "float32"')
     )
 
-    def stored(share: float) -> dict[str, torch.Tensor]:
-        config.write_text(text.replace(start, f"{start}share_of_start = {share}\n"))
-        done = run("train", "finetune", str(config), *(["--resume"] if share else []))
+    def stored(share: float, more: str = "", **env: str) -> dict[str, torch.Tensor]:
+        config.write_text(text.replace(start, f"{start}share_of_start = {share}\n{more}\n"))
+        done = run("train", "finetune", str(config), *(["--resume"] if share else []), **env)
         assert done.returncode == 0, done.stderr
         zoo = read_zoo(ASSETS / "zoo.json", tmp_path / "run" / "models")
         card = zoo.get("own/scheme_2/tiny")
@@ -182,6 +182,15 @@ def test_a_share_of_the_start_is_kept(tmp_path: Path) -> None:
             torch.testing.assert_close(tensor, 0.75 * trained[key] + 0.25 * begun[key], rtol=1e-5, atol=1e-7)
     key = "classifier.0.U.weight"
     assert not torch.equal(trained[key], begun[key])
+
+    config.write_text(text.replace(start, f"{start}share_of_start = 0.5\nearlier = 'preview/scheme_1/v4'\n"))
+    refused = run("train", "finetune", str(config), "--resume")
+    assert refused.returncode == 1
+    assert "earlier is preview/scheme_1/v4, of scheme_1" in refused.stderr
+    # What was just written takes the start's place: 0.5 trained + 0.5 (0.75 trained + 0.25 begun).
+    models = {"LOWRANK_MODELS_DIR": str(tmp_path / "run" / "models")}
+    again = stored(0.5, "earlier = 'own/scheme_2/tiny'", **models)
+    torch.testing.assert_close(again[key], 0.875 * trained[key] + 0.125 * begun[key], rtol=1e-5, atol=1e-7)
 
 
 def test_an_unknown_start_is_one_sentence(tmp_path: Path) -> None:

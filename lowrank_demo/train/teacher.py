@@ -1,4 +1,4 @@
-"""Models that a stage begins with or learns from: those of the zoo, by their ids, and teachers from anywhere."""
+"""Networks that another learns from: models by their ids, functions by their names."""
 
 from __future__ import annotations
 
@@ -8,31 +8,8 @@ import torch
 from torch import nn
 
 from ..errors import UsageError
-from ..nn.alexnet import LowRankAlexNet
+from ..known_models import KnownModels
 from ..nn.fuse import inference_form
-from ..nn.state_dict import load_network
-from ..progress import print_download
-from ..settings import Settings
-from ..weights import WeightStore
-from ..zoo import ModelCard, Zoo
-from ..zoo_file import read_zoo
-
-
-class KnownModels:
-    """The models of the environment's zoo, with their weights."""
-
-    def __init__(self) -> None:
-        settings = Settings.from_environment()
-        self.zoo: Zoo = read_zoo(settings.zoo, settings.models_dir)
-        self._store = WeightStore(self.zoo, settings.cache_dir, settings.hub_repo)
-
-    def load(self, card: ModelCard) -> LowRankAlexNet:
-        """The card's network; weights that are not here are downloaded.
-
-        Raises:
-            WeightsError: They cannot be had, or are not the card's.
-        """
-        return load_network(card, self._store.ensure(card, print_download))
 
 
 def load_teacher(name: str, device: torch.device) -> nn.Module | None:

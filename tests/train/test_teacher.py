@@ -17,7 +17,7 @@ from lowrank_demo.processes import Processes
 from lowrank_demo.settings import Settings
 from lowrank_demo.train.config import DataConfig, StageConfig
 from lowrank_demo.train.data import Batches, LmdbImages, evenly_spread
-from lowrank_demo.train.models import load_teacher
+from lowrank_demo.train.teacher import load_teacher
 from lowrank_demo.train.trainer import Trainer
 from lowrank_demo.weights import WeightStore
 from lowrank_demo.zoo import Zoo
