@@ -14,18 +14,19 @@ import numpy as np
 from .data.lmdb_reader import Records
 from .errors import DataError
 from .files import written_whole
+from .report import Conditions
 from .sums import ModelSums, Sums, Unreadable
 
 
 class Checkpoint:
-    """Where the state of one pass is kept: its name says for which file, models, batch size and decoder it holds.
+    """Where the state of one pass is kept: its name says for which file, models, batch size and conditions it holds.
 
     Args:
         folder: Made at the first save.
         reader: The file that the pass reads.
         models: Id and weight digest of each model.
         batch_size: As the pass uses it.
-        decoder: The decoder's name and the device's.
+        conditions: Decoder, device, engine and precision.
         records: The slice of the file that the pass takes.
     """
 
@@ -35,7 +36,7 @@ class Checkpoint:
         reader: Records,
         models: Sequence[tuple[str, str]],
         batch_size: int,
-        decoder: str,
+        conditions: Conditions,
         records: range,
     ) -> None:
         self.models = [name for name, _ in models]
@@ -47,7 +48,7 @@ class Checkpoint:
             len(reader),
             models,
             batch_size,
-            decoder,
+            str(conditions),
             (records.start, records.stop),
         ]
         name = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:24]

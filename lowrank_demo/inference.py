@@ -14,6 +14,7 @@ from .decode.base import Decoded, Decoder
 from .errors import ImageError
 from .nn.alexnet import LowRankAlexNet
 from .nn.fuse import inference_form
+from .settings import Arithmetic
 
 TOP = 5
 BATCH = 32
@@ -56,19 +57,23 @@ class Classifier:
         network: With its weights loaded; it is copied, not changed.
         pre_shrink: The model card's ``pre_shrink``.
         device: Where it runs.
-        precision: ``fp32``, or ``bf16`` for weights and activations of half the size.
+        arithmetic: The program that computes, and its precision.
     """
 
     def __init__(
-        self, network: LowRankAlexNet, pre_shrink: int | None, device: torch.device, precision: str = "fp32"
+        self,
+        network: LowRankAlexNet,
+        pre_shrink: int | None,
+        device: torch.device,
+        arithmetic: Arithmetic = Arithmetic(),
     ) -> None:
         self.device = device
-        self.module: nn.Module = inference_form(network, pre_shrink, _DTYPES[precision]).to(device)
+        self._module = _prepared(network, pre_shrink, device, arithmetic)
 
     @torch.inference_mode()
     def logits(self, pixels: torch.Tensor) -> torch.Tensor:
         """Float32 [n, 1000] on the device, from normalised float32 [n, 3, 227, 227]."""
-        return self.module(pixels.to(self.device, memory_format=torch.channels_last)).float()
+        return self._module(pixels.to(self.device, memory_format=torch.channels_last)).float()
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,16 @@ def answer(photos: Photos, classifier: Classifier) -> list[Prediction | ImageErr
 def classify(images: Sequence[bytes], classifier: Classifier, decoder: Decoder) -> list[Prediction | ImageError]:
     """Decode and answer with one network."""
     return answer(decode_photos(images, decoder), classifier)
+
+
+def _prepared(
+    network: LowRankAlexNet, pre_shrink: int | None, device: torch.device, arithmetic: Arithmetic
+) -> nn.Module:
+    if arithmetic.engine == "openvino":
+        from .nn.openvino import openvino_form
+
+        return openvino_form(network, pre_shrink, arithmetic.precision)
+    return inference_form(network, pre_shrink, _DTYPES[arithmetic.precision]).to(device)
 
 
 def _answer_batch(decoded: Decoded, decode_ms: float, classifier: Classifier) -> list[Prediction | ImageError]:

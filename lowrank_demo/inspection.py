@@ -49,7 +49,7 @@ class Inspection:
         with self._service.running:
             if card.id not in self._latencies:
                 self._latencies[card.id] = measure(
-                    card, self._service.background_device, self._service.settings.precision
+                    card, self._service.background_device, self._service.settings.arithmetic
                 )
             return self._latencies[card.id]
 
@@ -122,7 +122,7 @@ class Inspection:
         if service.background_device == service.device:
             return service.classifier(card)
         network = load_network(card, service.weights.ensure(card))
-        return Classifier(network, card.pre_shrink, service.background_device, service.settings.precision)
+        return Classifier(network, card.pre_shrink, service.background_device, service.settings.arithmetic)
 
     def _card_here(self, model_id: str) -> ModelCard:
         card = self._service.zoo.get(model_id)

@@ -11,6 +11,7 @@ import torch
 from .architecture import INPUT_SIZE
 from .inference import Classifier
 from .nn.alexnet import LowRankAlexNet
+from .settings import Arithmetic
 from .zoo import ModelCard
 
 _REPEATS = 25
@@ -28,7 +29,7 @@ class Latency:
     """A quarter of the passes took more."""
 
 
-def measure(card: ModelCard, device: torch.device, precision: str = "fp32") -> Latency:
+def measure(card: ModelCard, device: torch.device, arithmetic: Arithmetic = Arithmetic()) -> Latency:
     """Time forward passes of one image.
 
     Weights do not change the time, so that random ones serve: a model need not be downloaded for it.
@@ -36,10 +37,10 @@ def measure(card: ModelCard, device: torch.device, precision: str = "fp32") -> L
     Args:
         card: Gives scheme and ranks.
         device: Where to run.
-        precision: As for :class:`~lowrank_demo.inference.Classifier`.
+        arithmetic: As for :class:`~lowrank_demo.inference.Classifier`.
     """
     classifier = Classifier(
-        LowRankAlexNet(card.scheme, [max(rank, 1) for rank in card.ranks]), card.pre_shrink, device, precision
+        LowRankAlexNet(card.scheme, [max(rank, 1) for rank in card.ranks]), card.pre_shrink, device, arithmetic
     )
     image = torch.randn(1, 3, INPUT_SIZE, INPUT_SIZE, device=device)
     times: list[float] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -39,6 +40,19 @@ class ModelResult:
 
 
 @dataclass(frozen=True)
+class Conditions:
+    """What a pass was computed with: errors may differ by some images with something else."""
+
+    decoder: str
+    device: str
+    engine: str
+    precision: str
+
+    def __str__(self) -> str:
+        return f"decoded by {self.decoder}, computed by {self.engine} in {self.precision} on {self.device}"
+
+
+@dataclass(frozen=True)
 class Report:
     """The result of a pass, or of the part of it that was done."""
 
@@ -56,6 +70,7 @@ class Report:
     """Model id -> images of each class right at top-1 and top-5."""
     confused: Mapping[str, tuple[tuple[int, int, int], ...]]
     """Model id -> (true class, predicted class, images), the most frequent first."""
+    conditions: Conditions
 
 
 def model_results(sums: Sums, cards: Sequence[ModelCard]) -> tuple[ModelResult, ...]:
@@ -73,7 +88,14 @@ def model_results(sums: Sums, cards: Sequence[ModelCard]) -> tuple[ModelResult, 
     )
 
 
-def make_report(file: str, total: int, sums: Sums, cards: Sequence[ModelCard], images_per_second: float) -> Report:
+def make_report(
+    file: str,
+    total: int,
+    sums: Sums,
+    cards: Sequence[ModelCard],
+    images_per_second: float,
+    conditions: Conditions,
+) -> Report:
     """The report of a pass in its present state."""
     seen = [int(i) for i in np.flatnonzero(sums.class_count)]
     return Report(
@@ -93,6 +115,7 @@ def make_report(file: str, total: int, sums: Sums, cards: Sequence[ModelCard], i
             for card in cards
         },
         confused={card.id: _most_confused(sums.models[card.id].confused) for card in cards},
+        conditions=conditions,
     )
 
 
@@ -107,6 +130,7 @@ def report_json(report: Report) -> dict[str, Any]:
         "unreadable": len(report.unreadable),
         "unreadable_records": [{"index": i, "reason": reason} for i, reason in report.unreadable[:_LISTED]],
         "images_per_second": report.images_per_second,
+        "conditions": dataclasses.asdict(report.conditions),
         "models": [model_json(result) for result in report.models],
         "per_class_errors": {
             model: [
@@ -137,6 +161,7 @@ def model_json(result: ModelResult) -> dict[str, Any]:
     card, differences = result.card, result.differences
     return {
         "id": card.id,
+        "weights_sha256": card.weights.sha256,
         "count": result.count,
         "top1_error": result.top1_error,
         "top5_error": result.top5_error,
@@ -173,7 +198,10 @@ def report_text(report: Report) -> str:
             f"{'–' if result.loss is None else f'{result.loss:.4f}':>7}"
         )
     state = "" if report.complete else f" (stopped: {report.total:,} records in the file)"
-    lines.append(f"{report.count:,} images of {report.file}{state}, {report.images_per_second:,.1f} images/s")
+    lines.append(
+        f"{report.count:,} images of {report.file}{state}, {report.images_per_second:,.1f} images/s, "
+        f"{report.conditions}"
+    )
     if report.unreadable:
         shown = "; ".join(f"{i}: {reason}" for i, reason in report.unreadable[:5])
         lines.append(

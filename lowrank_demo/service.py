@@ -135,7 +135,7 @@ class Service:
                     self._classifiers.move_to_end(card.id)
                     return known
             network = load_network(card, self.weights.ensure(card, on_progress))
-            made = Classifier(network, card.pre_shrink, self.device, self.settings.precision)
+            made = Classifier(network, card.pre_shrink, self.device, self.settings.arithmetic)
             with self._lock:
                 self._classifiers[card.id] = made
                 while len(self._classifiers) > self.settings.models_in_memory:
@@ -151,10 +151,14 @@ class Service:
             self._run([blank_jpeg(EDGE)], [card.id])
 
     def decoder_note(self) -> str:
-        """Which decoder and device are in use, in a sentence, and why not a faster decoder."""
+        """What decodes and computes here, in a sentence, and why not a faster decoder."""
         choice = self.decoder
         why = f": {choice.reason}" if choice.reason else ""
-        return f"Photos are decoded by {choice.decoder.name}{why}; networks run on {self.device}."
+        by = self.settings.arithmetic
+        return (
+            f"Photos are decoded by {choice.decoder.name}{why}; networks are computed by {by.engine} in {by.precision} "
+            f"on {self.device}."
+        )
 
     @cached_property
     def device(self) -> torch.device:

@@ -5,6 +5,7 @@ Every variable is optional and starts with ``LOWRANK_``; a value that cannot be 
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import tempfile
 from collections.abc import Mapping
@@ -15,7 +16,19 @@ from .errors import SettingError
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 DECODERS = ("auto", "dali-gpu", "dali-cpu", "pillow")
+ENGINES = ("torch", "openvino")
 PRECISIONS = ("fp32", "bf16")
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """How networks compute."""
+
+    engine: str = "torch"
+    """One of ``ENGINES``. OpenVINO is the faster one on a processor and runs on nothing else."""
+    precision: str = "fp32"
+    """One of ``PRECISIONS``: of the networks' weights and activations. bf16 is faster only where the hardware
+    multiplies it (AMX, AVX-512 BF16, tensor cores), and changes a few decisions."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +47,8 @@ class Settings:
     """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
     decoder: str = "auto"
     """One of ``DECODERS``."""
-    precision: str = "fp32"
-    """One of ``PRECISIONS``: of the networks' weights and activations. bf16 is faster only where the hardware
-    multiplies it (AMX, AVX-512 BF16, tensor cores), and changes a few decisions."""
+    arithmetic: Arithmetic = Arithmetic()
+    """How networks compute."""
     threads: int = 1
     """Threads for decoding."""
     max_photos: int = 64
@@ -77,7 +89,7 @@ class Settings:
             hub_repo=hub_repo,
             device=_device(env),
             decoder=_choice(env, "LOWRANK_DECODER", "auto", DECODERS),
-            precision=_choice(env, "LOWRANK_PRECISION", "fp32", PRECISIONS),
+            arithmetic=_arithmetic(env),
             threads=_whole(env, "LOWRANK_THREADS", usable_cpus(), 1, 256),
             max_photos=_whole(env, "LOWRANK_MAX_PHOTOS", cls.max_photos, 1, 10_000),
             max_file_mb=_whole(env, "LOWRANK_MAX_FILE_MB", cls.max_file_mb, 1, 2_000),
@@ -143,6 +155,22 @@ def _device(env: Mapping[str, str]) -> str:
     if value not in ("auto", "cpu", "cuda") and not (kind == "cuda" and index.isdigit()):
         raise SettingError(f"LOWRANK_DEVICE is {value!r}; expected auto, cpu, cuda or cuda:N.")
     return value
+
+
+def _arithmetic(env: Mapping[str, str]) -> Arithmetic:
+    engine = _choice(env, "LOWRANK_ENGINE", "torch", ENGINES)
+    if engine == "openvino":
+        if importlib.util.find_spec("openvino") is None:
+            raise SettingError(
+                "LOWRANK_ENGINE is openvino, which is not installed; expected torch, or `pip install -e '.[openvino]'`."
+            )
+        device = _device(env)
+        if device.startswith("cuda"):
+            raise SettingError(
+                f"LOWRANK_ENGINE is openvino, which runs on the processor, and LOWRANK_DEVICE is {device}; set it to "
+                "cpu, or the engine to torch."
+            )
+    return Arithmetic(engine, _choice(env, "LOWRANK_PRECISION", "fp32", PRECISIONS))
 
 
 def _whole(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:

@@ -12,7 +12,7 @@ from .checkpoint import Checkpoint
 from .data.isolated import IsolatedReader
 from .errors import UsageError
 from .progress import Progress
-from .report import ModelResult, Report, make_report, model_results
+from .report import Conditions, ModelResult, Report, make_report, model_results
 from .zoo import ModelCard
 
 if TYPE_CHECKING:
@@ -52,11 +52,13 @@ class ValidationRun:
         validation: Validation,
         checkpoint: Checkpoint,
         resumed_at: int | None,
+        conditions: Conditions,
     ) -> None:
         self._reader = reader
         self._cards = cards
         self._validation = validation
         self._checkpoint = checkpoint
+        self._conditions = conditions
         self._rate = 0.0
         self.resumed_at = resumed_at
 
@@ -77,7 +79,8 @@ class ValidationRun:
 
     def report(self) -> Report:
         """The result so far."""
-        return make_report(self._reader.name, len(self._reader), self._validation.sums, self._cards, self._rate)
+        sums = self._validation.sums
+        return make_report(self._reader.name, len(self._reader), sums, self._cards, self._rate, self._conditions)
 
     def save(self) -> None:
         """Keep the state, for a later run to go on from."""
@@ -131,22 +134,23 @@ def open_validation(
     with ExitStack() as on_error:
         reader = on_error.enter_context(IsolatedReader(file))
         local = [(card, service.weights.ensure(card, on_download)) for card in cards]
-        precision = service.settings.precision
+        arithmetic = service.settings.arithmetic
         models = [
-            (card.id, Classifier(load_network(card, weights), card.pre_shrink, device, precision))
+            (card.id, Classifier(load_network(card, weights), card.pre_shrink, device, arithmetic))
             for card, weights in local
         ]
         records = slice_of(len(reader), batch_size, *part)
         decoder = service.background_decoder
+        conditions = Conditions(decoder.name, str(device), arithmetic.engine, arithmetic.precision)
         checkpoint = Checkpoint(
             service.settings.cache_dir / "validations",
             reader,
             [(card.id, weights.sha256) for card, weights in local],
             batch_size,
-            f"{decoder.name} {device} {precision}",
+            conditions,
             records,
         )
         sums = checkpoint.load() if resume else None
         validation = Validation(reader, models, decoder, batch_size=batch_size, sums=sums, records=records)
         on_error.pop_all()
-        return ValidationRun(reader, cards, validation, checkpoint, sums.position if sums else None)
+        return ValidationRun(reader, cards, validation, checkpoint, sums.position if sums else None, conditions)

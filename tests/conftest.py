@@ -32,12 +32,14 @@ from PIL import Image
 from lowrank_demo.data.lmdb_writer import LmdbWriter
 from lowrank_demo.data.records import Record
 from lowrank_demo.nn.alexnet import LowRankAlexNet
+from lowrank_demo.report import Conditions
 from lowrank_demo.settings import ASSETS, Settings
 from lowrank_demo.zoo import Zoo
 from lowrank_demo.zoo_file import read_zoo
 
 ROOT = Path(__file__).parent.parent
 FILES = Path(__file__).parent / "files"
+CONDITIONS = Conditions("pillow", "cpu", "torch", "fp32")
 SHARED_LMDB = ROOT.parent / "shared" / "data" / "imagenette_400.lmdb"
 
 

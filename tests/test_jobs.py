@@ -13,7 +13,9 @@ from lowrank_demo.jobs import MOST_WAITING, Job, JobRegistry, JobStatus
 from lowrank_demo.progress import Progress
 from lowrank_demo.report import Report
 
-REPORT = Report("file", 10, 10, (), (), 1.0, True, {}, {}, {})
+from .conftest import CONDITIONS
+
+REPORT = Report("file", 10, 10, (), (), 1.0, True, {}, {}, {}, CONDITIONS)
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -28,7 +28,7 @@ from lowrank_demo.sums import LOSS_UNIT, ModelSums, Sums
 from lowrank_demo.validation import Validation
 from lowrank_demo.validation_run import choose_models, open_validation
 
-from .conftest import SHARED_LMDB, encoded, open_photo
+from .conftest import CONDITIONS, SHARED_LMDB, encoded, open_photo
 
 PREVIEW = "preview/scheme_2/v5"
 CPU = torch.device("cpu")
@@ -145,7 +145,7 @@ def test_unreadable_images_are_counted_and_not_fatal(file: Path, settings: Setti
         sums = finish(Validation(reader, [(PREVIEW, classifier(0))], decoder(settings), batch_size=32))
     assert [item.index for item in sums.unreadable] == [3, 64, 65, 66, 149]
     assert sums.count == 145
-    report = make_report("file", 150, sums, [zoo.get(PREVIEW)], 10.0)
+    report = make_report("file", 150, sums, [zoo.get(PREVIEW)], 10.0, CONDITIONS)
     data = report_json(report)
     assert (data["count"], data["unreadable"], data["complete"]) == (145, 5, True)
     (model,) = data["models"]
@@ -255,9 +255,9 @@ def test_verify(zoo) -> None:
     sums.models[card.id].class_top1[7] = 5897
     sums.models[card.id].class_top5[7] = 8177
     sums.position = 10_000
-    report = make_report("f", 10_000, sums, [card], 1.0)
+    report = make_report("f", 10_000, sums, [card], 1.0, CONDITIONS)
     assert report.models[0].differences == pytest.approx((0.0, 0.0), abs=1e-9)
     assert disagreements(report, 0.1) == []
     sums.models[card.id].class_top1[7] = 5850
-    (sentence,) = disagreements(make_report("f", 10_000, sums, [card], 1.0), 0.3)
+    (sentence,) = disagreements(make_report("f", 10_000, sums, [card], 1.0, CONDITIONS), 0.3)
     assert sentence.startswith("published/scheme_2/v5: top-1 differs by +0.47")

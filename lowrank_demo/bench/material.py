@@ -15,6 +15,7 @@ from ..data.records import Record
 from ..errors import DataError
 from ..inference import Classifier
 from ..nn.alexnet import LowRankAlexNet
+from ..settings import Arithmetic
 from ..zoo import ModelCard, Zoo
 
 _PHOTOS = ("lion.jpg", "cheetah.jpg", "cheetah1.jpg", "tower.jpg")
@@ -60,6 +61,6 @@ def published(zoo: Zoo) -> list[ModelCard]:
     return [card for card in zoo if card.published]
 
 
-def random_classifier(card: ModelCard, precision: str = "fp32") -> Classifier:
+def random_classifier(card: ModelCard, arithmetic: Arithmetic = Arithmetic()) -> Classifier:
     """The card's network with random weights, on the CPU: as fast as the trained one."""
-    return Classifier(LowRankAlexNet(card.scheme, card.ranks), None, CPU, precision)
+    return Classifier(LowRankAlexNet(card.scheme, card.ranks), None, CPU, arithmetic)

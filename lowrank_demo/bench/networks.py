@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from ..data.lmdb_reader import LmdbReader, Records
 from ..decode.base import Decoder
 from ..decode.choose import choose_decoder
 from ..inference import Classifier
-from ..settings import Settings
+from ..settings import ENGINES, Arithmetic, Settings
 from ..validation import Validation
 from ..zoo import ModelCard, Zoo
 from .material import CPU, published, random_classifier
@@ -29,18 +30,22 @@ def compute(zoo: Zoo, file: Path, images: int) -> Iterator[Outcome]:
     decoder = cpu_decoder()
     rates: dict[str, float] = {}
     for precision, dtype, goal in (("fp32", torch.float32, 1.1), ("bf16", torch.bfloat16, 1.25)):
-        what = f"nine models, {images} images, {precision}"
         product, product_macs = matrix_product(dtype)
         rates[precision] = product_macs / seconds(product)
-        if rates[precision] < rates["fp32"]:
-            yield Unmeasured(what, "this processor does not multiply it faster than fp32")
-            continue
-        models = [(card.id, random_classifier(card, precision)) for card in cards]
-        with LmdbReader(file) as reader:
-            product_s, all_s = interleaved([product, partial(validate, reader, models, images, decoder)])
-        rate = product_macs / product_s
-        yield Finding(f"{precision} products of matrices", rate / 1e9, "billion MACs/s")
-        yield Result(what, all_s, macs / rate, "s", "their MACs at that rate", goal)
+        for engine in ENGINES:
+            what = f"nine models, {images} images, {engine} {precision}"
+            if rates[precision] < rates["fp32"]:
+                yield Unmeasured(what, "this processor does not multiply it faster than fp32")
+                continue
+            if engine == "openvino" and not importlib.util.find_spec("openvino"):
+                yield Unmeasured(what, "it is not installed: pip install -e '.[openvino]'")
+                continue
+            models = [(card.id, random_classifier(card, Arithmetic(engine, precision))) for card in cards]
+            with LmdbReader(file) as reader:
+                product_s, all_s = interleaved([product, partial(validate, reader, models, images, decoder)])
+            rate = product_macs / product_s
+            yield Finding(f"{precision} products of matrices", rate / 1e9, "billion MACs/s")
+            yield Result(what, all_s, macs / rate, "s", "their MACs at that rate", goal)
 
 
 def overlap(zoo: Zoo, file: Path, images: int) -> Iterator[Outcome]:

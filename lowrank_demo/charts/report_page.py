@@ -43,7 +43,8 @@ def report_page(report: Report, zoo: Zoo) -> str:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(report.file)}: validation</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>'
         f"<h1>Validation on {escape(report.file)}</h1>"
-        f"<p>{report.count:,} images{state}, {report.images_per_second:,.0f} images/s.{unreadable}</p>"
+        f"<p>{report.count:,} images{state}, {report.images_per_second:,.0f} images/s, "
+        f"{escape(str(report.conditions))}.{unreadable}</p>"
         f"{_table(report)}{drawn}{_confusions(report)}</body></html>"
     )
 

@@ -50,6 +50,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     validate.add_argument("--batch-size", type=int, default=64, metavar="N", help="default: 64")
     validate.add_argument("--device", help="auto, cpu, cuda or cuda:N; default: LOWRANK_DEVICE")
     validate.add_argument("--decoder", help="auto, dali-gpu, dali-cpu or pillow; default: LOWRANK_DECODER")
+    validate.add_argument("--engine", help="torch or openvino; default: LOWRANK_ENGINE")
     validate.add_argument("--precision", help="fp32 or bf16; default: LOWRANK_PRECISION")
     validate.add_argument("--json", type=Path, metavar="OUT", help="write the whole report")
     validate.add_argument("--html", type=Path, metavar="OUT", help="write the report as a page that needs no server")
@@ -141,16 +142,18 @@ def _validate(args: argparse.Namespace) -> int:
 def _environment(args: argparse.Namespace) -> dict[str, str]:
     """The process's environment with what the options and ``torchrun`` change."""
     environment = {**os.environ}
+    environment |= {"LOWRANK_DEVICE": args.device} if args.device else {}
+    environment |= {"LOWRANK_DECODER": args.decoder} if args.decoder else {}
+    environment |= {"LOWRANK_ENGINE": args.engine} if args.engine else {}
+    environment |= {"LOWRANK_PRECISION": args.precision} if args.precision else {}
     here = int(environment.get("LOCAL_WORLD_SIZE", "1"))
     if here > 1:
         import torch
 
         environment.setdefault("LOWRANK_THREADS", str(max(1, usable_cpus() // here)))
-        if torch.cuda.is_available() and environment.get("LOWRANK_DEVICE", "auto") in ("auto", "cuda"):
+        by_torch = environment.get("LOWRANK_ENGINE", "torch").lower() != "openvino"
+        if by_torch and torch.cuda.is_available() and environment.get("LOWRANK_DEVICE", "auto") in ("auto", "cuda"):
             environment["LOWRANK_DEVICE"] = f"cuda:{environment.get('LOCAL_RANK', '0')}"
-    environment |= {"LOWRANK_DEVICE": args.device} if args.device else {}
-    environment |= {"LOWRANK_DECODER": args.decoder} if args.decoder else {}
-    environment |= {"LOWRANK_PRECISION": args.precision} if args.precision else {}
     return environment
 
 

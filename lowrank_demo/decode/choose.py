@@ -27,7 +27,8 @@ def choose_device(settings: Settings) -> torch.device:
         SettingError: A GPU was asked for and there is none.
     """
     if settings.device == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+        gpu = torch.cuda.is_available() and settings.arithmetic.engine == "torch"
+        return torch.device("cuda:0" if gpu else "cpu")
     device = torch.device(settings.device)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise SettingError(

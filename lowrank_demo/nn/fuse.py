@@ -75,8 +75,7 @@ def inference_form(
             last product stay in float32.
     """
     stages: list[nn.Module] = [Shrink(pre_shrink)] if pre_shrink else []
-    source = copy.deepcopy(network).eval()
-    features, classifier = _fold(source.features), _fold(source.classifier)
+    features, classifier = folded(network)
     if dtype != torch.float32:
         # Rounding in conv1 would go through all other layers, and rounded logits would tie.
         features = [*features[:2], Cast(dtype), *(module.to(dtype) for module in features[2:])]
@@ -86,6 +85,12 @@ def inference_form(
     stages += [InParts(features[:early]), *features[early:], nn.Flatten(), *classifier]
     fused = nn.Sequential(*stages).eval().requires_grad_(False)
     return fused.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
+def folded(network: LowRankAlexNet) -> tuple[list[nn.Module], list[nn.Module]]:
+    """Copies of the layers before and after flattening, each batch normalisation merged into the ``U`` before it."""
+    source = copy.deepcopy(network).eval()
+    return _fold(source.features), _fold(source.classifier)
 
 
 def _fold(modules: nn.Sequential) -> list[nn.Module]:

@@ -27,7 +27,8 @@ def job_view(status: JobStatus) -> str:
         head = f"Cancelled after {progress.done:,} of {progress.total:,} images." if progress else "Cancelled."
     else:
         head = f"Done: {name}, {status.report.count:,} images" if status.report else "Done"
-        head += f", {status.report.images_per_second:,.0f} images/s." if status.report else "."
+        report = status.report
+        head += f", {report.images_per_second:,.0f} images/s, {escape(str(report.conditions))}." if report else "."
     results = status.report.models if status.report else status.results
     unreadable = len(status.report.unreadable) if status.report else 0
     return (

@@ -12,6 +12,8 @@ from lowrank_demo.latency import Latency
 from lowrank_demo.report import ModelResult, Report
 from lowrank_demo.zoo import Zoo
 
+from ..conftest import CONDITIONS
+
 IDS = [f"published/scheme_2/v{i}" for i in range(1, 6)]
 
 
@@ -44,7 +46,7 @@ def test_measured_errors_alone(zoo: Zoo) -> None:
     empty: Any = pareto_figure(zoo, "top1", card, published=False)
     assert "Nothing was measured yet" in empty.layout.annotations[0].text
     result = ModelResult(card, 100, 43.0, 20.0, 1.0)
-    report = Report("a.lmdb", 100, 100, (), (result,), 1.0, True, {}, {}, {})
+    report = Report("a.lmdb", 100, 100, (), (result,), 1.0, True, {}, {}, {}, CONDITIONS)
     figure: Any = pareto_figure(zoo, "top5", card, [report], published=False)
     assert points(figure, "measured here") == {card.id: (151, 20.0)}
     assert len(figure.data) == 1
@@ -54,7 +56,7 @@ def test_cut_models_are_marked_and_stay_in_sight(zoo: Zoo) -> None:
     card = zoo.get("scheme_2/v5")
     cut = card.cut([1] * 8)
     results = [ModelResult(one, 100, error, error / 2, 1.0) for one, error in ((card, 43.0), (cut, 99.0))]
-    reports = [Report("a.lmdb", 100, 100, (), (result,), 1.0, True, {}, {}, {}) for result in results]
+    reports = [Report("a.lmdb", 100, 100, (), (result,), 1.0, True, {}, {}, {}, CONDITIONS) for result in results]
     figure: Any = pareto_figure(zoo, "top1", card, reports)
     assert points(figure, "measured here: a.lmdb, 100 images") == {card.id: (151, 43.0)}
     ((x, y),) = points(figure, "truncated, not trained: a.lmdb").values()

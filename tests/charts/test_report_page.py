@@ -12,6 +12,7 @@ from lowrank_demo.report import ModelResult, Report
 from lowrank_demo.zoo import Zoo
 
 from ..browser import ARGUMENTS, find
+from ..conftest import CONDITIONS
 
 
 def a_report(zoo: Zoo) -> Report:
@@ -27,12 +28,20 @@ def a_report(zoo: Zoo) -> Report:
         class_count={291: 60, 293: 30},
         class_right={card.id: ({291: 50, 293: 1}, {291: 60, 293: 10}) for card in cards},
         confused={card.id: ((293, 291, 29),) for card in cards},
+        conditions=CONDITIONS,
     )
 
 
 def test_figures_and_words(zoo: Zoo) -> None:
     page = report_page(a_report(zoo), zoo)
-    for text in ("43.50", "20.25", "+2.47", "90 images, stopped before the end of its 100", "could not be read: 1."):
+    for text in (
+        "43.50",
+        "20.25",
+        "+2.47",
+        "90 images, stopped before the end of its 100",
+        "could not be read: 1.",
+        "computed by torch in fp32",
+    ):
         assert text in page
     assert "<img src=x>" not in page
 

@@ -60,6 +60,13 @@ def test_from_folder_to_report(imagenet: Path, tmp_path: Path) -> None:
     assert (data["count"], data["unreadable"]) == (3, 0)
     assert [model["id"] for model in data["models"]] == ["preview/scheme_1/v4", PREVIEW]
     assert data["images_per_second"] > 0
+    assert data["conditions"] | {"decoder": "any"} == {
+        "decoder": "any",
+        "device": "cpu",
+        "engine": "torch",
+        "precision": "fp32",
+    }
+    assert "computed by torch in fp32 on cpu" in done.stdout
     with table.open() as opened:
         assert float(next(csv.DictReader(opened))["top5_error"]) == data["models"][0]["top5_error"]
 

@@ -1,0 +1,104 @@
+"""The inference form computed by OpenVINO: the faster engine on a processor, in bf16 above all."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+import openvino
+import torch
+from openvino import opset13 as op
+from torch import Tensor, nn
+
+from ..architecture import INPUT_SIZE
+from .alexnet import LowRankAlexNet
+from .fuse import Shrink, folded
+
+_PART = 64
+"""So many images at a time: as fast as fewer, and memory does not grow with the batch."""
+_PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
+
+
+class OpenVinoNetwork(nn.Module):
+    """Layers compiled for this processor.
+
+    Args:
+        layers: Convolutions, linear layers, pooling, ReLU and flattening, in order; their weights are copied.
+        precision: ``fp32``, or ``bf16`` for weights and activations; sums stay in float32.
+    """
+
+    def __init__(self, layers: Iterable[nn.Module], precision: str) -> None:
+        super().__init__()
+        settings = {
+            "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": 1,
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            # Several processes on a machine would all be pinned to its first cores.
+            "ENABLE_CPU_PINNING": False,
+        }
+        self._request = openvino.Core().compile_model(_graph(layers), "CPU", settings).create_infer_request()
+        self._lock = threading.Lock()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, float32 [n, 1000], of float32 [n, 3, 227, 227]; channels last spares a copy."""
+        pixels = images.permute(0, 2, 3, 1).contiguous()
+        with self._lock:
+            answers = [self._request.infer([part.numpy()], share_inputs=True)[0] for part in pixels.split(_PART)]
+        return torch.cat([torch.from_numpy(answer) for answer in answers])
+
+
+def openvino_form(network: LowRankAlexNet, pre_shrink: int | None, precision: str) -> nn.Module:
+    """As :func:`~lowrank_demo.nn.fuse.inference_form`, for the processor only.
+
+    Args:
+        network: A network with its weights loaded; it is left as it is.
+        pre_shrink: The card's ``pre_shrink``, applied to the images first.
+        precision: As for :class:`OpenVinoNetwork`.
+    """
+    features, classifier = folded(network)
+    compiled = OpenVinoNetwork([*features, nn.Flatten(), *classifier], precision)
+    return nn.Sequential(Shrink(pre_shrink), compiled) if pre_shrink else compiled
+
+
+def _graph(layers: Iterable[nn.Module]) -> openvino.Model:
+    images = op.parameter([-1, INPUT_SIZE, INPUT_SIZE, 3], openvino.Type.f32)
+    value = op.transpose(images, op.constant([0, 3, 1, 2])).output(0)
+    for layer in layers:
+        value = _after(layer, value)
+    # Its stubs know two classes of this name.
+    return openvino.Model([value], [images])  # pyright: ignore[reportGeneralTypeIssues]
+
+
+def _after(layer: nn.Module, value: openvino.Output) -> openvino.Output:
+    """The layer's output, the value being its input."""
+    if isinstance(layer, nn.Conv2d):
+        pads = list(layer.padding)
+        product = op.convolution(value, _constant(layer.weight), list(layer.stride), pads, pads, list(layer.dilation))
+        return _biased(product.output(0), layer.bias, (1, -1, 1, 1))
+    if isinstance(layer, nn.Linear):
+        product = op.matmul(value, _constant(layer.weight), transpose_a=False, transpose_b=True)
+        return _biased(product.output(0), layer.bias, (1, -1))
+    if isinstance(layer, nn.MaxPool2d):
+        kernel, stride, padding, dilation = (
+            _pair(v) for v in (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+        )
+        rounding = "ceil" if layer.ceil_mode else "floor"
+        return op.max_pool(value, stride, dilation, padding, padding, kernel, rounding).output(0)
+    if isinstance(layer, nn.ReLU):
+        return op.relu(value).output(0)
+    if isinstance(layer, nn.Flatten):
+        return op.reshape(value, op.constant([0, -1]), special_zero=True).output(0)
+    raise TypeError(f"a low-rank AlexNet has no {type(layer).__name__}")
+
+
+def _biased(value: openvino.Output, bias: Tensor | None, shape: tuple[int, ...]) -> openvino.Output:
+    return value if bias is None else op.add(value, _constant(bias.view(shape))).output(0)
+
+
+def _constant(tensor: Tensor) -> openvino.Node:
+    return op.constant(tensor.detach().contiguous().numpy())
+
+
+def _pair(value: int | tuple[int, ...]) -> list[int]:
+    return [value, value] if isinstance(value, int) else list(value)

@@ -1,0 +1,63 @@
+"""OpenVINO computes what the network computes."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+
+from lowrank_demo.nn.alexnet import LowRankAlexNet
+from lowrank_demo.nn.fuse import inference_form
+from lowrank_demo.nn.openvino import OpenVinoNetwork, openvino_form
+
+
+@pytest.fixture(scope="module", params=["scheme_1", "scheme_2"])
+def network(request: pytest.FixtureRequest) -> LowRankAlexNet:
+    torch.manual_seed(1)
+    made = LowRankAlexNet(request.param, [9, 20, 30, 30, 30, 64, 64, 64])
+    for module in made.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.momentum = 1.0  # the statistics of these images, so that logits differ between images
+    made.train()(torch.randn(8, 3, 227, 227))
+    return made.eval()
+
+
+def test_same_logits_as_the_plain_network(network: LowRankAlexNet) -> None:
+    images = torch.randn(35, 3, 227, 227)  # two whole parts and a smaller one
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    with torch.inference_mode():
+        found = openvino_form(network, None, "fp32")(images.contiguous(memory_format=torch.channels_last))
+        torch.testing.assert_close(found, network(images), atol=1e-4, rtol=1e-4)
+    assert all(torch.equal(before[key], tensor) for key, tensor in network.state_dict().items())
+
+
+def test_pre_shrink_comes_first(network: LowRankAlexNet) -> None:
+    images = torch.randn(2, 3, 227, 227)
+    with torch.inference_mode():
+        expected = inference_form(network, 96)(images)
+        torch.testing.assert_close(openvino_form(network, 96, "fp32")(images), expected, atol=1e-4, rtol=1e-4)
+        assert not torch.allclose(expected, inference_form(network)(images), atol=1e-4, rtol=1e-4)
+
+
+def test_bf16_is_near(network: LowRankAlexNet) -> None:
+    images = torch.randn(4, 3, 227, 227)
+    with torch.inference_mode():
+        expected = network(images)
+        found = openvino_form(network, None, "bf16")(images)
+    assert found.dtype == torch.float32
+    # Where the processor has no bf16, OpenVINO computes in float32.
+    assert (found - expected).abs().max() < 0.05 * expected.abs().max()
+
+
+def test_asked_from_several_threads(network: LowRankAlexNet) -> None:
+    compiled = openvino_form(network, None, "fp32")
+    batches = [torch.randn(3, 3, 227, 227) for _ in range(6)]
+    with torch.inference_mode():
+        expected = [compiled(batch) for batch in batches]
+    with ThreadPoolExecutor(4) as pool:
+        for found, wanted in zip(pool.map(compiled, batches), expected, strict=True):
+            torch.testing.assert_close(found, wanted)
+
+
+def test_a_layer_that_the_network_does_not_have() -> None:
+    with pytest.raises(TypeError, match="no Softmax"):
+        OpenVinoNetwork([torch.nn.Softmax(1)], "fp32")
