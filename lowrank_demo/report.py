@@ -161,7 +161,6 @@ def model_json(result: ModelResult) -> dict[str, Any]:
     card, differences = result.card, result.differences
     return {
         "id": card.id,
-        "weights_sha256": card.weights.sha256,
         "count": result.count,
         "top1_error": result.top1_error,
         "top5_error": result.top5_error,
@@ -170,6 +169,7 @@ def model_json(result: ModelResult) -> dict[str, Any]:
         "published_top5_error": card.published.top5 if card.published else None,
         "top1_difference": differences[0] if differences else None,
         "top5_difference": differences[1] if differences else None,
+        "weights_sha256": card.weights.sha256,
     }
 
 
