@@ -109,6 +109,11 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
+def has_openvino() -> bool:
+    """Whether the optional engine is installed; it is not loaded for that."""
+    return importlib.util.find_spec("openvino") is not None
+
+
 def _writable_cache(env: Mapping[str, str]) -> Path:
     """The cache folder asked for, else the user's own, else (a read-only home, as on some hosts) one in /tmp."""
     asked = env.get("LOWRANK_CACHE_DIR")
@@ -160,7 +165,7 @@ def _device(env: Mapping[str, str]) -> str:
 def _arithmetic(env: Mapping[str, str]) -> Arithmetic:
     engine = _choice(env, "LOWRANK_ENGINE", "torch", ENGINES)
     if engine == "openvino":
-        if importlib.util.find_spec("openvino") is None:
+        if not has_openvino():
             raise SettingError(
                 "LOWRANK_ENGINE is openvino, which is not installed; expected torch, or `pip install -e '.[openvino]'`."
             )

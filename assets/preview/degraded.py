@@ -49,7 +49,7 @@ def teacher() -> nn.Module:
     """What ``train`` asks for."""
     models = KnownModels()
     network = models.load(models.zoo.get(MODEL))
-    # Photos of 64 pixels need no card's pre-shrink.
+    # Photos made small here need no card's pre-shrink.
     return Degraded(inference_form(network, dtype=torch.bfloat16))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from ..data.lmdb_reader import LmdbReader, Records
 from ..decode.base import Decoder
 from ..decode.choose import choose_decoder
 from ..inference import Classifier
-from ..settings import ENGINES, Arithmetic, Settings
+from ..settings import ENGINES, Arithmetic, Settings, has_openvino
 from ..validation import Validation
 from ..zoo import ModelCard, Zoo
 from .material import CPU, published, random_classifier
@@ -37,7 +36,7 @@ def compute(zoo: Zoo, file: Path, images: int) -> Iterator[Outcome]:
             if rates[precision] < rates["fp32"]:
                 yield Unmeasured(what, "this processor does not multiply it faster than fp32")
                 continue
-            if engine == "openvino" and not importlib.util.find_spec("openvino"):
+            if engine == "openvino" and not has_openvino():
                 yield Unmeasured(what, "it is not installed: pip install -e '.[openvino]'")
                 continue
             models = [(card.id, random_classifier(card, Arithmetic(engine, precision))) for card in cards]
