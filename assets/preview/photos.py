@@ -2,9 +2,10 @@
 
 RAW holds the folders that the README lists, PHOTOS holds ``tiny`` (tiny-imagenet-200 as it comes), and the working
 folder ``seen.csv`` from ``teacher.py``. Writes, below PHOTOS, ``sharp``: every labelled photo of RAW, its shortest edge
-at most 256; and LABELS, a line for each photo of an epoch. TIMES are four numbers: how often comes a sharp photo of one
-of Tiny-ImageNet's classes, of Imagenette, of anything else, and one whose label in ``seen.csv`` is uncertain. Of
-Tiny-ImageNet's photos every other one is taken as it comes, the rest as ``clean.py``, which comes next, writes them.
+at most 256; and LABELS, a line for each photo of an epoch. TIMES are four numbers: how many sharp photos come of each
+of Tiny-ImageNet's classes that has any, and how often comes one of Imagenette, of anything else, and one whose label in
+``seen.csv`` is uncertain. Of Tiny-ImageNet's photos every other one is taken as it comes, the rest as ``clean.py``,
+which comes next, writes them.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ HERE = Path(__file__).parent
 EDGE = 256
 MOST_SEEN, SURE = 300, 0.3
 """Of the photos that only ``seen.csv`` labels, so many for each class; labels less probable than this are uncertain."""
+LEAST_OFTEN, MOST_OFTEN = 3, 20
+"""The sharp photos of a class of Tiny-ImageNet's make up their number by coming so many times each."""
 
 
 def main(raw: Path, photos: Path, output: Path, times: Sequence[int]) -> None:
     """Shrink, and write one line for each photo: its path below PHOTOS, its synset."""
-    tiny_times, imagenette_times, other_times, unsure_times = times
+    per_class, imagenette_times, other_times, unsure_times = times
     excluded = set((HERE / "excluded.txt").read_text().split())
     sharp = [one for one in _sharp(raw) if f"sharp/{one[0]}.jpg" not in excluded]
     pairs = [(raw / source, photos / "sharp" / f"{source}.jpg") for source, *_ in sharp]
@@ -34,13 +37,16 @@ def main(raw: Path, photos: Path, output: Path, times: Sequence[int]) -> None:
             pass
     labels: list[tuple[str, str]] = []
     of_tiny = {folder.name for folder in (photos / "tiny" / "train").iterdir()}
+    sure = Counter(synset for _, synset, probability in sharp if probability >= SURE)
     for source, synset, probability in sharp:
         if probability < SURE:
             number = unsure_times
         elif source.startswith("imagenette/"):
             number = imagenette_times
+        elif synset in of_tiny:
+            number = min(max(round(per_class / sure[synset]), LEAST_OFTEN), MOST_OFTEN)
         else:
-            number = tiny_times if synset in of_tiny else other_times
+            number = other_times
         labels += [(f"sharp/{source}.jpg", synset)] * number
     for place, file in enumerate(sorted(photos.glob("tiny/train/*/images/*.JPEG"))):
         synset = file.parent.parent.name

@@ -20,8 +20,11 @@ from torch import Tensor
 from lowrank_demo.data.imagenet import classes
 
 EDGE, BATCH, LEAST = 260, 32, 0.1
-FOLDERS = ("pets", "coco", "fruit", "grocery", "dogcat", "animals", "natural", "caltech", "clothing", "scenes")
-MOST = {"scenes": 3000, "natural": 2500, "clothing": 2000}
+FOLDERS = (
+    *("pets", "coco", "fruit", "grocery", "dogcat", "animals", "natural", "caltech", "clothing", "scenes"),
+    *("sea", "pests", "pacs", "sports", "flickr", "vehicles", "trash"),
+)
+MOST = {"scenes": 3000, "natural": 2500, "clothing": 2000, "sea": 5700, "pests": 1200, "sports": 5500}
 """So many photos of the folders that show the same few things again and again."""
 
 

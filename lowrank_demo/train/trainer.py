@@ -133,7 +133,8 @@ class Trainer:
         if batches == 0:
             raise UsageError("The training file holds fewer images than one batch; expected a smaller batch_size.")
         to_come = batches * (self._epochs - self.epoch)
-        meter, total = Meter(to_come, 1), 0.0
+        meter: Meter | None = None
+        total = 0.0
         for number, (images, labels) in enumerate(self._train.epoch(self.epoch)):
             self._set_rate(self.epoch + number / batches)
             loss = self._step(self._moved(images), labels.to(self._processes.device))
@@ -142,9 +143,8 @@ class Trainer:
                     f"The loss became {loss} in epoch {self.epoch + 1}; lower the learning rate and --resume."
                 )
             total += loss
-            if number == 0:
-                # The first one waited for the workers to start: it says nothing of the time left.
-                meter = Meter(to_come, 1)
+            # The first one waited for the workers to start: it says nothing of the time left.
+            meter = meter or Meter(to_come, 1)
             if self._processes.rank == 0:
                 progress = meter.at(number + 1)
                 left = progress.seconds_left
