@@ -1,6 +1,6 @@
 """Prepares the bundled weights' training photos: ``python assets/preview/photos.py RAW PHOTOS LABELS TIMES...``.
 
-RAW holds the folders that the README lists, PHOTOS holds ``tiny`` (tiny-imagenet-200 as it comes), and the working
+RAW holds the folders that ``sources.csv`` lists, PHOTOS holds ``tiny`` (tiny-imagenet-200 as it comes), and the working
 folder ``seen.csv`` from ``teacher.py``. Writes, below PHOTOS, ``sharp``: every labelled photo of RAW, its shortest edge
 at most 256; and LABELS, a line for each photo of an epoch. TIMES are four numbers: how many sharp photos come of each
 of Tiny-ImageNet's classes that has any, and how often comes one of Imagenette, of anything else, and one whose label in
@@ -20,6 +20,8 @@ from PIL import Image
 
 HERE = Path(__file__).parent
 EDGE = 256
+BY_SYNSET = ("imagenette", "dogs", "mini")
+"""Their folders are named by the synset of their photos; ``classes.csv`` gives that of others."""
 MOST_SEEN, SURE = 300, 0.3
 """Of the photos that only ``seen.csv`` labels, so many for each class; labels less probable than this are uncertain."""
 LEAST_OFTEN, MOST_OFTEN = 3, 20
@@ -59,7 +61,7 @@ def main(raw: Path, photos: Path, output: Path, times: Sequence[int]) -> None:
 def _sharp(raw: Path) -> Iterator[tuple[str, str, float]]:
     """Path below RAW, synset and its probability of each photo."""
     known = dict(line.split(",") for line in (HERE / "classes.csv").read_text().splitlines())
-    known |= {f"imagenette/{folder.name}": folder.name for folder in (raw / "imagenette").iterdir()}
+    known |= {f"{place}/{folder.name}": folder.name for place in BY_SYNSET for folder in (raw / place).iterdir()}
     for folder, synset in sorted(known.items()):
         for file in sorted((raw / folder).iterdir()):
             source = file.relative_to(raw).as_posix()

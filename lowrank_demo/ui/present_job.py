@@ -14,7 +14,7 @@ from .present import message
 def job_view(status: JobStatus) -> str:
     """A validation: what is being done, a bar, and the errors measured so far beside the published ones."""
     name = escape(status.title)
-    progress = status.progress
+    progress, report = status.progress, status.report
     share = progress.done / progress.total if progress else 0
     if status.state == "waiting":
         others = "validation comes" if status.place == 1 else "validations come"
@@ -25,19 +25,20 @@ def job_view(status: JobStatus) -> str:
         head = f"Validating on {name}: {escape(status.doing) or (progress.text if progress else 'starting')}"
     elif status.state == "cancelled":
         head = f"Cancelled after {progress.done:,} of {progress.total:,} images." if progress else "Cancelled."
+    elif report:
+        rate, conditions = f"{report.images_per_second:,.0f} images/s", escape(str(report.conditions))
+        head = f"Done: {name}, {report.count:,} images, {rate}, {conditions}."
     else:
-        head = f"Done: {name}, {status.report.count:,} images" if status.report else "Done"
-        report = status.report
-        head += f", {report.images_per_second:,.0f} images/s, {escape(str(report.conditions))}." if report else "."
-    results = status.report.models if status.report else status.results
-    unreadable = len(status.report.unreadable) if status.report else 0
+        head = "Done."
+    results = report.models if report else status.results
+    unreadable = len(report.unreadable) if report else 0
     return (
         f'<div class="lr-job lr-{status.state}" role="status"><p>{head}</p>'
         f'<div class="lr-bar" role="progressbar" aria-label="images done" aria-valuemin="0" aria-valuemax="100" '
         f'aria-valuenow="{100 * share:.0f}"><i style="width:{share:.1%}"></i></div>'
         + (_results_table(results) if results and results[0].count else "")
         + (f"<p>{unreadable} records could not be read and were left out.</p>" if unreadable else "")
-        + (_confusions(status.report) if status.report and status.report.count else "")
+        + (_confusions(report) if report and report.count else "")
         + "</div>"
     )
 
