@@ -58,18 +58,23 @@ def main(raw: Path, photos: Path, output: Path, times: Sequence[int]) -> None:
     output.write_text("".join(f"{name},{synset}\n" for name, synset in labels))
 
 
+def known(raw: Path) -> dict[str, str]:
+    """The synset of each folder below RAW whose photos all show one class."""
+    listed = dict(line.split(",") for line in (HERE / "classes.csv").read_text().splitlines())
+    return listed | {f"{place}/{folder.name}": folder.name for place in BY_SYNSET for folder in (raw / place).iterdir()}
+
+
 def _sharp(raw: Path) -> Iterator[tuple[str, str, float]]:
     """Path below RAW, synset and its probability of each photo."""
-    known = dict(line.split(",") for line in (HERE / "classes.csv").read_text().splitlines())
-    known |= {f"{place}/{folder.name}": folder.name for place in BY_SYNSET for folder in (raw / place).iterdir()}
-    for folder, synset in sorted(known.items()):
+    labelled = known(raw)
+    for folder, synset in sorted(labelled.items()):
         for file in sorted((raw / folder).iterdir()):
             source = file.relative_to(raw).as_posix()
             yield source, synset, 1.0
     counts: Counter[str] = Counter()
     seen = [line.rsplit(",", 2) for line in Path("seen.csv").read_text().splitlines()]
     for source, synset, probability in sorted(seen, key=lambda one: float(one[2]), reverse=True):
-        if source.rpartition("/")[0] not in known and counts[synset] < MOST_SEEN:
+        if source.rpartition("/")[0] not in labelled and counts[synset] < MOST_SEEN:
             counts[synset] += 1
             yield source, synset, float(probability)
 

