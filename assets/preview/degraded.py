@@ -27,6 +27,9 @@ MODEL, EDGE, QUALITY = "preview/scheme_2/v5", 96, 85
 class Degraded(nn.Module):
     """The network behind Tiny-ImageNet's size and compression."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network

@@ -92,4 +92,5 @@ def _shrink(source: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:4]), [int(times) for times in sys.argv[4:]])
+    raw, photos, output, *numbers = sys.argv[1:]
+    main(Path(raw), Path(photos), Path(output), [int(number) for number in numbers])
