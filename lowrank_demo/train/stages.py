@@ -103,7 +103,7 @@ def finetune(config: RunConfig, resume: bool, processes: Processes) -> Path | No
     """
     torch.manual_seed(config.seed)
     network, lambda_ = _start(config)
-    earlier = _earlier(config, network)
+    earlier = _earlier(config, network) if config.finetune.share_of_start else {}
     frozen = LAYERS[: config.finetune.frozen_layers]
     trainer = _trainer(config, "finetune", network, config.finetune.epochs, processes, Hooks(), frozen)
     trainer.run(resume)
