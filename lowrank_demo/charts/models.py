@@ -69,7 +69,7 @@ def macs_summary(cost: NetworkCost) -> str:
     """One sentence that relates the network's MACs to the dense net's."""
     return (
         f"{macs_text(cost.macs)} and {cost.params / 1e6:.2f} million parameters for one image, "
-        f"{DENSE_MACS / cost.macs:.1f} × fewer MACs than the dense net of the same shape "
+        f"{DENSE_MACS / cost.macs:.1f}× fewer MACs than the dense net of the same shape "
         f"({DENSE_MACS / 1e6:.0f} million)."
     )
 

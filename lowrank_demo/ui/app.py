@@ -187,10 +187,11 @@ def launch_options(service: Service) -> dict[str, Any]:
 
 
 def _theme() -> gr.Theme:
-    """Soft, with fonts that nothing fetches and text dark enough for WCAG's contrast of 4.5."""
+    """Soft, with fonts that nothing fetches; text and radio buttons have the contrast that WCAG asks for."""
     system = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]
     soft = gr.themes.Soft(primary_hue="blue", font=system, font_mono=["ui-monospace", "monospace"])
     return soft.set(
+        body_background_fill="*neutral_50",  # blocks are white: where photos can be dropped is seen
         body_text_color_subdued="*neutral_500",
         body_text_color_subdued_dark="*neutral_300",
         block_info_text_color="*neutral_500",
@@ -199,4 +200,7 @@ def _theme() -> gr.Theme:
         button_primary_background_fill="*primary_600",
         button_primary_background_fill_hover="*primary_700",
         checkbox_label_background_fill_selected="*primary_600",
+        checkbox_border_width="1px",
+        checkbox_border_color="*neutral_500",
+        checkbox_border_color_dark="*neutral_400",
     )

@@ -65,7 +65,9 @@ def build(
             photo = gr.Dropdown(
                 [], label="Photo", info="One of those above.", type="index", elem_id="lr-evidence-photo"
             )
-            one = gr.Dropdown([], label="Model", info="At first the least compressed.", elem_id="lr-evidence-one")
+            one = gr.Dropdown(
+                [], label="Model", info="At first the least compressed.", min_width=220, elem_id="lr-evidence-one"
+            )
             other = gr.Dropdown(
                 [], label="Beside it", info="At first the most compressed.", elem_id="lr-evidence-other"
             )

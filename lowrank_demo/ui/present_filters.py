@@ -22,13 +22,15 @@ def filters_view(filters: Filters) -> str:
     tall, wide = filters.v.shape[2:]
     # U as rows of strips, one row for each of V's channels, one column for each output.
     strips = filters.u.transpose(1, 0, 2, 3).reshape(rank * outputs, 1, *filters.u.shape[2:]).repeat(3, axis=1)
+    # One pixel high, the filters of scheme 2 would be lines.
+    rows = filters.v.repeat(wide // 2, axis=2) if tall == 1 else filters.v
     pictures = (
         (
             filters.product,
             _COLUMNS,
             f"U · V: the {outputs} filters of 11 × 11 that the layer amounts to, of {rank} independent parts",
         ),
-        (filters.v, min(rank, _COLUMNS), f"V: {rank} filters of {tall} × {wide} on the photo's red, green and blue"),
+        (rows, min(rank, _COLUMNS), f"V: {rank} filters of {tall} × {wide} on the photo's red, green and blue"),
         (strips, outputs, f"U: how much of each of V's {rank} channels (rows) each of the {outputs} outputs takes"),
     )
     figures = (
