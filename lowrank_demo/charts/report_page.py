@@ -8,9 +8,10 @@ import plotly.graph_objects as go
 import plotly.io
 
 from ..data.imagenet import classes
-from ..report import ModelResult, Report
+from ..report import Report
 from ..zoo import Zoo
 from .pareto import pareto_figure
+from .report_tables import confusions, errors_table
 from .style import styled
 
 _WORST = 40
@@ -19,8 +20,8 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 1000px; margin: 2rem aut
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 1rem 0; }
 div:has(> table) { overflow-x: auto; }
 th, td { padding: .3rem .8rem; border-bottom: 1px solid #d1d5db; text-align: right; }
-th:first-child, td:first-child { text-align: left; }
-small, caption { color: #6b7280; } caption { text-align: left; }
+th:first-child, td:first-child { text-align: left; } tbody th { font-weight: normal; }
+small { display: block; } small, caption { color: #6b7280; } caption { text-align: left; }
 @media (prefers-color-scheme: dark) { body { background: #0b0f19; color: #e5e7eb; } th, td { border-color: #374151; } }
 """
 
@@ -38,6 +39,7 @@ def report_page(report: Report, zoo: Zoo) -> str:
         for number, figure in enumerate(figures)
     )
     state = "" if report.complete else f", stopped before the end of its {report.total:,} records"
+    confused = confusions(report)
     unreadable = f" Records that could not be read: {len(report.unreadable):,}." if report.unreadable else ""
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(report.file)}: validation</title>'
@@ -45,30 +47,8 @@ def report_page(report: Report, zoo: Zoo) -> str:
         f"<h1>Validation on {escape(report.file)}</h1>"
         f"<p>{report.count:,} images{state}, {report.images_per_second:,.0f} images/s, "
         f"{escape(str(report.conditions))}.{unreadable}</p>"
-        f"{_table(report)}{drawn}{_confusions(report)}</body></html>"
+        f"{errors_table(report.models)}{drawn}{confused and f'<h2>Most confused classes</h2>{confused}'}</body></html>"
     )
-
-
-def _table(report: Report) -> str:
-    rows = "".join(
-        f"<tr><td>{escape(result.card.id)}</td><td>{result.card.cost.macs / 1e6:.0f}</td>"
-        f"{_error(result, 0)}{_error(result, 1)}<td>{result.loss:.3f}</td></tr>"
-        for result in report.models
-        if result.loss is not None
-    )
-    return (
-        "<div><table><thead><tr><th>model</th><th>MFLOPs</th><th>top-1 error, %</th><th>top-5 error, %</th>"
-        f"<th>loss</th></tr></thead><tbody>{rows}</tbody></table></div>"
-    )
-
-
-def _error(result: ModelResult, which: int) -> str:
-    measured = (result.top1_error, result.top5_error)[which]
-    below = "not published"
-    if result.card.published and result.differences:
-        published = (result.card.published.top1, result.card.published.top5)[which]
-        below = f"published {published:.2f}, {result.differences[which]:+.2f}"
-    return f"<td><b>{measured:.2f}</b><br><small>{below}</small></td>"
 
 
 def _classes_figure(report: Report) -> go.Figure:
@@ -90,17 +70,3 @@ def _classes_figure(report: Report) -> go.Figure:
     styled(figure, f"{shown}, with their number of images", height=480)
     # Class names hang below the axis, where other figures have their legend; on a phone it has a line for each model.
     return figure.update_layout(legend={"y": 1.02, "yanchor": "bottom"}, margin={"t": 65 + 20 * len(report.models)})
-
-
-def _confusions(report: Report) -> str:
-    labels = classes()
-    parts: list[str] = []
-    for model, pairs in report.confused.items():
-        rows = "".join(
-            f"<tr><td>{escape(labels[true].name)}</td><td>{escape(labels[predicted].name)}</td><td>{number:,}</td></tr>"
-            for true, predicted, number in pairs
-        )
-        if rows:
-            head = "<thead><tr><th>class</th><th>taken for</th><th>images</th></tr></thead>"
-            parts.append(f"<table><caption>{escape(model)}</caption>{head}<tbody>{rows}</tbody></table>")
-    return f"<h2>Most confused classes</h2>{''.join(parts)}" if parts else ""

@@ -64,7 +64,7 @@ def build(desk: ValidationDesk, models: Sequence[ModelStatus], state: JobState, 
             upload = gr.File(
                 label="Or your own, as a zip",
                 file_types=[".zip"],
-                height=150,
+                height=165,
                 elem_id="lr-upload",
             )
             chosen = gr.Dropdown(

@@ -60,7 +60,7 @@ def test_in_a_browser_without_network(zoo: Zoo, tmp_path: Path) -> None:
         page.goto(file.as_uri())
         expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
         expect(page.locator(".js-plotly-plot")).to_have_count(2)
-        expect(page.locator("table").first).to_contain_text("published 41.03, +2.47")
+        expect(page.locator("table").first).to_contain_text("published 41.03 (+2.47)")
         expect(page.locator("body")).to_contain_text("cheetah (30)")
         browser.close()
     assert problems == []

@@ -201,7 +201,9 @@ def test_explore(app: RunningApp, page: Page) -> None:
     expect(page.locator("#lr-cut-answers thead")).to_contain_text("cut")
     page.locator("#lr-cut-measure").click()
     expect(page.get_by_role("tab", name="Validate", exact=True)).to_have_attribute("aria-selected", "true")
-    expect(page.locator(".lr-job.lr-done table")).to_contain_text("preview/scheme_2/v5@7-28-69-71-88-", timeout=120_000)
+    expect(page.locator(".lr-job.lr-done .lr-scroll table")).to_contain_text(
+        "preview/scheme_2/v5@7-28-69-71-88-", timeout=120_000
+    )
     page.get_by_role("tab", name="Pareto", exact=True).click()
     expect(page.locator("#lr-pareto-plot .legend")).to_contain_text("truncated, not trained: ")
 
@@ -307,7 +309,7 @@ def test_validate_to_the_end(app: RunningApp, page: Page) -> None:
     choose_file(page, "sample-photos.lmdb")
     page.locator("#lr-start").click()
     expect(page.locator(".lr-job.lr-done")).to_contain_text("Done: sample-photos.lmdb, 3 images")
-    expect(page.locator(".lr-job table")).to_contain_text("preview/scheme_2/v5")
+    expect(page.locator(".lr-job .lr-scroll table")).to_contain_text("preview/scheme_2/v5")
     with page.expect_download() as download:
         page.locator("#lr-json").click()
     report = json.loads(download.value.path().read_text())
@@ -327,7 +329,7 @@ def test_validate_cancel_and_reload_in_the_middle(app: RunningApp, page: Page) -
     choose_file(page, "long.lmdb")
     page.locator("#lr-start").click()
     expect(page.locator(".lr-job.lr-running")).to_contain_text(re.compile(r"of 2,000 images, .* images/s, .* left"))
-    expect(page.locator(".lr-job table")).to_contain_text("%")
+    expect(page.locator(".lr-job .lr-scroll table")).to_contain_text("%")
     page.reload()
     page.get_by_role("tab", name="Validate", exact=True).click()
     expect(page.locator(".lr-job.lr-running")).to_contain_text("of 2,000 images")
