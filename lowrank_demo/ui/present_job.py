@@ -39,6 +39,6 @@ def job_view(status: JobStatus) -> str:
         f'aria-valuenow="{100 * share:.0f}"><i style="width:{share:.1%}"></i></div>'
         + (errors_table(results) if results and results[0].count else "")
         + (f"<p>{unreadable} records could not be read and were left out.</p>" if unreadable else "")
-        + (confused and f"<details><summary>Most confused classes</summary><div>{confused}</div></details>")
+        + (confused and f"<details><summary>Most confused classes</summary>{confused}</details>")
         + "</div>"
     )
