@@ -26,8 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
-    except KeyboardInterrupt:
-        print("\nlowrank_demo: stopped.", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"\nlowrank_demo: {stop or 'stopped'}.", file=sys.stderr)
         return 130
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -81,31 +83,66 @@ def test_any_number_of_processes_gives_the_same_integers(file: Path, tmp_path: P
     assert not list((tmp_path / "cache" / "validations").glob("*")), "nothing is left to resume"
 
 
-def test_a_killed_process_ends_the_run_and_resume_completes_it(tmp_path: Path) -> None:
-    file = tmp_path / "long.lmdb"
-    build_long_lmdb(file, 1200)
-    launcher = (*TORCHRUN, "--standalone", "--nproc-per-node", "2")
-    with subprocess.Popen(
-        [*launcher, *VALIDATE, "--lmdb-file", str(file)],
-        cwd=ROOT,
-        env=environment(tmp_path, PYTHONUNBUFFERED="1"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as process:
-        assert process.stdout
+TWO = (*TORCHRUN, "--standalone", "--nproc-per-node", "2")
+
+
+class Terminal:
+    """Two processes at work as on a terminal, where the first one's progress shows at once; ended on leaving.
+
+    Args:
+        file: What they validate.
+        folder: For the cache.
+    """
+
+    def __init__(self, file: Path, folder: Path) -> None:
+        self._screen, side = pty.openpty()
+        self._process = subprocess.Popen(
+            [*TWO, *VALIDATE, "--lmdb-file", str(file)], cwd=ROOT, env=environment(folder), stdout=side, stderr=side
+        )
+        os.close(side)
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._screen)
+
+    def wait_for(self, text: str) -> None:
+        """Until the text is on the screen."""
+        shown = ""
+        while text not in shown:
+            shown += (more := self._read())
+            assert more, shown
+
+    def wait_for_readers(self, file: Path) -> None:
+        """Until both processes have opened the file."""
         deadline = time.monotonic() + 100
-        while not (reading := [pid for pid in children(process.pid) if reads(pid, file, "1")]):
-            assert time.monotonic() < deadline, "the second process opens the file"
-            time.sleep(0.1)
-        time.sleep(1)
-        os.kill(reading[0], signal.SIGKILL)
-        rest = process.stdout.read()
-        assert process.wait(60) != 0
-    assert "another process of this run ended early" in rest
-    assert "--resume goes on from here" in rest
-    done = validated(file, tmp_path, *launcher, resume=True)
-    assert done == validated(file, tmp_path)
+        while not all(any(opened(child, file) for child in children(self.rank(rank))) for rank in (0, 1)):
+            assert time.monotonic() < deadline, "both processes open the file"
+            time.sleep(0.05)
+
+    def rank(self, rank: int) -> int:
+        """The id of the process of this rank; 0 while there is none."""
+        found = (pid for pid in children(self._process.pid) if f"RANK={rank}" in variables(pid))
+        return next(found, 0)
+
+    def lose(self, rank: int) -> str:
+        """What the screen shows from when this process is killed until all have ended."""
+        os.kill(self.rank(rank), signal.SIGKILL)
+        shown = ""
+        while more := self._read():
+            shown += more
+        assert self._process.wait(60) != 0
+        return shown
+
+    def _read(self) -> str:
+        try:
+            return os.read(self._screen, 1 << 16).decode(errors="replace")
+        except OSError:
+            # So a terminal says that no process writes to it any more.
+            return ""
 
 
 def children(parent: int) -> list[int]:
@@ -113,14 +150,39 @@ def children(parent: int) -> list[int]:
     return [int(pid) for pid in found.stdout.split()]
 
 
-def reads(pid: int, file: Path, rank: str) -> bool:
-    """Whether the process has this rank and the one that reads for it has opened the file."""
-    try:
-        return f"RANK={rank}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") and any(
-            str(file) in Path(f"/proc/{child}/maps").read_text() for child in children(pid)
-        )
-    except OSError:
-        return False
+def opened(pid: int, file: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return str(file) in Path(f"/proc/{pid}/maps").read_text()
+    return False
+
+
+def variables(pid: int) -> list[str]:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return []
+
+
+@pytest.fixture
+def long_file(tmp_path: Path) -> Path:
+    build_long_lmdb(tmp_path / "long.lmdb", 400)
+    return tmp_path / "long.lmdb"
+
+
+def test_a_killed_process_ends_the_run_and_resume_completes_it(long_file: Path, tmp_path: Path) -> None:
+    with Terminal(long_file, tmp_path) as terminal:
+        terminal.wait_for("slice 1 of 2")
+        shown = terminal.lose(1)
+    assert "another process of this run ended early" in shown
+    assert "--resume goes on from here" in shown
+    done = validated(long_file, tmp_path, *TWO, resume=True)
+    assert done == validated(long_file, tmp_path)
+
+
+def test_a_process_lost_while_the_others_load_is_said(long_file: Path, tmp_path: Path) -> None:
+    with Terminal(long_file, tmp_path) as terminal:
+        terminal.wait_for_readers(long_file)
+        shown = terminal.lose(1)
+    assert "another process of this run ended early" in shown
 
 
 @pytest.fixture

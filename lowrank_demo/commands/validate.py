@@ -94,6 +94,9 @@ def _validate(args: argparse.Namespace) -> int:
 
     rank, world = place()
     name = f"slice {rank + 1} of {world}" if world > 1 else ""
+    if world > 1:
+        # With this signal torchrun ends the other processes when one is lost, while they still load as well.
+        signal.signal(signal.SIGTERM, _terminated)
     with open_validation(
         service,
         args.lmdb_file,
@@ -161,9 +164,6 @@ def _iterate(run: ValidationRun, rank: int, name: str) -> str:
     """Go through the slice, showing progress and saving now and then; says why if it did not come to the end."""
     line = ProgressLine()
     saved = time.monotonic()
-    if name:
-        # With this signal torchrun ends the other processes when one is lost.
-        signal.signal(signal.SIGTERM, _terminated)
     try:
         for progress in run:
             if rank == 0:
