@@ -66,31 +66,39 @@ class Validation:
         self.sums = sums or Sums({name: ModelSums() for name, _ in models}, self._records.start)
 
     def __iter__(self) -> Iterator[Progress]:
-        ready: queue.Queue[_Batch | Exception | None] = queue.Queue(_AHEAD)
+        # Queues of this kind survive a KeyboardInterrupt anywhere; a Queue's lock may then stay taken.
+        ready: queue.SimpleQueue[_Batch | Exception | None] = queue.SimpleQueue()
+        room: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(_AHEAD):
+            room.put(None)
         stopped = threading.Event()
-        producer = threading.Thread(target=self._produce, args=(ready, stopped), daemon=True, name="validation-decode")
+        producer = threading.Thread(
+            target=self._produce, args=(ready, room, stopped), daemon=True, name="validation-decode"
+        )
         meter = Meter(len(self._records), self.sums.position - self._records.start)
         producer.start()
         try:
             while (item := ready.get()) is not None:
                 if isinstance(item, Exception):
                     raise item
+                room.put(None)
                 self._count(item)
                 yield meter.at(self.sums.position - self._records.start)
         finally:
             stopped.set()
-            while producer.is_alive():
-                # The producer may wait for room in the queue.
-                try:
-                    ready.get(timeout=0.05)
-                except queue.Empty:
-                    continue
+            room.put(None)
             producer.join()
 
-    def _produce(self, ready: queue.Queue[_Batch | Exception | None], stopped: threading.Event) -> None:
+    def _produce(
+        self,
+        ready: queue.SimpleQueue[_Batch | Exception | None],
+        room: queue.SimpleQueue[None],
+        stopped: threading.Event,
+    ) -> None:
         try:
             end = self._records.stop
             for start in range(self.sums.position, end, self._batch_size):
+                room.get()
                 if stopped.is_set():
                     return
                 ready.put(self._read(start, min(start + self._batch_size, end)))

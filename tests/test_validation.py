@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
+import itertools
+import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -240,11 +244,33 @@ def test_a_wrong_label_further_on_stops_with_its_record(tmp_path: Path, settings
 
 
 def test_stopping_early_ends_the_decoding_thread(file: Path, settings: Settings) -> None:
-    import threading
-
     with LmdbReader(file) as reader:
         for _ in Validation(reader, [("m", classifier(0))], decoder(settings), batch_size=8):
             break
+    assert not [t for t in threading.enumerate() if t.name == "validation-decode"]
+
+
+def test_an_interrupt_between_any_two_calls_ends_it(file: Path, settings: Settings) -> None:
+    pillow = decoder(settings, "pillow")
+
+    def interrupted(after: int) -> None:
+        calls = itertools.count()
+
+        def interrupt(*_: object) -> None:
+            if next(calls) == after:
+                raise KeyboardInterrupt
+
+        with LmdbReader(file) as reader, contextlib.suppress(KeyboardInterrupt):
+            for _ in Validation(reader, [], pillow, batch_size=8):
+                sys.setprofile(interrupt)
+            pytest.fail(f"it ended before {after} calls")
+
+    # In a thread, so that one that waits for ever fails the test and does not hold it up.
+    for after in range(40):
+        thread = threading.Thread(target=interrupted, args=[after], daemon=True)
+        thread.start()
+        thread.join(60)
+        assert not thread.is_alive(), f"an interrupt after {after} calls"
     assert not [t for t in threading.enumerate() if t.name == "validation-decode"]
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..progress import ProgressLine
+from ..stopping import stoppable
 
 if TYPE_CHECKING:
     from ..data.resize import Refused
@@ -61,7 +62,7 @@ def _resize(args: argparse.Namespace) -> int:
     threads = Settings.from_environment().threads
     resizing = Resizing(args.folder, target, edge=args.shortest_edge, threads=threads)
     line = ProgressLine()
-    for progress in resizing:
+    for progress in stoppable(resizing):
         line.show(progress)
     resized = len(resizing.files) - resizing.skipped - len(resizing.refused)
     print(f"{resized:,} images resized, {resizing.skipped:,} had been done, {len(resizing.refused):,} refused.")
@@ -90,7 +91,7 @@ def _build(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
     )
     line = ProgressLine()
-    for progress in building:
+    for progress in stoppable(building):
         line.show(progress)
     manifest = read_manifest(args.lmdb_file)
     print(

@@ -17,6 +17,7 @@ from ..errors import DataError, UsageError
 from ..files import written_whole
 from ..progress import ProgressLine, print_download
 from ..settings import usable_cpus
+from ..stopping import STOPPED, stoppable
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -165,14 +166,14 @@ def _iterate(run: ValidationRun, rank: int, name: str) -> str:
     line = ProgressLine()
     saved = time.monotonic()
     try:
-        for progress in run:
+        for progress in stoppable(run, {**STOPPED, signal.SIGTERM: _LOST} if name else STOPPED):
             if rank == 0:
                 line.show(progress, (f", {name}" if name else "") + _running(run.results()))
             if time.monotonic() - saved > _SAVE_SECONDS:
                 _save(run)
                 saved = time.monotonic()
     except KeyboardInterrupt as stop:
-        return str(stop) or "stopped"
+        return str(stop)
     return ""
 
 
