@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except KeyboardInterrupt as stop:
-        print(f"\nlowrank_demo: {stop or 'stopped'}.", file=sys.stderr)
+        print(f"\nlowrank_demo: {str(stop) or 'stopped'}.", file=sys.stderr)
         return 130
 
 

@@ -36,12 +36,16 @@ def _train(args: argparse.Namespace) -> int:
     # With several processes one was now and then aborted by torch's threads at its very end; alone none was.
     if place()[1] == 1:
         keep_freed_memory()
-    with Processes.join() as processes:
-        if args.stage == "finetune":
-            card = stages.finetune(config, args.resume, processes)
-            if card:
-                print(f"{card}\nIn the app: LOWRANK_MODELS_DIR={os.path.relpath(card.parent)} python app.py")
-        else:
-            run = stages.reference if args.stage == "reference" else stages.compress
-            run(config, args.resume, processes)
+    try:
+        with Processes.join() as processes:
+            if args.stage == "finetune":
+                card = stages.finetune(config, args.resume, processes)
+                if card:
+                    print(f"{card}\nIn the app: LOWRANK_MODELS_DIR={os.path.relpath(card.parent)} python app.py")
+            else:
+                run = stages.reference if args.stage == "reference" else stages.compress
+                run(config, args.resume, processes)
+    except KeyboardInterrupt as stop:
+        kept = "--resume goes on from the last finished epoch" if checkpoint.exists() else "no epoch was finished"
+        raise KeyboardInterrupt(f"stopped; {kept}") from stop
     return 0

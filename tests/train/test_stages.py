@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -219,13 +220,17 @@ def test_resume_gives_the_same_run(tmp_path: Path) -> None:
         cwd=ROOT,
         env={**os.environ, **env, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
     )
     assert process.stdout
+    said = ""
     for line in process.stdout:
+        said += line
         if line.startswith("epoch 1 of 2"):
-            process.kill()
-    process.wait()
+            process.send_signal(signal.SIGINT)
+    assert process.wait() == 130, said
+    assert said.endswith("stopped; --resume goes on from the last finished epoch.\n")
     assert torch.load(two / "run" / "reference.pt", weights_only=True)["epoch"] == 1
     assert run("train", "reference", str(config), "--resume", **env).returncode == 0
     a, b = weights(one / "run" / "reference.pt"), weights(two / "run" / "reference.pt")
