@@ -1,4 +1,4 @@
-"""Makes the README's picture: the app with two example photos, in a real browser. ``make screenshot``."""
+"""Makes the README's picture: the app with three of its example photos, in a real browser. ``make screenshot``."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+from lowrank_demo.ui.classify import EXAMPLES
 from tests.browser import ARGUMENTS, find
-from tests.conftest import photo_path, start_app
+from tests.conftest import start_app
 
 
 def main(target: Path) -> None:
@@ -26,8 +27,7 @@ def main(target: Path) -> None:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(f"{app.url}/?__theme=light")
         page.wait_for_selector("#lr-version label.selected")
-        photos = [str(photo_path(name)) for name in ("lion.jpg", "tower.jpg", "cheetah1.jpg")]
-        page.set_input_files("#lr-photos input[type=file]", photos)
+        page.set_input_files("#lr-photos input[type=file]", EXAMPLES[:3])
         page.wait_for_selector(".lr-card:nth-child(3) li")
         page.wait_for_timeout(1000)
         shot = Image.open(io.BytesIO(page.screenshot()))

@@ -13,6 +13,7 @@ from gradio.media import get_image
 from ..download import DownloadProgress, OnProgress
 from ..errors import ImageError, LowRankError
 from ..service import Photo
+from ..settings import ASSETS
 from .present import message, result_cards
 
 if TYPE_CHECKING:
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 
 Classify = Callable[[Sequence[Photo], str, OnProgress], "list[Prediction | ImageError]"]
 
-EXAMPLES = ("lion.jpg", "cheetah1.jpg", "tower.jpg", "cheetah.jpg")
-"""Photos that the gradio package ships."""
+_OURS = ASSETS / "examples"
+EXAMPLES = (get_image("lion.jpg"), _OURS / "cat.jpg", _OURS / "coffee.jpg", get_image("cheetah1.jpg"))
+"""Photos of ours and of the gradio package."""
 # The examples are buttons that hold nothing but a picture; a screen reader needs their names.
 _NAME_EXAMPLES = """
 const names = %s;
@@ -59,14 +61,16 @@ def build(
                 object_fit="cover",
                 elem_id="lr-photos",
             )
-            gr.Examples(
-                [[[get_image(name)]] for name in EXAMPLES],
+            examples = gr.Examples(
+                [[[str(path)]] for path in EXAMPLES],
                 inputs=[gallery],
                 label="Examples (nothing is downloaded)",
                 api_visibility="private",
                 elem_id="lr-examples",
             )
-            gr.HTML("", js_on_load=_NAME_EXAMPLES % json.dumps(EXAMPLES), visible="hidden")
+            gr.HTML(
+                "", js_on_load=_NAME_EXAMPLES % json.dumps([Path(path).name for path in EXAMPLES]), visible="hidden"
+            )
             limits = gr.HTML("", elem_id="lr-decoder")
         with gr.Column(scale=3, min_width=300):
             results = gr.HTML(message(_WELCOME, "lr-welcome"), elem_id="lr-results")
@@ -104,6 +108,17 @@ def build(
         api_visibility="private",
         trigger_mode="always_last",
         concurrency_limit=4,
+        concurrency_id="classify",
+        show_progress_on=results,
+    )
+    # Gradio 6.31's gallery reports no change when an example is the first photo in it.
+    examples.load_input_event.then(
+        answer,
+        [gallery, chosen],
+        [results, limits],
+        api_visibility="private",
+        trigger_mode="always_last",
+        concurrency_id="classify",
         show_progress_on=results,
     )
     return gallery, results

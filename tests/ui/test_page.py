@@ -101,6 +101,15 @@ def test_a_visit(app: RunningApp, page: Page, theme: str) -> None:
     assert (sum(map(int, re.findall(r"\d+", ink)[:3])) > 600) == (theme == "dark"), "light text on dark only"
 
 
+def test_the_examples_are_what_the_bundled_weights_know(app: RunningApp, page: Page) -> None:
+    opened(page, app, "scheme=2&version=v5&family=preview")
+    for name, answer in (("lion.jpg", "lion"), ("cat.jpg", "Egyptian Mau"), ("coffee.jpg", "espresso")):
+        page.get_by_role("button", name=f"Example photo {name}").click()
+        card = page.locator(".lr-card", has_text=name)
+        expect(card.locator("li .lr-name").first).to_have_text(answer)
+    expect(page.locator(".lr-card")).to_have_count(1)
+
+
 def test_published_weights_are_fetched_from_the_page(app: RunningApp, page: Page) -> None:
     opened(page, app, "scheme=2&version=v5")
     expect(page.locator(".lr-summary")).to_contain_text("Scheme 2 v5")
