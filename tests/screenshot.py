@@ -1,4 +1,4 @@
-"""Makes the README's picture: the app with three of its example photos, in a real browser. ``make screenshot``."""
+"""Makes the README's picture: the app with its example photos, in a real browser. ``make screenshot``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def main(target: Path) -> None:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(f"{app.url}/?__theme=light")
         page.wait_for_selector("#lr-version label.selected")
-        page.set_input_files("#lr-photos input[type=file]", EXAMPLES[:3])
+        page.set_input_files("#lr-photos input[type=file]", EXAMPLES)
         page.wait_for_selector(".lr-card:nth-child(3) li")
         page.wait_for_timeout(1000)
         shot = Image.open(io.BytesIO(page.screenshot()))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import re
-import signal
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Mapping, Sequence
 
@@ -15,7 +16,7 @@ from .conftest import ROOT
 
 
 def stopped_under_way(arguments: Sequence[str], env: Mapping[str, str]) -> tuple[int, str, str]:
-    """Send SIGINT once some images are done; returns exit code, output, and what the terminal showed."""
+    """Press Ctrl-C once some images are done; returns exit code, output, and what the terminal showed."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "lowrank_demo", *arguments],
@@ -24,6 +25,9 @@ def stopped_under_way(arguments: Sequence[str], env: Mapping[str, str]) -> tuple
         stdout=subprocess.PIPE,
         stderr=theirs,
         text=True,
+        # So that it is the terminal that sends the signal, and to every process that was started from there.
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(2, termios.TIOCSCTTY, 0),
     )
     os.close(theirs)
     watchdog = threading.Timer(120, process.kill)
@@ -36,7 +40,7 @@ def stopped_under_way(arguments: Sequence[str], env: Mapping[str, str]) -> tuple
             break
         said += part
         if not sent and re.search(r"[1-9][\d,]* of [\d,]+ images", said):
-            process.send_signal(signal.SIGINT)
+            os.write(ours, b"\x03")
             sent = True
         if not part:
             break

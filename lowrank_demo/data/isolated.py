@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import threading
@@ -48,6 +47,8 @@ class IsolatedReader:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=environment,
+            # Ctrl-C goes to all processes of a terminal's session; when to end is for the one that asks.
+            start_new_session=True,
         )
         try:
             self.file, self._count = self._answer()
@@ -112,8 +113,6 @@ class IsolatedReader:
 
 def main() -> None:
     """Answer from the file named on the command line until nobody asks any more."""
-    # Ctrl+C goes to all processes of a terminal; when to end is for the one that asks.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     # Nothing else may write where the answers go.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

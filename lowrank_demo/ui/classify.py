@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 Classify = Callable[[Sequence[Photo], str, OnProgress], "list[Prediction | ImageError]"]
 
 _OURS = ASSETS / "examples"
-EXAMPLES = (get_image("lion.jpg"), _OURS / "cat.jpg", _OURS / "coffee.jpg", get_image("cheetah1.jpg"))
-"""Photos of ours and of the gradio package."""
+EXAMPLES = (get_image("lion.jpg"), _OURS / "cat.jpg", _OURS / "coffee.jpg")
+"""Photos of the gradio package and of ours."""
 # The examples are buttons that hold nothing but a picture; a screen reader needs their names.
 _NAME_EXAMPLES = """
 const names = %s;
