@@ -33,18 +33,20 @@ def stopped_under_way(arguments: Sequence[str], env: Mapping[str, str]) -> tuple
     watchdog = threading.Timer(120, process.kill)
     watchdog.start()
     said, sent = "", False
-    while True:
-        try:
-            part = os.read(ours, 4096).decode(errors="replace")
-        except OSError:  # the last one to write has closed it
-            break
+    while part := read_screen(ours):
         said += part
         if not sent and re.search(r"[1-9][\d,]* of [\d,]+ images", said):
             os.write(ours, b"\x03")
             sent = True
-        if not part:
-            break
     os.close(ours)
     out, _ = process.communicate()
     watchdog.cancel()
     return process.returncode, out, said
+
+
+def read_screen(terminal: int) -> str:
+    """What was written to a terminal since; empty when no process has it open any more."""
+    try:
+        return os.read(terminal, 4096).decode(errors="replace")
+    except OSError:  # the last one to write has closed it
+        return ""

@@ -23,8 +23,10 @@ from lowrank_demo.data.records import Record
 from lowrank_demo.validation import slice_of
 
 from .conftest import ROOT, build_long_lmdb, encoded, open_photo
+from .terminal import read_screen
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
+TWO = (*TORCHRUN, "--standalone", "--nproc-per-node", "2")
 VALIDATE = ("-m", "lowrank_demo", "validate", "--models", "preview/scheme_2/v5", "--batch-size", "8")
 
 
@@ -83,9 +85,6 @@ def test_any_number_of_processes_gives_the_same_integers(file: Path, tmp_path: P
     assert not list((tmp_path / "cache" / "validations").glob("*")), "nothing is left to resume"
 
 
-TWO = (*TORCHRUN, "--standalone", "--nproc-per-node", "2")
-
-
 class Terminal:
     """Two processes at work as on a terminal, where the first one's progress shows at once; ended on leaving.
 
@@ -113,7 +112,7 @@ class Terminal:
         """Until the text is on the screen."""
         shown = ""
         while text not in shown:
-            shown += (more := self._read())
+            shown += (more := read_screen(self._screen))
             assert more, shown
 
     def wait_for_readers(self, file: Path) -> None:
@@ -132,17 +131,10 @@ class Terminal:
         """What the screen shows from when this process is killed until all have ended."""
         os.kill(self.rank(rank), signal.SIGKILL)
         shown = ""
-        while more := self._read():
+        while more := read_screen(self._screen):
             shown += more
         assert self._process.wait(60) != 0
         return shown
-
-    def _read(self) -> str:
-        try:
-            return os.read(self._screen, 1 << 16).decode(errors="replace")
-        except OSError:
-            # So a terminal says that no process writes to it any more.
-            return ""
 
 
 def children(parent: int) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import io
 import itertools
@@ -252,6 +251,7 @@ def test_stopping_early_ends_the_decoding_thread(file: Path, settings: Settings)
 
 def test_an_interrupt_between_any_two_calls_ends_it(file: Path, settings: Settings) -> None:
     pillow = decoder(settings, "pillow")
+    ended: list[int] = []
 
     def interrupted(after: int) -> None:
         calls = itertools.count()
@@ -260,10 +260,12 @@ def test_an_interrupt_between_any_two_calls_ends_it(file: Path, settings: Settin
             if next(calls) == after:
                 raise KeyboardInterrupt
 
-        with LmdbReader(file) as reader, contextlib.suppress(KeyboardInterrupt):
-            for _ in Validation(reader, [], pillow, batch_size=8):
-                sys.setprofile(interrupt)
-            pytest.fail(f"it ended before {after} calls")
+        with LmdbReader(file) as reader:
+            try:
+                for _ in Validation(reader, [], pillow, batch_size=8):
+                    sys.setprofile(interrupt)
+            except KeyboardInterrupt:
+                ended.append(after)
 
     # In a thread, so that one that waits for ever fails the test and does not hold it up.
     for after in range(40):
@@ -271,6 +273,7 @@ def test_an_interrupt_between_any_two_calls_ends_it(file: Path, settings: Settin
         thread.start()
         thread.join(60)
         assert not thread.is_alive(), f"an interrupt after {after} calls"
+    assert ended == list(range(40)), "each was interrupted before its end"
     assert not [t for t in threading.enumerate() if t.name == "validation-decode"]
 
 

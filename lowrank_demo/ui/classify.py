@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from gradio.media import get_image
@@ -100,27 +100,19 @@ def build(
             return message(str(error)), ""
         return left_out + result_cards(taken, answers), message(decoder_note(), "lr-note")
 
-    gr.on(
-        [gallery.change, chosen.change],
-        answer,
-        [gallery, chosen],
-        [results, limits],
-        api_visibility="private",
-        trigger_mode="always_last",
-        concurrency_limit=4,
-        concurrency_id="classify",
-        show_progress_on=results,
-    )
+    listener: dict[str, Any] = {
+        "fn": answer,
+        "inputs": [gallery, chosen],
+        "outputs": [results, limits],
+        "api_visibility": "private",
+        "trigger_mode": "always_last",
+        "concurrency_limit": 4,
+        "concurrency_id": "classify",
+        "show_progress_on": results,
+    }
+    gr.on([gallery.change, chosen.change], **listener)
     # Gradio 6.31's gallery reports no change when an example is the first photo in it.
-    examples.load_input_event.then(
-        answer,
-        [gallery, chosen],
-        [results, limits],
-        api_visibility="private",
-        trigger_mode="always_last",
-        concurrency_id="classify",
-        show_progress_on=results,
-    )
+    examples.load_input_event.then(**listener)
     return gallery, results
 
 
