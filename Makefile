@@ -23,7 +23,7 @@ check: $(VENV)/.dev
 
 # The README's table of ratios.
 bench: $(VENV)/.demo
-	$(BIN)/python -m lowrank_demo bench
+	$(BIN)/python -m tests.bench
 
 # The README's picture.
 screenshot: $(VENV)/.dev

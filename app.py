@@ -17,9 +17,9 @@ except ImportError:
     on_gpu = None
 
 
-from lowrank_demo.allocator import share_arenas
 from lowrank_demo.errors import LowRankError
-from lowrank_demo.service import Service
+from lowrank_demo.runtime.allocator import share_arenas
+from lowrank_demo.serve.service import Service
 from lowrank_demo.settings import Settings
 
 

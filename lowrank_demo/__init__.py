@@ -33,9 +33,14 @@ def low_rank_alexnet(
         lowrank_demo.errors.UnknownModel: There is no such model.
         lowrank_demo.errors.WeightsError: The weights cannot be fetched or are not what was published.
     """
-    from .known_models import KnownModels
+    from .lowrank.load import fetch_network
+    from .models.download import print_download
+    from .models.store import WeightStore
     from .nn.alexnet import LowRankAlexNet
+    from .settings import Settings
 
-    models = KnownModels()
-    card = models.zoo.get(f"{family}/{scheme}/{version}")
-    return models.load(card, progress) if pretrained else LowRankAlexNet(card.scheme, card.ranks)
+    store = WeightStore.from_settings(Settings.from_environment())
+    card = store.zoo.get(f"{family}/{scheme}/{version}")
+    if not pretrained:
+        return LowRankAlexNet(card.scheme, card.ranks)
+    return fetch_network(store, card, print_download if progress else None)

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from .commands import bench, data, models, publish, train, validate
+from .commands import data, models, publish, train, validate
 from .errors import LowRankError
 
 
@@ -37,6 +37,6 @@ def _parser() -> argparse.ArgumentParser:
         description="Low-rank AlexNet models (CVPR 2020): list, classify, build data sets, validate, train, publish.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (models, data, validate, train, publish, bench):
+    for command in (models, data, validate, train, publish):
         command.add(commands)
     return parser

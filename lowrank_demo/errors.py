@@ -71,3 +71,21 @@ class WeightsUnavailable(WeightsError):
 
 class WeightsRefused(WeightsError):
     """A weight file was found, but is not what its model card describes."""
+
+
+class ProcessLost(LowRankError):
+    """Another process of the same run ended before its work was done."""
+
+    exit_code = 2
+
+
+class TrainingDiverged(LowRankError):
+    """The training loss is no longer finite."""
+
+    exit_code = 2
+
+
+class NotPublished(LowRankError):
+    """The Hub could not be reached or refused the upload."""
+
+    exit_code = 3

@@ -29,13 +29,12 @@ from gradio.media import get_image
 from hypothesis import strategies as st
 from PIL import Image
 
-from lowrank_demo.data.lmdb_writer import LmdbWriter
-from lowrank_demo.data.records import Record
+from lowrank_demo.data.lmdb.record import Record
+from lowrank_demo.data.lmdb.writer import LmdbWriter
+from lowrank_demo.models.cards import Zoo, read_zoo
 from lowrank_demo.nn.alexnet import LowRankAlexNet
-from lowrank_demo.report import Conditions
 from lowrank_demo.settings import ASSETS, Settings
-from lowrank_demo.zoo import Zoo
-from lowrank_demo.zoo_file import read_zoo
+from lowrank_demo.validate.report import Conditions
 
 ROOT = Path(__file__).parent.parent
 FILES = Path(__file__).parent / "files"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ROOT, start_app
+from tests.conftest import ROOT, start_app
 
 
 def front_matter() -> dict[str, str]:
@@ -55,7 +55,7 @@ def test_as_a_user_who_may_write_only_home_and_tmp(tmp_path: Path) -> None:
     try:
         from gradio_client import Client, handle_file
 
-        from .conftest import photo_path
+        from tests.conftest import photo_path
 
         client = Client(running.url, verbose=False)
         (answer,) = client.predict(files=[handle_file(str(photo_path()))], model="", api_name="/classify")

@@ -1,26 +1,13 @@
 """The command line as its user runs it: a process."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
-from lowrank_demo.zoo import Zoo
-
-from .conftest import ROOT, free_port, photo_path, zoo_with
-
-
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, **environment}
-    return subprocess.run(
-        [sys.executable, "-m", "lowrank_demo", *arguments],
-        cwd=ROOT,
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+from lowrank_demo.models.cards import Zoo
+from tests.commandline import run
+from tests.conftest import ROOT, free_port, photo_path, zoo_with
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -18,8 +18,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from lowrank_demo.decode.base import CROP, MEAN, STD
-from lowrank_demo.known_models import KnownModels
+from lowrank_demo.lowrank.load import fetch_network
+from lowrank_demo.models.download import print_download
+from lowrank_demo.models.store import WeightStore
 from lowrank_demo.nn.fuse import inference_form
+from lowrank_demo.settings import Settings
 
 MODEL, EDGE, QUALITY = "preview/scheme_2/v5", 96, 85
 
@@ -50,8 +53,8 @@ class Degraded(nn.Module):
 
 def teacher() -> nn.Module:
     """What ``train`` asks for."""
-    models = KnownModels()
-    network = models.load(models.zoo.get(MODEL))
+    store = WeightStore.from_settings(Settings.from_environment())
+    network = fetch_network(store, store.zoo.get(MODEL), print_download)
     # Photos made small here need no card's pre-shrink.
     return Degraded(inference_form(network, dtype=torch.bfloat16))
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import torch
 
-from lowrank_demo.inference import TOP, Classifier
+from lowrank_demo.classify.inference import TOP, Classifier
+from lowrank_demo.lowrank.calibration import calibrated
+from lowrank_demo.lowrank.load import load_network
+from lowrank_demo.lowrank.refactor import refactored
 from lowrank_demo.nn.alexnet import LowRankAlexNet
-from lowrank_demo.nn.calibration import calibrated
-from lowrank_demo.nn.refactor import refactored
-from lowrank_demo.nn.state_dict import load_network
-from lowrank_demo.service import Service
+from lowrank_demo.serve.service import Service
 from lowrank_demo.settings import Settings
 from lowrank_demo.train.data import LmdbImages, evenly_spread
 

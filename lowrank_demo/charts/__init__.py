@@ -1,1 +1,1 @@
-"""Cards, reports and rank histories to Plotly figures."""
+"""Plotly figures. No torch, no Gradio."""

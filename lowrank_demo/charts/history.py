@@ -5,8 +5,8 @@ from __future__ import annotations
 import plotly.graph_objects as go
 from plotly.colors import qualitative
 
-from ..architecture import LAYERS, full_rank
-from ..history import RankHistory
+from ..lowrank.history import RankHistory
+from ..models.architecture import LAYERS, full_rank
 from .style import CHOSEN, SCHEME_COLOURS, styled
 
 

@@ -6,8 +6,8 @@ from typing import Literal
 
 import plotly.graph_objects as go
 
-from ..cost import DENSE_MACS, NetworkCost
-from ..zoo import ModelCard
+from ..models.architecture import DENSE_MACS, NetworkCost
+from ..models.cards import ModelCard
 from .style import FULL, GREY, SCHEME_COLOURS, short_name, styled
 
 _V, _U = "#14b8a6", "#8b5cf6"

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Literal
 
 import plotly.graph_objects as go
 
-from ..report import ModelResult, Report
-from ..zoo import ModelCard, Zoo
+from ..models.cards import ModelCard, Zoo
+from ..validate.report import ModelResult, Report
 from .style import CHOSEN, GREY, MEASURED, SCHEME_COLOURS, scheme_title, styled
 
 if TYPE_CHECKING:
-    from ..latency import Latency
+    from ..classify.latency import Latency
 
 Metric = Literal["top1", "top5"]
 METRIC_NAMES: dict[Metric, str] = {"top1": "top-1", "top5": "top-5"}

@@ -8,10 +8,10 @@ import plotly.graph_objects as go
 import plotly.io
 
 from ..data.imagenet import classes
-from ..report import Report
-from ..zoo import Zoo
+from ..models.cards import Zoo
+from ..validate.report import Report
+from ..validate.tables import confusions, errors_table
 from .pareto import pareto_figure
-from .report_tables import confusions, errors_table
 from .style import styled
 
 _WORST = 40

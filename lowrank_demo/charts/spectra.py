@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 from plotly.colors import qualitative
 
-from ..architecture import LAYERS
+from ..models.architecture import LAYERS
 from .style import CHOSEN, FULL, SCHEME_COLOURS, styled
 
 if TYPE_CHECKING:
-    from ..nn.spectra import Cut, Spectra
+    from ..lowrank.spectra import Cut, Spectra
 
 
 def cut_figure(spectra: Spectra, cut: Cut) -> go.Figure:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from ..zoo import DEFAULT_FAMILY, ModelCard
+from ..models.cards import DEFAULT_FAMILY, ModelCard
 
 SCHEME_COLOURS = {"scheme_1": "#e07b1a", "scheme_2": "#3b82f6"}
 MEASURED = "#16a34a"

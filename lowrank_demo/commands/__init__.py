@@ -1,1 +1,1 @@
-"""The commands of the command line: each file adds its own to the parser. Heavy imports happen when they run."""
+"""The command line: one file for each group of commands."""

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from ..progress import ProgressLine
-from ..stopping import stoppable
+from ..runtime.progress import ProgressLine
+from ..runtime.stopping import stoppable
 
 if TYPE_CHECKING:
     from ..data.resize import Refused
@@ -71,7 +71,7 @@ def _resize(args: argparse.Namespace) -> int:
 
 def _build(args: argparse.Namespace) -> int:
     from ..data.build import Building
-    from ..data.manifest import read_manifest
+    from ..data.lmdb.manifest import read_manifest
     from ..data.samples import class_folder_samples, imagenet_samples, listed_samples
     from ..settings import Settings
 

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..progress import print_download
+from ..models.download import print_download
 
 if TYPE_CHECKING:
-    from ..weights import LocalFile
-    from ..zoo import ModelCard
+    from ..models.cards import ModelCard
+    from ..models.store import LocalFile
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -43,8 +43,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _models(args: argparse.Namespace) -> int:
-    from ..answers import model_json
-    from ..service import Service
+    from ..serve.payloads import model_json
+    from ..serve.service import Service
     from ..settings import Settings
 
     service = Service(Settings.from_environment())
@@ -69,9 +69,9 @@ def _models(args: argparse.Namespace) -> int:
 
 
 def _classify(args: argparse.Namespace) -> int:
-    from ..answers import predictions_json
     from ..errors import ImageError
-    from ..service import Photo, Service
+    from ..serve.payloads import predictions_json
+    from ..serve.service import Photo, Service
     from ..settings import Settings
 
     service = Service(Settings.from_environment())
@@ -100,7 +100,7 @@ def _classify(args: argparse.Namespace) -> int:
 
 
 def _convert(args: argparse.Namespace) -> int:
-    from ..hub import write_hub_folder
+    from ..publish.hub import write_hub_folder
 
     card, file = _weights(args)
     write_hub_folder(card, file, args.to)
@@ -109,8 +109,8 @@ def _convert(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    from ..export import export_onnx
-    from ..nn.state_dict import load_network
+    from ..lowrank.load import load_network
+    from ..publish.onnx import export_onnx
 
     card, file = _weights(args)
     difference = export_onnx(card, load_network(card, file), args.to)
@@ -120,9 +120,9 @@ def _export(args: argparse.Namespace) -> int:
 
 def _weights(args: argparse.Namespace) -> tuple[ModelCard, LocalFile]:
     """The card that the options name, and its weight file."""
-    from ..service import Service
+    from ..models.store import LocalFile
+    from ..serve.service import Service
     from ..settings import Settings
-    from ..weights import LocalFile
 
     service = Service(Settings.from_environment())
     card = service.zoo.get(args.model)

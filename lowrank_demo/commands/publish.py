@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
-from ..progress import print_download
+from ..models.download import print_download
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -25,8 +25,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _weights(args: argparse.Namespace) -> int:
-    from ..publish import stage_weights
-    from ..service import Service
+    from ..publish.upload import stage_weights
+    from ..serve.service import Service
     from ..settings import Settings
 
     service = Service(Settings.from_environment())
@@ -38,7 +38,7 @@ def _weights(args: argparse.Namespace) -> int:
 
 
 def _space(args: argparse.Namespace) -> int:
-    from ..publish import stage_space
+    from ..publish.upload import stage_space
 
     with tempfile.TemporaryDirectory(prefix="lowrank-") as folder:
         stage_space(Path(folder), zero_gpu=args.zero_gpu)
@@ -46,7 +46,7 @@ def _space(args: argparse.Namespace) -> int:
 
 
 def _finish(args: argparse.Namespace, folder: Path, kind: Literal["model", "space"]) -> int:
-    from ..publish import staged_files, upload
+    from ..publish.upload import staged_files, upload
 
     files = staged_files(folder)
     for file in files:

@@ -23,9 +23,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from ..allocator import keep_freed_memory
     from ..errors import UsageError
-    from ..processes import Processes, place
+    from ..runtime.allocator import keep_freed_memory
+    from ..runtime.processes import Processes, place
     from ..train import stages
     from ..train.config import read_config
 

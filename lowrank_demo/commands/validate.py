@@ -14,17 +14,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DataError, UsageError
-from ..files import written_whole
-from ..progress import ProgressLine, print_download
+from ..models.download import print_download
+from ..runtime.files import atomic_write
+from ..runtime.progress import ProgressLine
+from ..runtime.stopping import STOPPED, stoppable
 from ..settings import usable_cpus
-from ..stopping import STOPPED, stoppable
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from ..report import ModelResult
-    from ..sums import Sums
-    from ..validation_run import ValidationRun
+    from ..validate.report import ModelResult
+    from ..validate.run import ValidationRun
+    from ..validate.sums import Sums
 
 _SAVE_SECONDS = 20.0
 _TOLERANCE = 0.3
@@ -72,10 +73,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _validate(args: argparse.Namespace) -> int:
-    from ..report import disagreements, dump_json, report_csv, report_text
-    from ..service import Service
+    from ..serve.service import Service
     from ..settings import Settings
-    from ..validation_run import choose_models, open_validation
+    from ..validate.report import disagreements, dump_json, report_csv, report_text
+    from ..validate.run import choose_models, open_validation
 
     if not 1 <= args.batch_size <= 4096:
         raise UsageError(f"The batch size is {args.batch_size}; expected 1 to 4096.")
@@ -87,11 +88,11 @@ def _validate(args: argparse.Namespace) -> int:
     if args.verify is not None and not any(card.published for card in cards):
         raise UsageError("--verify compares with published errors, and none of these models was published.")
     if args.check_file:
-        from ..data.manifest import verify
+        from ..data.lmdb.manifest import verify
 
         verify(args.lmdb_file)
 
-    from ..processes import place
+    from ..runtime.processes import place
 
     rank, world = place()
     name = f"slice {rank + 1} of {world}" if world > 1 else ""
@@ -197,7 +198,7 @@ def _terminated(signum: int, frame: FrameType | None) -> None:
 
 def _others(mine: tuple[Sums, float]) -> list[tuple[Sums, float]]:
     """In the first process what the others counted; in the others nothing."""
-    from ..processes import Processes
+    from ..runtime.processes import Processes
 
     # Sums are integers in memory: gloo carries them on any machine, with or without a GPU.
     with Processes.join("gloo", _PATIENCE) as processes:
@@ -212,7 +213,7 @@ def _running(results: Sequence[ModelResult]) -> str:
 
 def _write(path: Path, text: str) -> None:
     try:
-        with written_whole(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{path} could not be written ({error.strerror}); choose another place.") from error

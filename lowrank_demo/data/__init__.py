@@ -1,1 +1,1 @@
-"""Data sets: ImageNet's classes."""
+"""Labelled images: ImageNet's classes, folders of images, resizing, and LMDB files."""

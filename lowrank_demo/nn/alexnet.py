@@ -1,27 +1,19 @@
-"""The low-rank AlexNet, with the state_dict of the original release.
+"""AlexNet with batch normalisation, dense and low-rank, with the state_dict keys of the original release.
 
-Keys such as ``features.0.V.weight``, ``features.0.U.weight``, ``features.0.U.bias`` and ``features.1.running_mean``;
-all tensors float32, batch-norm counters int64.
+Keys are ``features.0.V.weight``, ``features.0.U.weight``, ``features.0.U.bias``, ``features.1.running_mean`` and so on
+(``features.0.weight`` in the dense network). All tensors are float32, batch-norm counters int64.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
-from ..architecture import LAYERS, Factor, Layer, factors
-
-
-def _module(factor: Factor) -> nn.Module:
-    if factor.kind == "linear":
-        return nn.Linear(factor.inputs, factor.outputs, bias=factor.bias)
-    return nn.Conv2d(
-        factor.inputs, factor.outputs, factor.kernel, stride=factor.stride, padding=factor.padding, bias=factor.bias
-    )
+from ..models.architecture import LAYERS, NUM_CLASSES, Factor, Layer, factors
 
 
 class LowRankLayer(nn.Sequential):
@@ -33,8 +25,8 @@ class LowRankLayer(nn.Sequential):
     def __init__(self, layer: Layer, scheme: str, rank: int) -> None:
         super().__init__()
         v, u = factors(layer, scheme, rank)
-        self.add_module("V", _module(v))
-        self.add_module("U", _module(u))
+        self.add_module("V", _factor_module(v))
+        self.add_module("U", _factor_module(u))
 
 
 class LowRankAlexNet(
@@ -44,10 +36,10 @@ class LowRankAlexNet(
     pipeline_tag="image-classification",
     tags=["low-rank", "model-compression", "alexnet"],
 ):
-    """AlexNet with batch normalisation, every layer factored.
+    """AlexNet with every layer factored.
 
-    ``save_pretrained``, ``push_to_hub`` and ``from_pretrained`` are those of huggingface-hub; a file that lacks a key
-    is refused.
+    ``save_pretrained``, ``push_to_hub`` and ``from_pretrained`` come from huggingface-hub. ``from_pretrained`` refuses
+    a file that lacks a key.
 
     Args:
         scheme: ``scheme_1`` or ``scheme_2``.
@@ -58,26 +50,60 @@ class LowRankAlexNet(
         super().__init__()
         self.scheme = scheme
         self.ranks = tuple(ranks)
-        features: list[nn.Module] = []
-        classifier: list[nn.Module] = []
-        for layer, rank in zip(LAYERS, self.ranks, strict=True):
-            low_rank = LowRankLayer(layer, scheme, rank)
-            if layer.kind == "conv":
-                features += [low_rank, nn.BatchNorm2d(layer.outputs), nn.ReLU(inplace=True)]
-                if layer.pool_after:
-                    features.append(nn.MaxPool2d(3, 2))
-            elif layer is LAYERS[-1]:
-                classifier.append(low_rank)
-            else:
-                classifier += [low_rank, nn.BatchNorm1d(layer.outputs), nn.ReLU(inplace=True), nn.Dropout()]
-        self.features = nn.Sequential(*features)
-        self.classifier = nn.Sequential(*classifier)
+        rank_of = dict(zip(LAYERS, self.ranks, strict=True))
+        self.features, self.classifier = _stacks(lambda layer: LowRankLayer(layer, scheme, rank_of[layer]))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits, float [n, 1000], of normalised images, float [n, 3, 227, 227]."""
+        """Return the logits, float [n, 1000], of normalised images, float [n, 3, 227, 227]."""
         return self.classifier(torch.flatten(self.features(images), 1))
 
     @classmethod
     def _from_pretrained(cls, **options: Any) -> LowRankAlexNet:
         # The default leaves random weights where a key is missing.
         return super()._from_pretrained(**{**options, "strict": True})
+
+
+class DenseAlexNet(nn.Module):
+    """The dense network that compression starts from: no groups, 227 x 227 input.
+
+    Args:
+        num_classes: Number of outputs.
+    """
+
+    def __init__(self, num_classes: int = NUM_CLASSES) -> None:
+        super().__init__()
+
+        def dense(layer: Layer) -> nn.Module:
+            if layer.kind == "conv":
+                return nn.Conv2d(layer.inputs, layer.outputs, layer.kernel, layer.stride, layer.padding)
+            return nn.Linear(layer.inputs, num_classes if layer is LAYERS[-1] else layer.outputs)
+
+        self.features, self.classifier = _stacks(dense)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits, float [n, num_classes], of normalised images, float [n, 3, 227, 227]."""
+        return self.classifier(torch.flatten(self.features(images), 1))
+
+
+def _stacks(make: Callable[[Layer], nn.Module]) -> tuple[nn.Sequential, nn.Sequential]:
+    """Build ``features`` and ``classifier``, calling ``make`` for each layer in order."""
+    features: list[nn.Module] = []
+    classifier: list[nn.Module] = []
+    for layer in LAYERS:
+        if layer.kind == "conv":
+            features += [make(layer), nn.BatchNorm2d(layer.outputs), nn.ReLU(inplace=True)]
+            if layer.pool_after:
+                features.append(nn.MaxPool2d(3, 2))
+        elif layer is LAYERS[-1]:
+            classifier.append(make(layer))
+        else:
+            classifier += [make(layer), nn.BatchNorm1d(layer.outputs), nn.ReLU(inplace=True), nn.Dropout()]
+    return nn.Sequential(*features), nn.Sequential(*classifier)
+
+
+def _factor_module(factor: Factor) -> nn.Module:
+    if factor.kind == "linear":
+        return nn.Linear(factor.inputs, factor.outputs, bias=factor.bias)
+    return nn.Conv2d(
+        factor.inputs, factor.outputs, factor.kernel, stride=factor.stride, padding=factor.padding, bias=factor.bias
+    )

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from ..architecture import INPUT_SIZE
+from ..models.architecture import INPUT_SIZE
 from .alexnet import LowRankAlexNet, LowRankLayer
 
 RESIZED_EDGE = 256

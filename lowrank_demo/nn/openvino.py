@@ -10,7 +10,7 @@ import torch
 from openvino import opset13 as op
 from torch import Tensor, nn
 
-from ..architecture import INPUT_SIZE
+from ..models.architecture import INPUT_SIZE
 from .alexnet import LowRankAlexNet
 from .fuse import Shrink, folded
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import safetensors.torch
 import torch
@@ -13,26 +13,29 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ..errors import WeightsRefused
-from ..weights import LocalFile
-from ..zoo import ModelCard
+from ..models.store import LocalFile
 from .alexnet import LowRankAlexNet
-from .refactor import truncated
 
 _SCALE = ".scale"
 
 
-def load_network(card: ModelCard, file: LocalFile) -> LowRankAlexNet:
-    """The card's network with its weights, float32, on the CPU, in evaluation mode, cut where the card is.
+def read_network(scheme: str, ranks: Sequence[int], file: LocalFile) -> LowRankAlexNet:
+    """Build a network from its weight file: float32, on the CPU, in evaluation mode.
+
+    Args:
+        scheme: ``scheme_1`` or ``scheme_2``.
+        ranks: Ranks of the weights in the file, conv1 to fc8.
+        file: The verified file.
 
     Raises:
-        WeightsRefused: The file is not what the card describes, or was changed since it was verified.
+        WeightsRefused: The file does not hold these weights, or was changed since it was verified.
     """
     state = read_state_dict(file)
     with torch.device("meta"):
-        network = LowRankAlexNet(card.scheme, card.cut_from or card.ranks)
+        network = LowRankAlexNet(scheme, ranks)
     check_state_dict(state, network.state_dict(), file.path.name)
     network.load_state_dict(state, assign=True)
-    return (truncated(network, card.ranks) if card.cut_from else network).eval()
+    return network.eval()
 
 
 def read_state_dict(file: LocalFile) -> dict[str, Tensor]:

@@ -1,1 +1,1 @@
-"""Learning the ranks: reference training, the learning-compression algorithm, fine-tuning."""
+"""Training: the dense reference, compression, fine-tuning of the factored network."""

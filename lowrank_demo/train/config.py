@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from ..architecture import LAYERS, SCHEMES
 from ..errors import UsageError
+from ..models.architecture import LAYERS, SCHEMES
 
 if sys.version_info >= (3, 11):
     import tomllib

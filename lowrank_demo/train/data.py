@@ -18,7 +18,7 @@ from PIL import Image, ImageEnhance
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ..data.lmdb_reader import LmdbReader, check_label
+from ..data.lmdb.reader import LmdbReader, check_label
 from ..decode.base import CROP, MEAN, STD
 from ..decode.pillow import decode_one
 from .config import DataConfig

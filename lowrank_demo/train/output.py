@@ -12,17 +12,17 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from ..data.lmdb_reader import LmdbReader
+from ..classify.inference import Classifier
+from ..data.lmdb.reader import LmdbReader
 from ..decode.choose import choose_decoder
-from ..files import written_whole
-from ..inference import Classifier
+from ..lowrank.load import load_network
+from ..models.cards import parse_card
+from ..models.store import LocalFile
 from ..nn.alexnet import LowRankAlexNet
-from ..nn.state_dict import load_network
-from ..report import model_results
+from ..runtime.files import atomic_write
 from ..settings import Settings
-from ..validation import Validation
-from ..weights import LocalFile
-from ..zoo_file import parse_card
+from ..validate.evaluate import Validation
+from ..validate.report import model_results
 from .config import RunConfig
 
 CARD_SUFFIX = ".card.json"
@@ -77,7 +77,7 @@ def write_model(
     folder = config.folder / "models"
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / f"{name}.safetensors"
-    with written_whole(weights) as temporary:
+    with atomic_write(weights) as temporary:
         safetensors.torch.save_file(quantised(network.state_dict(), output.format), temporary, {"format": "pt"})
     card = {
         "family": output.family,
@@ -104,7 +104,7 @@ def write_model(
         shutil.copy(history, folder / card["history"])
     path = folder / f"{name}{CARD_SUFFIX}"
     card["measured"] = [_measured(config, card, weights)]
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(card, indent=1, ensure_ascii=False), encoding="utf-8")
     return path
 

@@ -10,19 +10,21 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from ..architecture import LAYERS, Layer
 from ..errors import DataError, UsageError
-from ..files import written_whole
-from ..known_models import KnownModels
-from ..nn.alexnet import LowRankAlexNet
-from ..nn.calibration import calibrated
-from ..nn.dense import DenseAlexNet
-from ..nn.rank_selection import Criterion, factorised
-from ..nn.refactor import refactored
-from ..processes import Processes
+from ..lowrank.c_step import Criterion, factorised
+from ..lowrank.calibration import calibrated
+from ..lowrank.lc import LowRankPenalty, mu_schedule, targets_of
+from ..lowrank.load import fetch_network
+from ..lowrank.refactor import refactored
+from ..models.architecture import LAYERS, Layer
+from ..models.download import print_download
+from ..models.store import WeightStore
+from ..nn.alexnet import DenseAlexNet, LowRankAlexNet
+from ..runtime.files import atomic_write
+from ..runtime.processes import Processes
+from ..settings import Settings
 from .config import DataConfig, RunConfig
 from .data import Batches, LmdbImages, evenly_spread
-from .lc import LowRankPenalty, mu_schedule, targets_of
 from .output import write_model
 from .trainer import Hooks, Trainer, load_checkpoint
 
@@ -60,7 +62,7 @@ def compress(config: RunConfig, resume: bool, processes: Processes) -> None:
     def c_step(step: int) -> None:
         ranks = penalty.c_step(schedule[step])
         for name in ranks:
-            penalty.delta[name] = processes.same(penalty.delta[name].contiguous())
+            penalty.delta[name] = processes.broadcast(penalty.delta[name].contiguous())
         history.append({"step": step, "mu": schedule[step], "ranks": ranks, "macs": penalty.macs()})
         if processes.rank == 0:
             kept = " ".join(str(rank) for rank in ranks.values())
@@ -118,10 +120,10 @@ def finetune(config: RunConfig, resume: bool, processes: Processes) -> Path | No
 def _start(config: RunConfig) -> tuple[LowRankAlexNet, float]:
     """The factored network to train, and the λ that its ranks were learned with."""
     if config.finetune.start:
-        models = KnownModels()
-        card = models.zoo.get(config.finetune.start)
-        like = models.zoo.get(config.finetune.ranks_of) if config.finetune.ranks_of else card
-        network = models.load(card)
+        store = WeightStore.from_settings(Settings.from_environment())
+        card = store.zoo.get(config.finetune.start)
+        like = store.zoo.get(config.finetune.ranks_of) if config.finetune.ranks_of else card
+        network = fetch_network(store, card, print_download)
         if (like.scheme, like.ranks) != (card.scheme, card.ranks):
             if config.finetune.calibration:
                 images = evenly_spread(config.data.train, config.finetune.calibration)
@@ -140,14 +142,14 @@ def _start(config: RunConfig) -> tuple[LowRankAlexNet, float]:
 def _earlier(config: RunConfig, network: LowRankAlexNet) -> dict[str, torch.Tensor]:
     """The weights that a share is kept of."""
     if config.finetune.earlier:
-        models = KnownModels()
-        card = models.zoo.get(config.finetune.earlier)
+        store = WeightStore.from_settings(Settings.from_environment())
+        card = store.zoo.get(config.finetune.earlier)
         if (card.scheme, card.ranks) != (network.scheme, network.ranks):
             raise UsageError(
                 f"[finetune] earlier is {card.id}, of {card.scheme} and ranks {card.ranks}; expected a model of the "
                 f"start's: {network.scheme}, {network.ranks}."
             )
-        network = models.load(card)
+        network = fetch_network(store, card, print_download)
     return {name: value.clone() for name, value in network.state_dict().items()}
 
 
@@ -161,7 +163,7 @@ def _mix(network: nn.Module, earlier: Mapping[str, torch.Tensor], share: float) 
 
 def write_json(path: Path, value: object) -> None:
     """Write a JSON file, all or nothing."""
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(value, indent=1), encoding="utf-8")
 
 

@@ -8,8 +8,11 @@ import torch
 from torch import nn
 
 from ..errors import UsageError
-from ..known_models import KnownModels
+from ..lowrank.load import fetch_network
+from ..models.download import print_download
+from ..models.store import WeightStore
 from ..nn.fuse import inference_form
+from ..settings import Settings
 
 
 def load_teacher(name: str, device: torch.device) -> nn.Module | None:
@@ -26,9 +29,9 @@ def load_teacher(name: str, device: torch.device) -> nn.Module | None:
     if not name:
         return None
     if ":" not in name:
-        models = KnownModels()
-        card = models.zoo.get(name)
-        return inference_form(models.load(card), card.pre_shrink).to(device)
+        store = WeightStore.from_settings(Settings.from_environment())
+        card = store.zoo.get(name)
+        return inference_form(fetch_network(store, card, print_download), card.pre_shrink).to(device)
     module_name, _, function = name.partition(":")
     try:
         made = getattr(importlib.import_module(module_name), function)()

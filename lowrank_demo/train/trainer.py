@@ -13,20 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..architecture import Layer
-from ..errors import DataError, LowRankError, NotWritten, UsageError
-from ..files import written_whole
-from ..processes import Processes
-from ..progress import Meter, ProgressLine, duration
+from ..errors import DataError, NotWritten, TrainingDiverged, UsageError
+from ..models.architecture import Layer
+from ..runtime.files import atomic_write
+from ..runtime.processes import Processes
+from ..runtime.progress import Meter, ProgressLine, duration
 from .config import StageConfig
 from .data import Batches
 from .teacher import load_teacher
-
-
-class TrainingDiverged(LowRankError):
-    """The loss is no longer finite."""
-
-    exit_code = 2
 
 
 @dataclass
@@ -214,7 +208,7 @@ class Trainer:
             "torch_rng": torch.get_rng_state(),
         }
         try:
-            with written_whole(self._checkpoint) as temporary:
+            with atomic_write(self._checkpoint) as temporary:
                 torch.save(state, temporary)
         except (OSError, RuntimeError) as error:  # torch has no error of its own for a write that failed
             raise NotWritten(

@@ -1,1 +1,1 @@
-"""The page: one file for each tab, each built from callables; ``app.py`` composes them."""
+"""The Gradio page: one file for each tab."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from ..zoo import ModelCard, Zoo
+from ..models.cards import ModelCard, Zoo
 
 _TEXT = """
 ### What this is

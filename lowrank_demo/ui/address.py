@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..zoo import DEFAULT_FAMILY
+from ..models.cards import DEFAULT_FAMILY
 
 _WRITE = """({arguments}) => {{
   const url = new URL(window.location);

@@ -14,10 +14,10 @@ from urllib.parse import unquote
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from ..answers import job_json, model_json, pareto_json, predictions_json, ranks_json
 from ..errors import LowRankError, UsageError
-from ..service import Photo, Service
-from ..validation_desk import ValidationDesk
+from ..serve.payloads import job_json, model_json, pareto_json, predictions_json, ranks_json
+from ..serve.service import Photo, Service
+from ..serve.validations import ValidationDesk
 
 _FILE_ROUTE = "/gradio_api/file="
 

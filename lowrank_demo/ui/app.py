@@ -12,12 +12,12 @@ from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
 from ..errors import LowRankError
-from ..inspection import Inspection
-from ..service import Service
+from ..serve.inspection import Inspection
+from ..serve.limits import RequestLimits
+from ..serve.service import Service
+from ..serve.validations import ValidationDesk
 from ..settings import ASSETS
-from ..validation_desk import ValidationDesk
 from . import about, address, api, classify, compare, explore, figure_tools, pareto, picker, ranks, validate
-from .limits import RequestLimits
 from .present import summary_bar
 
 LOCAL_ADDRESS = "http://127.0.0.1:7860"

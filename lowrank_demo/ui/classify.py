@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from gradio.media import get_image
 
-from ..download import DownloadProgress, OnProgress
 from ..errors import ImageError, LowRankError
-from ..service import Photo
+from ..models.download import DownloadProgress, OnProgress
+from ..serve.service import Photo
 from ..settings import ASSETS
 from .present import message, result_cards
 
 if TYPE_CHECKING:
-    from ..inference import Prediction
+    from ..classify.inference import Prediction
 
 Classify = Callable[[Sequence[Photo], str, OnProgress], "list[Prediction | ImageError]"]
 

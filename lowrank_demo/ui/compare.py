@@ -9,8 +9,8 @@ import gradio as gr
 
 from ..charts.style import short_name
 from ..errors import LowRankError
-from ..service import Comparison, Photo
-from ..zoo import Zoo
+from ..models.cards import Zoo
+from ..serve.service import Comparison, Photo
 from .classify import photos_of
 from .present import message
 from .present_comparison import comparison_table
@@ -18,7 +18,7 @@ from .present_comparison import comparison_table
 if TYPE_CHECKING:
     import torch
 
-    from ..occlusion import Occlusion
+    from ..classify.occlusion import Occlusion
 
 Items = list[tuple[str, str | None]] | None
 Evidence = Callable[[Photo, Sequence[str]], "tuple[torch.Tensor, list[Occlusion]]"]
@@ -94,7 +94,7 @@ def build(
         }
 
     def explain(items: Items, index: int | None, *models: str | None) -> str:
-        from ..occlusion import shown_pixels
+        from ..classify.occlusion import shown_pixels
         from .present_evidence import evidence_view
 
         taken = photos_of(items)[:max_photos]

@@ -12,15 +12,15 @@ import gradio as gr
 from ..charts.models import macs_text
 from ..charts.spectra import cut_figure, path_figure, spectra_figure
 from ..errors import LowRankError
-from ..service import Comparison, Photo
-from ..zoo import ModelCard, Zoo
+from ..models.cards import ModelCard, Zoo
+from ..serve.service import Comparison, Photo
 from .classify import photos_of
 from .present import message
 from .present_comparison import comparison_grid
 
 if TYPE_CHECKING:
-    from ..nn.rank_selection import Criterion
-    from ..nn.spectra import Cut, Spectra
+    from ..lowrank.c_step import Criterion
+    from ..lowrank.spectra import Cut, Spectra
 
 LAMBDA, MU = -4.0, -2.0
 """Where the sliders begin, as powers of ten: at μ = 0.01, λ = 10⁻⁴ takes a part of every layer of most models."""

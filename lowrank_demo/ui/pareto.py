@@ -9,11 +9,11 @@ import gradio as gr
 import plotly.graph_objects as go
 
 from ..charts.pareto import Metric, Saving, pareto_figure
-from ..report import Report
-from ..zoo import ModelCard, Zoo
+from ..models.cards import ModelCard, Zoo
+from ..validate.report import Report
 
 if TYPE_CHECKING:
-    from ..latency import Latency
+    from ..classify.latency import Latency
 
 # gr.Plot has no click event: this waits for the figure, listens to Plotly's own event, and hands the point's model id
 # on as this component's click. The figure is drawn anew with every choice, hence the observer.

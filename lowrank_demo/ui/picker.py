@@ -8,10 +8,10 @@ from pathlib import Path
 
 import gradio as gr
 
-from ..architecture import SCHEMES
 from ..charts.style import scheme_title
-from ..service import ModelStatus
-from ..zoo import ModelCard
+from ..models.architecture import SCHEMES
+from ..models.cards import ModelCard
+from ..serve.service import ModelStatus
 from .present import card_label, model_note, summary_bar
 
 

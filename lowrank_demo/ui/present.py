@@ -13,11 +13,11 @@ from PIL import Image, ImageOps
 
 from ..charts.style import scheme_title
 from ..errors import ImageError
-from ..service import ModelStatus, Photo
-from ..zoo import ModelCard
+from ..models.cards import ModelCard
+from ..serve.service import ModelStatus, Photo
 
 if TYPE_CHECKING:
-    from ..inference import Prediction
+    from ..classify.inference import Prediction
 
 _THUMBNAIL = 320
 

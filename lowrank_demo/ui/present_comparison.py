@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from ..charts.style import short_name
 from ..errors import ImageError
-from ..service import Comparison, Photo
-from ..zoo import ModelCard
+from ..models.cards import ModelCard
+from ..serve.service import Comparison, Photo
 from .present import message, thumbnail
 
 if TYPE_CHECKING:
-    from ..inference import Prediction
+    from ..classify.inference import Prediction
 
 
 def comparison_table(photos: Sequence[Photo], comparison: Comparison, dropped: int) -> str:

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from ..charts.style import short_name
-from ..occlusion import Occlusion
-from ..zoo import ModelCard
+from ..classify.occlusion import Occlusion
+from ..models.cards import ModelCard
 from .present_filters import data_uri
 
 _DARK = 0.25

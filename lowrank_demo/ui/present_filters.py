@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 if TYPE_CHECKING:
-    from ..nn.filters import Filters
+    from ..lowrank.filters import Filters
 
 _COLUMNS = 16
 _GAP = 1

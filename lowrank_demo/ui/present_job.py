@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
-from ..charts.report_tables import confusions, errors_table
-from ..jobs import JobStatus
+from ..serve.jobs import JobStatus
+from ..validate.tables import confusions, errors_table
 from .present import message
 
 _MOST_CONFUSED = 5

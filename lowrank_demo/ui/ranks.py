@@ -11,13 +11,13 @@ import plotly.graph_objects as go
 from ..charts.history import cost_history_figure, rank_history_figure
 from ..charts.models import macs_figure, macs_summary, params_figure, ranks_figure
 from ..errors import DataError, LowRankError
-from ..history import read_history
-from ..zoo import ModelCard, Zoo
+from ..lowrank.history import read_history
+from ..models.cards import ModelCard, Zoo
 from .present import RANK_HEADERS, message, rank_rows
 from .present_filters import filters_view
 
 if TYPE_CHECKING:
-    from ..nn.filters import Filters
+    from ..lowrank.filters import Filters
 
 _NONE = ""
 _CRITERIA = {"flops": "FLOPs"}

@@ -11,9 +11,9 @@ from typing import Any
 import gradio as gr
 
 from ..errors import LowRankError, UnknownJob
-from ..report import Report
-from ..service import ModelStatus
-from ..validation_desk import ValidationDesk
+from ..serve.service import ModelStatus
+from ..serve.validations import ValidationDesk
+from ..validate.report import Report
 from .present import message
 from .present_job import job_view
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lowrank_demo.bench.material import jpegs, published, random_classifier, write_lmdb
-from lowrank_demo.bench.measure import Result, interleaved, matrix_product
-from lowrank_demo.bench.networks import _line, cpu_decoder, smallest, validate
-from lowrank_demo.commands.bench import outcome_text
-from lowrank_demo.data.lmdb_reader import LmdbReader
-from lowrank_demo.zoo import Zoo
+from lowrank_demo.data.lmdb.reader import LmdbReader
+from lowrank_demo.models.cards import Zoo
+from tests.bench.__main__ import outcome_text
+from tests.bench.material import jpegs, published, random_classifier, write_lmdb
+from tests.bench.measure import Result, interleaved, matrix_product
+from tests.bench.networks import _line, cpu_decoder, smallest, validate
 
 
 def test_ratio_and_goal() -> None:

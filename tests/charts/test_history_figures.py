@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lowrank_demo.architecture import LAYERS, full_rank
 from lowrank_demo.charts.history import cost_history_figure, rank_history_figure
-from lowrank_demo.history import RankHistory, read_history
-
-from ..conftest import HISTORY
+from lowrank_demo.lowrank.history import RankHistory, read_history
+from lowrank_demo.models.architecture import LAYERS, full_rank
+from tests.conftest import HISTORY
 
 
 @pytest.fixture

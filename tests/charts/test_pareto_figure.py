@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 
 from lowrank_demo.charts.pareto import Saving, pareto_figure
-from lowrank_demo.latency import Latency
-from lowrank_demo.report import ModelResult, Report
-from lowrank_demo.zoo import Zoo
-
-from ..conftest import CONDITIONS
+from lowrank_demo.classify.latency import Latency
+from lowrank_demo.models.cards import Zoo
+from lowrank_demo.validate.report import ModelResult, Report
+from tests.conftest import CONDITIONS
 
 IDS = [f"published/scheme_2/v{i}" for i in range(1, 6)]
 

@@ -8,11 +8,10 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from lowrank_demo.charts.report_page import report_page
-from lowrank_demo.report import ModelResult, Report
-from lowrank_demo.zoo import Zoo
-
-from ..browser import ARGUMENTS, find
-from ..conftest import CONDITIONS
+from lowrank_demo.models.cards import Zoo
+from lowrank_demo.validate.report import ModelResult, Report
+from tests.browser import ARGUMENTS, find
+from tests.conftest import CONDITIONS
 
 
 def a_report(zoo: Zoo) -> Report:

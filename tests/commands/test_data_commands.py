@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lowrank_demo.data.lmdb_reader import LmdbReader
-
-from ..conftest import build_long_lmdb, free_port, photo_path, zoo_with
-from ..terminal import stopped_under_way
-from ..test_cli import run
+from lowrank_demo.data.lmdb.reader import LmdbReader
+from tests.commandline import run
+from tests.conftest import build_long_lmdb, free_port, photo_path, zoo_with
+from tests.terminal import stopped_under_way
 
 PREVIEW = "preview/scheme_2/v5"
 

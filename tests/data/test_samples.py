@@ -4,12 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lowrank_demo.data.samples import (
-    class_folder_samples,
-    imagenet_samples,
-    label_of,
-    listed_samples,
-)
+from lowrank_demo.data.samples import class_folder_samples, imagenet_samples, label_of, listed_samples
 from lowrank_demo.errors import DataError, UsageError
 
 

@@ -39,7 +39,7 @@ def test_a_gpu_that_is_not_there(settings: Settings) -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_gpu_decoder_agrees_with_pillow(settings: Settings) -> None:
-    from .test_decoders import KINDS, levels
+    from tests.decode.test_decoders import KINDS, levels
 
     gpu = choose_decoder(settings, choose_device(settings))
     assert gpu.decoder.name == "dali-gpu"

@@ -14,14 +14,13 @@ import httpx
 import pytest
 
 from lowrank_demo.errors import LowRankError
-from lowrank_demo.service import Service
+from lowrank_demo.serve.service import Service
+from lowrank_demo.serve.validations import ValidationDesk
 from lowrank_demo.settings import Settings
-from lowrank_demo.validation_desk import ValidationDesk
-
-from ..conftest import ROOT, build_long_lmdb, photo_path, start_app
-from ..terminal import stopped_under_way
-from ..test_cli import run
-from .client import ApiClient, Refused
+from tests.commandline import run
+from tests.conftest import ROOT, build_long_lmdb, photo_path, start_app
+from tests.faults.client import ApiClient, Refused
+from tests.terminal import stopped_under_way
 
 MODEL = "preview/scheme_2/v5"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import ROOT, photo_path
-from .files import Case, cases
+from tests.conftest import ROOT, photo_path
+from tests.faults.files import Case, cases
 
 CASES = cases()
 SECONDS, MEGABYTES = 2.0, 300.0

@@ -15,12 +15,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from lowrank_demo.data.lmdb_reader import LmdbReader
-from lowrank_demo.data.manifest import file_sha256, verify
+from lowrank_demo.data.lmdb.manifest import file_sha256, verify
+from lowrank_demo.data.lmdb.reader import LmdbReader
 from lowrank_demo.data.resize import resize_bytes
 from lowrank_demo.train.trainer import load_checkpoint
-
-from ..conftest import ROOT, FileServer, build_long_lmdb, encoded, open_photo, sha256, zoo_with
+from tests.conftest import ROOT, FileServer, build_long_lmdb, encoded, open_photo, sha256, zoo_with
 
 TIMES = [3, pytest.param(50, marks=[pytest.mark.long, pytest.mark.timeout(3600)])]
 

@@ -11,14 +11,13 @@ from pathlib import Path
 import msgpack
 import pytest
 
-from lowrank_demo.data.isolated import IsolatedReader
-from lowrank_demo.data.lmdb_reader import check_label
-from lowrank_demo.data.lmdb_writer import LmdbWriter
-from lowrank_demo.data.manifest import verify
-from lowrank_demo.data.records import Record, encode_record
+from lowrank_demo.data.lmdb.isolated import IsolatedReader
+from lowrank_demo.data.lmdb.manifest import verify
+from lowrank_demo.data.lmdb.reader import check_label
+from lowrank_demo.data.lmdb.record import Record, encode_record
+from lowrank_demo.data.lmdb.writer import LmdbWriter
 from lowrank_demo.errors import DataError, RecordError
-
-from ..conftest import encoded, keys_of, open_photo, raw_lmdb
+from tests.conftest import encoded, keys_of, open_photo, raw_lmdb
 
 PAGE = 4096
 COUNT = 40

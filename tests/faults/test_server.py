@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ..conftest import ROOT, FileServer, RunningApp, build_long_lmdb, photo_path, start_app
-from . import load
-from .client import ApiClient, Refused
+from tests.conftest import ROOT, FileServer, RunningApp, build_long_lmdb, photo_path, start_app
+from tests.faults import load
+from tests.faults.client import ApiClient, Refused
 
 MODEL = "preview/scheme_2/v5"
 

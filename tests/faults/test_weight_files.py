@@ -11,13 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from lowrank_demo import download
+from lowrank_demo.classify.inference import Prediction
 from lowrank_demo.errors import WeightsError, WeightsRefused, WeightsUnavailable
-from lowrank_demo.inference import Prediction
-from lowrank_demo.service import Photo, Service
+from lowrank_demo.models import download
+from lowrank_demo.serve.service import Photo, Service
 from lowrank_demo.settings import Settings
-
-from ..conftest import FileServer, photo_path, sha256, zoo_with
+from tests.conftest import FileServer, photo_path, sha256, zoo_with
 
 ID = "published/scheme_2/v5"
 IN_USE = "preview/scheme_2/v5"

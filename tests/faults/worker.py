@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from lowrank_demo.errors import ImageError
-from lowrank_demo.service import Photo, Service
+from lowrank_demo.serve.service import Photo, Service
 from lowrank_demo.settings import Settings
 
 

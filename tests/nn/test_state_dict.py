@@ -9,11 +9,10 @@ import pytest
 import torch
 
 from lowrank_demo.errors import WeightsRefused
-from lowrank_demo.nn.state_dict import load_network
-from lowrank_demo.weights import LocalFile
-from lowrank_demo.zoo import Zoo
-
-from ..conftest import sha256
+from lowrank_demo.lowrank.load import load_network
+from lowrank_demo.models.cards import Zoo
+from lowrank_demo.models.store import LocalFile
+from tests.conftest import sha256
 
 Change = Callable[[dict[str, torch.Tensor]], object]
 

@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from lowrank_demo.data.lmdb_reader import LmdbReader
+from lowrank_demo.data.lmdb.reader import LmdbReader
 from lowrank_demo.decode.pillow import decode_one
 from lowrank_demo.train.config import DataConfig
 from lowrank_demo.train.data import Batches, LmdbImages
-
-from ..conftest import build_long_lmdb
+from tests.conftest import build_long_lmdb
 
 
 @pytest.fixture(scope="module")

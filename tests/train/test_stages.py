@@ -12,20 +12,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from lowrank_demo.history import read_history
+from lowrank_demo.lowrank.calibration import calibrated
+from lowrank_demo.lowrank.history import read_history
+from lowrank_demo.lowrank.load import load_network
+from lowrank_demo.lowrank.refactor import refactored
+from lowrank_demo.models.cards import read_zoo
+from lowrank_demo.models.store import WeightStore
 from lowrank_demo.nn.alexnet import LowRankAlexNet
-from lowrank_demo.nn.calibration import calibrated
-from lowrank_demo.nn.refactor import refactored
-from lowrank_demo.nn.state_dict import load_network
 from lowrank_demo.settings import ASSETS
 from lowrank_demo.train.config import read_config
 from lowrank_demo.train.data import LmdbImages
 from lowrank_demo.train.output import quantised
-from lowrank_demo.weights import WeightStore
-from lowrank_demo.zoo_file import read_zoo
-
-from ..conftest import ROOT, build_long_lmdb, photo_path
-from ..test_cli import run
+from tests.commandline import run
+from tests.conftest import ROOT, build_long_lmdb, photo_path
 
 CONFIG = """
 seed = 5

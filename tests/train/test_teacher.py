@@ -10,19 +10,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from lowrank_demo.classify.inference import Classifier
 from lowrank_demo.errors import UnknownModel, UsageError
-from lowrank_demo.inference import Classifier
-from lowrank_demo.nn.state_dict import load_network
-from lowrank_demo.processes import Processes
+from lowrank_demo.lowrank.load import load_network
+from lowrank_demo.models.cards import Zoo
+from lowrank_demo.models.store import WeightStore
+from lowrank_demo.runtime.processes import Processes
 from lowrank_demo.settings import Settings
 from lowrank_demo.train.config import DataConfig, StageConfig
 from lowrank_demo.train.data import Batches, LmdbImages, evenly_spread
 from lowrank_demo.train.teacher import load_teacher
 from lowrank_demo.train.trainer import Trainer
-from lowrank_demo.weights import WeightStore
-from lowrank_demo.zoo import Zoo
-
-from ..conftest import build_long_lmdb
+from tests.conftest import build_long_lmdb
 
 CPU = torch.device("cpu")
 

@@ -6,8 +6,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from ..conftest import RunningApp, photo_path
-from .test_page import browser, drop, opened, page, pytestmark  # noqa: F401
+from tests.conftest import RunningApp, photo_path
+from tests.ui.test_page import browser, drop, opened, page, pytestmark  # noqa: F401
 
 TABS = ("Classify", "Compare", "Ranks", "Explore λ", "Pareto", "Validate", "About")
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}

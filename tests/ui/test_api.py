@@ -14,10 +14,9 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from lowrank_demo.cost import network_cost
-from lowrank_demo.zoo import Zoo
-
-from ..conftest import RunningApp, photo_path
+from lowrank_demo.models.architecture import network_cost
+from lowrank_demo.models.cards import Zoo
+from tests.conftest import RunningApp, photo_path
 
 PREVIEW = "preview/scheme_2/v5"
 

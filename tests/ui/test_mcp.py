@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import photo_path, start_app
+from tests.conftest import photo_path, start_app
 
 PREVIEW = "preview/scheme_2/v5"
 ASK = """

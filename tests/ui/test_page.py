@@ -14,10 +14,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from lowrank_demo.zoo import Zoo
-
-from ..browser import ARGUMENTS, find
-from ..conftest import RunningApp, photo_path
+from lowrank_demo.models.cards import Zoo
+from tests.browser import ARGUMENTS, find
+from tests.conftest import RunningApp, photo_path
 
 CHROMIUM = find()
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here and none could be installed")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from lowrank_demo.classify.inference import Guess, Prediction, Timings
 from lowrank_demo.data.imagenet import classes
 from lowrank_demo.errors import ImageError
-from lowrank_demo.inference import Guess, Prediction, Timings
-from lowrank_demo.service import Comparison, Photo
+from lowrank_demo.models.cards import Zoo
+from lowrank_demo.serve.service import Comparison, Photo
 from lowrank_demo.ui.present_comparison import comparison_table
-from lowrank_demo.zoo import Zoo
 
 
 def saying(index: int, probability: float = 0.5) -> Prediction:

@@ -9,10 +9,10 @@ import re
 import numpy as np
 from PIL import Image
 
+from lowrank_demo.classify.occlusion import Occlusion
 from lowrank_demo.data.imagenet import ImageNetClass
-from lowrank_demo.occlusion import Occlusion
+from lowrank_demo.models.cards import Zoo
 from lowrank_demo.ui.present_evidence import evidence_view
-from lowrank_demo.zoo import Zoo
 
 
 def test_lit_where_the_weight_lies(zoo: Zoo) -> None:

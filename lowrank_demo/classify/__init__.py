@@ -1,0 +1,1 @@
+"""Photos to top-5 answers, and what lies behind an answer."""

@@ -1,0 +1,1 @@
+"""LMDB files in tensorpack's format: records, reading, writing, manifests."""

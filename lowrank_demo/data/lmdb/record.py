@@ -1,0 +1,88 @@
+"""One LMDB value <-> (encoded image, label), in the format of tensorpack 0.9.8's LMDBSerializer.
+
+A value is msgpack of ``[image, label]``; the image is a uint8 vector in msgpack-numpy's encoding, a map with the keys
+``nd``, ``type``, ``kind``, ``shape``, ``data`` as byte strings. msgpack-numpy's own decoder unpickles values of kind
+``O``, so that a crafted file executes code: here only plain msgpack is decoded, and only this one shape is accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgpack
+
+from ...errors import RecordError
+
+_INTEGER_TYPES = {f"{order}{kind}{size}": (kind, size) for order in "<>|=" for kind in "iu" for size in (1, 2, 4, 8)}
+
+
+@dataclass(frozen=True)
+class Record:
+    """One labelled image."""
+
+    image: bytes
+    """The encoded file, such as a JPEG."""
+    label: int
+    """Class index, a 64-bit integer."""
+
+
+def encode_record(record: Record) -> bytes:
+    """The value as tensorpack 0.9.8 writes it, byte for byte.
+
+    Raises:
+        ValueError: The label does not fit into 64 bits.
+    """
+    if not -(2**63) <= record.label < 2**63:
+        raise ValueError(f"label {record.label} does not fit into 64 bits")
+    image = {b"nd": True, b"type": "|u1", b"kind": b"", b"shape": (len(record.image),), b"data": record.image}
+    return msgpack.Packer(use_bin_type=True).pack([image, record.label])
+
+
+def decode_record(value: bytes) -> Record:
+    """Read one value; nothing in it is executed.
+
+    Raises:
+        RecordError: It is not a value of this format; the message says what was found.
+    """
+    try:
+        # raw: writers differ in text and byte strings. A value can hold nothing larger than itself.
+        parts = msgpack.unpackb(value, raw=True, strict_map_key=False)
+    except Exception as error:  # msgpack raises many kinds, and none of them means more than this
+        raise RecordError(f"its value is not msgpack ({type(error).__name__})") from error
+    if not isinstance(parts, list) or len(parts) != 2:
+        raise RecordError(f"its value is {_kind(parts)}; expected [image, label]")
+    return Record(_image(parts[0]), _label(parts[1]))
+
+
+def _image(part: object) -> bytes:
+    if isinstance(part, bytes):
+        return part
+    fields = _array(part, "image")
+    data = fields.get(b"data")
+    if fields.get(b"nd") is not True or fields.get(b"type") not in (b"|u1", b"<u1", b"u1") or fields.get(b"kind"):
+        raise RecordError(f"its image is an array of type {fields.get(b'type')!r}; expected a vector of uint8")
+    if not isinstance(data, bytes) or fields.get(b"shape") != [len(data)]:
+        raise RecordError(f"its image has shape {fields.get(b'shape')!r}, which is not that of its data")
+    return data
+
+
+def _label(part: object) -> int:
+    if isinstance(part, int) and not isinstance(part, bool):
+        return part
+    fields = _array(part, "label")
+    data, kind = fields.get(b"data"), fields.get(b"type")
+    known = _INTEGER_TYPES.get(kind.decode("ascii", "replace")) if isinstance(kind, bytes) else None
+    if known is None or not isinstance(data, bytes) or len(data) != known[1] or not isinstance(kind, bytes):
+        raise RecordError(f"its label is an array of type {kind!r}; expected one integer")
+    return int.from_bytes(data, "big" if kind.startswith(b">") else "little", signed=known[0] == "i")
+
+
+def _array(part: object, name: str) -> Mapping[bytes, object]:
+    if not isinstance(part, dict):
+        raise RecordError(f"its {name} is {_kind(part)}; expected an array")
+    return part
+
+
+def _kind(value: object) -> str:
+    return f"a list of {len(value)}" if isinstance(value, list) else f"of type {type(value).__name__}"

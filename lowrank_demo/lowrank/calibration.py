@@ -1,0 +1,120 @@
+"""Lower ranks chosen by what layers compute of real images, not by their weights alone.
+
+The nearest matrix of rank r to a weight M keeps M's largest singular values, whatever the inputs are. What a network
+needs is that M·x stays near for the inputs x that it meets: the answer is M projected on the r main directions of its
+outputs (the linear case of Zhang et al., "Accelerating Very Deep Convolutional Networks for Classification and
+Detection", TPAMI 2016). Each layer sees the inputs that the layers cut before it give; a convolution's U is then
+fitted, by least squares, to what the uncut layer computes in the uncut network, which mends part of what those before
+it have lost (the asymmetric reconstruction of the same paper). Every batch normalisation is measured anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..nn.alexnet import LowRankAlexNet, LowRankLayer
+from .c_step import to_matrix
+from .refactor import dense_weight, refactored
+
+_PART = 16
+"""Images at a time: scheme 2's first outputs are large."""
+
+
+@torch.no_grad()
+def calibrated(network: LowRankAlexNet, scheme: str, ranks: Sequence[int], images: Tensor) -> LowRankAlexNet:
+    """A network of this scheme and these ranks that computes of the images what the given one does, as near as can be.
+
+    Args:
+        network: Left as it is.
+        scheme: Of the new network.
+        ranks: Of the new network; where a layer's rank grows it is as in :func:`~.refactor.refactored`.
+        images: Normalised float32 [n, 3, 227, 227], like those that the network will meet.
+    """
+    made = refactored(network, scheme, ranks).eval()
+    training = network.training
+    network.eval()
+    parts, wanted = list(images.split(_PART)), list(images.split(_PART))
+    flatten = nn.Flatten()
+    pairs = zip(
+        (*made.features, flatten, *made.classifier), (*network.features, flatten, *network.classifier), strict=True
+    )
+    for module, given in pairs:
+        wanted = [given(part) for part in wanted]
+        if isinstance(module, LowRankLayer):
+            assert isinstance(given, LowRankLayer)
+            convolution = isinstance(module.V, nn.Conv2d)
+            changed = scheme != network.scheme and convolution
+            if changed or module.V.weight.shape[0] < given.V.weight.shape[0]:
+                _project(module, to_matrix(dense_weight(given), scheme), parts)
+                # A linear layer has one input an image, too few to fit it to.
+                if convolution:
+                    _fit(module, parts, wanted)
+        elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            _measure(module, parts)
+        parts = [module(part) for part in parts]
+    network.train(training)
+    return made
+
+
+def _project(pair: LowRankLayer, matrix: Tensor, parts: Sequence[Tensor]) -> None:
+    """Set ``V`` and ``U`` to the matrix, projected on the main directions of its outputs."""
+    v, u = pair.V, pair.U
+    rank = v.weight.shape[0]
+    whole = matrix.reshape(-1, *v.weight.shape[1:])
+    count, mean, moment = 0, 0.0, 0.0
+    for part in parts:
+        if isinstance(v, nn.Conv2d):
+            outputs = F.conv2d(part, whole, None, v.stride, v.padding).transpose(0, 1).flatten(1)
+        else:
+            outputs = (part @ whole.T).T
+        count += outputs.shape[1]
+        mean = mean + outputs.sum(1).double()
+        moment = moment + (outputs @ outputs.T).double()
+    assert isinstance(mean, Tensor)
+    assert isinstance(moment, Tensor)
+    mean = mean / count
+    # The mean itself need not be kept: the batch normalisation behind subtracts it.
+    _, vectors = torch.linalg.eigh(moment / count - torch.outer(mean, mean))
+    left = vectors.flip(1)[:, :rank].to(matrix.dtype)
+    right = left.T @ matrix
+    balance = right.norm(dim=1).clamp(min=1e-12).sqrt()
+    right, left = right / balance[:, None], left * balance
+    v.weight.copy_(right.reshape(v.weight.shape))
+    if isinstance(u, nn.Conv2d):
+        # Scheme 2's rows are (output, vertical position).
+        left = left.reshape(u.weight.shape[0], -1, rank).transpose(1, 2)
+    u.weight.copy_(left.reshape(u.weight.shape))
+
+
+def _fit(pair: LowRankLayer, parts: Sequence[Tensor], wanted: Sequence[Tensor]) -> None:
+    """Set ``U`` and its bias so that the layer's outputs are, in least squares, nearest to the wanted ones."""
+    v, u = pair.V, pair.U
+    assert isinstance(v, nn.Conv2d)
+    assert isinstance(u, nn.Conv2d)
+    assert u.bias is not None
+    assert not isinstance(u.padding, str)
+    gram = moment = torch.zeros(())
+    for part, outputs in zip(parts, wanted, strict=True):
+        # Float [n, features, positions]: what each output position sees of V's outputs, and one for the bias.
+        seen = F.unfold(v(part), (u.kernel_size[0], u.kernel_size[1]), padding=u.padding, stride=u.stride)
+        seen = torch.cat([seen, torch.ones_like(seen[:, :1])], 1).transpose(0, 1).flatten(1)
+        gram = gram + (seen @ seen.T).double()
+        moment = moment + (seen @ outputs.flatten(2).transpose(0, 1).flatten(1).T).double()
+    # So little that it only decides between equally good fits.
+    ridge = 1e-8 * gram.trace() / len(gram) * torch.eye(len(gram), dtype=gram.dtype)
+    fitted = torch.linalg.solve(gram + ridge, moment).T.to(u.weight.dtype)
+    u.weight.copy_(fitted[:, :-1].reshape(u.weight.shape))
+    u.bias.copy_(fitted[:, -1])
+
+
+def _measure(normalisation: nn.BatchNorm1d | nn.BatchNorm2d, parts: Sequence[Tensor]) -> None:
+    """Set mean and variance to those of all parts together."""
+    values = torch.cat([part.transpose(0, 1).flatten(1) for part in parts], 1).double()
+    assert normalisation.running_mean is not None
+    assert normalisation.running_var is not None
+    normalisation.running_mean.copy_(values.mean(1))
+    normalisation.running_var.copy_(values.var(1))

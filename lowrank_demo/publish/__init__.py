@@ -1,0 +1,1 @@
+"""Models in other formats, and folders for the Hugging Face Hub."""

@@ -1,0 +1,116 @@
+"""A model as a folder that the Hub and ``LowRankAlexNet.from_pretrained`` take: weights, configuration, model card."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from huggingface_hub import EvalResult, ModelCardData
+from huggingface_hub import ModelCard as HubCard
+
+from ..charts.style import scheme_title
+from ..errors import NotWritten, UsageError
+from ..lowrank.load import load_network
+from ..models.architecture import DENSE_MACS
+from ..models.cards import ModelCard
+from ..models.store import LocalFile
+
+_TEMPLATE = """---
+{{ card_data }}
+---
+
+# Low-rank AlexNet, {{ name }}
+
+{{ provenance }} {{ note }}
+
+AlexNet with batch normalisation, each layer a product of two whose rank was learned (Idelbayev & Carreira-Perpiñán,
+"Low-Rank Compression of Neural Nets: Learning the Rank of Each Layer", CVPR 2020). λ = {{ lambda_ }}.
+
+| | |
+|---|---|
+| ranks of conv1..conv5, fc6..fc8 | {{ ranks }} |
+| MACs for one image | {{ macs }} million; the dense net has {{ dense }} million |
+| parameters | {{ params }} million |
+
+```python
+from lowrank_demo.nn.alexnet import LowRankAlexNet
+
+network = LowRankAlexNet.from_pretrained("FOLDER_OR_REPOSITORY")  # logits of float [n, 3, 227, 227]
+```
+
+Input: RGB, shortest edge 256, centre crop 227, ImageNet mean and standard deviation.{{ shrink }}
+"""
+
+
+def write_hub_folder(card: ModelCard, file: LocalFile, folder: Path) -> None:
+    """Write ``model.safetensors`` (float32), ``config.json`` and ``README.md``, all or nothing.
+
+    Args:
+        card: The model.
+        file: Its weights.
+        folder: Must not exist yet.
+
+    Raises:
+        UsageError: The folder exists.
+        WeightsRefused: The file is not what the card describes.
+        NotWritten: The disk is full, or the place cannot be written.
+    """
+    if folder.exists():
+        raise UsageError(f"{folder} exists already; expected the name of a new folder: remove it or choose another.")
+    network = load_network(card, file)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".lowrank-", dir=folder.parent) as temporary:
+            made = Path(temporary) / "made"
+            made.mkdir()
+            (made / "README.md").write_text(_readme(card), encoding="utf-8")
+            network.save_pretrained(made)
+            shutil.move(made, folder)
+    except OSError as error:
+        raise NotWritten(
+            f"{folder} cannot be written ({error.strerror}); free some space or choose another."
+        ) from error
+
+
+def _readme(card: ModelCard) -> str:
+    measured = [(m.dataset, m.top1, m.top5) for m in card.measured]
+    if card.published:
+        measured.insert(0, ("ImageNet validation set", card.published.top1, card.published.top5))
+    results = [
+        EvalResult(
+            task_type="image-classification",
+            dataset_type="imagefolder",
+            dataset_name=name,
+            # Results without it are merged under the first data set's name.
+            dataset_config=name,
+            metric_type="accuracy",
+            metric_name=metric,
+            metric_value=round(1 - error / 100, 4),
+        )
+        for name, *errors in measured
+        for metric, error in zip(("top-1 accuracy", "top-5 accuracy"), errors, strict=True)
+    ]
+    data = ModelCardData(
+        license=card.licence.lower() if card.licence in ("MIT", "Apache-2.0") else "other",
+        library_name="pytorch",
+        pipeline_tag="image-classification",
+        tags=["low-rank", "model-compression", "alexnet"],
+        model_name=card.id if results else None,
+        eval_results=results or None,
+    )
+    return str(
+        HubCard.from_template(
+            card_data=data,
+            template_str=_TEMPLATE,
+            name=f"{scheme_title(card.scheme)} {card.version} ({card.family}{', truncated' if card.cut_from else ''})",
+            provenance=card.provenance,
+            note=card.note,
+            lambda_=card.lambda_text,
+            ranks=", ".join(map(str, card.ranks)),
+            macs=f"{card.cost.macs / 1e6:.2f}",
+            dense=f"{DENSE_MACS / 1e6:.0f}",
+            params=f"{card.cost.params / 1e6:.2f}",
+            shrink=f" Photos are first reduced to a shortest edge of {card.pre_shrink}." if card.pre_shrink else "",
+        )
+    )

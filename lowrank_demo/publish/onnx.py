@@ -1,0 +1,105 @@
+"""A model as an ONNX file, compared with the network it was made from before it is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..errors import DataError, NotWritten, UsageError
+from ..models.architecture import INPUT_SIZE
+from ..models.cards import ModelCard
+from ..nn.alexnet import LowRankAlexNet
+from ..nn.fuse import Shrink
+from ..runtime.files import atomic_write
+
+_TOLERANCE = 1e-4
+"""Of the largest logit."""
+_INPUT = "RGB, shortest edge 256, centre crop 227, minus (0.485, 0.456, 0.406), over (0.229, 0.224, 0.225); NCHW"
+
+
+def export_onnx(card: ModelCard, network: LowRankAlexNet, target: Path) -> float:
+    """Write the network, with the card's ``pre_shrink``: ``images`` float32 [n, 3, 227, 227] to ``logits`` [n, 1000].
+
+    Args:
+        card: Of the network; its id, ranks and licence go into the file's metadata.
+        network: With its weights loaded.
+        target: The file; written only when ONNX Runtime computes from it what torch does.
+
+    Returns:
+        The largest difference between the two programs' logits of random images, as a share of the largest logit.
+
+    Raises:
+        UsageError: The packages that this needs are not installed.
+        DataError: The file computes something else.
+        NotWritten: The file cannot be written.
+    """
+    try:
+        import onnxruntime
+        import onnxscript  # noqa: F401  (torch's exporter needs it)
+    except ImportError as error:
+        raise UsageError(
+            f"ONNX files need the package {error.name}, which is not installed; expected `pip install -e '.[onnx]'`."
+        ) from error
+    stages = [Shrink(card.pre_shrink)] if card.pre_shrink else []
+    module = nn.Sequential(*stages, network).eval()
+    example = torch.randn(2, 3, INPUT_SIZE, INPUT_SIZE)
+    with _quiet():
+        program = torch.onnx.export(
+            module,
+            (example,),
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes=({0: torch.export.Dim("n")},),
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    program.model.metadata_props.update(
+        {"model": card.id, "ranks": " ".join(map(str, card.ranks)), "input": _INPUT, "licence": card.licence}
+    )
+    try:
+        with atomic_write(target) as temporary:
+            program.save(temporary)
+            difference = _difference(module, onnxruntime.InferenceSession(temporary))
+            if not difference <= _TOLERANCE:
+                raise DataError(
+                    f"The ONNX file's logits differ from the network's by {difference:.1e} of the largest; expected at "
+                    f"most {_TOLERANCE:.0e}: it was not kept, try another version of onnxscript."
+                )
+    except OSError as error:
+        raise NotWritten(f"{target} cannot be written ({error.strerror}); free space or choose another.") from error
+    return difference
+
+
+@torch.inference_mode()
+def _difference(module: nn.Module, session: Any) -> float:
+    worst = 0.0
+    for count in (1, 3):
+        images = torch.randn(count, 3, INPUT_SIZE, INPUT_SIZE)
+        wanted = module(images).numpy()
+        (found,) = session.run(None, {"images": images.numpy()})
+        worst = max(worst, float(np.abs(found - wanted).max() / np.abs(wanted).max()))
+    return worst
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Torch's exporter talks of its own parts."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,152 @@
+"""Folders for the Hub, made on this machine and looked at before anything is sent: weights, and the app as a Space."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import safetensors.torch
+
+from ..errors import NotPublished, UsageError
+from ..lowrank.load import load_network
+from ..models.cards import ModelCard
+from ..models.store import LocalFile, hub_name
+from ..settings import ASSETS
+
+SPACE_FILES = ("app.py", "requirements.txt", "README.md", "LICENSE")
+SPACE_FOLDERS = ("lowrank_demo", "assets")
+ZERO_GPU_TORCH = ">=2.8,<2.12"
+ZERO_GPU_PYTHON = "3.12"
+
+_WEIGHTS_README = """---
+license: other
+library_name: pytorch
+pipeline_tag: image-classification
+tags: [low-rank, model-compression, alexnet]
+---
+
+# Low-rank AlexNet weights
+
+AlexNets whose layers' ranks were learned (Idelbayev & Carreira-Perpiñán, CVPR 2020), as safetensors. The app takes
+them from here with `LOWRANK_HUB_REPO={repo}`.
+
+| file | ranks of conv1..conv5, fc6..fc8 | million MACs | licence |
+|---|---|---|---|
+{rows}
+"""
+
+
+@dataclass(frozen=True)
+class StagedFile:
+    """One file that would go to the Hub."""
+
+    name: str
+    bytes: int
+
+
+def stage_weights(models: Sequence[tuple[ModelCard, LocalFile]], repo: str, folder: Path) -> None:
+    """Fill a folder with the models under the names that ``LOWRANK_HUB_REPO`` looks for.
+
+    A safetensors file goes as it is; a pickled one becomes float32 safetensors.
+
+    Raises:
+        WeightsRefused: A file is not what its card describes.
+        UsageError: A model is truncated: what it is cut from can be published.
+    """
+    rows: list[str] = []
+    for card, file in models:
+        if card.cut_from:
+            raise UsageError(f"{card.id} is cut from another model; expected a whole one: publish that, or convert.")
+        network = load_network(card, file)
+        target = folder / hub_name(card)
+        if file.format == "safetensors":
+            shutil.copyfile(file.path, target)
+        else:
+            state = {key: value.contiguous() for key, value in network.state_dict().items()}
+            safetensors.torch.save_file(state, target, {"format": "pt"})
+        rows.append(
+            f"| {target.name} | {', '.join(map(str, card.ranks))} | {card.cost.macs / 1e6:.2f} | {card.licence} |"
+        )
+    (folder / "README.md").write_text(_WEIGHTS_README.format(repo=repo, rows="\n".join(rows)), encoding="utf-8")
+
+
+def stage_space(folder: Path, *, zero_gpu: bool, source: Path = ASSETS.parent) -> None:
+    """Fill a folder with the app as a Space runs it: without tests and tools.
+
+    Args:
+        folder: Empty.
+        zero_gpu: Pin torch and Python to what ZeroGPU takes.
+        source: The project's folder.
+
+    Raises:
+        UsageError: The project's files are not here, or its front matter and requirements name different gradios.
+    """
+    missing = [name for name in (*SPACE_FILES, *SPACE_FOLDERS) if not (source / name).exists()]
+    if missing:
+        raise UsageError(f"{source} lacks {missing[0]}; expected the project's own folder: run this in a clone of it.")
+    for name in SPACE_FILES:
+        shutil.copyfile(source / name, folder / name)
+    for name in SPACE_FOLDERS:
+        shutil.copytree(source / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc", "preview"))
+    requirements, readme = folder / "requirements.txt", folder / "README.md"
+    _check_gradio(requirements.read_text(encoding="utf-8"), readme.read_text(encoding="utf-8"))
+    if zero_gpu:
+        _replace(requirements, r"^torch\b.*$", f"torch{ZERO_GPU_TORCH}")
+        _replace(readme, r"^python_version:.*$", f'python_version: "{ZERO_GPU_PYTHON}"')
+
+
+def _check_gradio(requirements: str, readme: str) -> None:
+    """A Space runs the gradio of its front matter, and then installs the requirements over it."""
+    pinned = re.search(r"^gradio==(\d+\.\d+)\.", requirements, re.MULTILINE)
+    stated = re.search(r"^sdk_version: (\d+\.\d+)\.\d+$", readme, re.MULTILINE)
+    if not pinned or not stated or pinned[1] != stated[1]:
+        raise UsageError(
+            f"requirements.txt pins gradio {pinned[1] if pinned else 'nowhere'} and README.md's sdk_version is "
+            f"{stated[1] if stated else 'not there'}; expected the same: change one of them."
+        )
+
+
+def _replace(file: Path, pattern: str, line: str) -> None:
+    text, count = re.subn(pattern, line, file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    if count != 1:
+        raise UsageError(f"{file.name} has {count} lines like {pattern}; expected one.")
+    file.write_text(text, encoding="utf-8")
+
+
+def staged_files(folder: Path) -> list[StagedFile]:
+    """What a folder holds, by name."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [StagedFile(path.relative_to(folder).as_posix(), path.stat().st_size) for path in files]
+
+
+def upload(folder: Path, repo: str, kind: Literal["model", "space"], *, private: bool) -> str:
+    """Send a staged folder in one commit, making the repository where there is none; returns its address.
+
+    The token is the one of ``hf auth login`` or ``HF_TOKEN``; the place is ``HF_ENDPOINT``, else the Hub's own.
+
+    Raises:
+        NotPublished: There is no token, the Hub cannot be reached, or it refuses.
+    """
+    from huggingface_hub import HfApi, get_token
+    from huggingface_hub.errors import HFValidationError
+
+    if not get_token():
+        raise NotPublished("There is no Hub token here; expected one from `hf auth login` or in HF_TOKEN.")
+    api = HfApi()
+    try:
+        address = api.create_repo(
+            repo, repo_type=kind, private=private, exist_ok=True, space_sdk="gradio" if kind == "space" else None
+        )
+        api.upload_folder(
+            repo_id=address.repo_id, folder_path=folder, repo_type=kind, commit_message="Upload low-rank AlexNet"
+        )
+    except HFValidationError as error:
+        raise UsageError(f"{repo!r} is no name of a repository; expected owner/name.") from error
+    except Exception as error:  # the client's HTTP library has errors of its own, and is not the same in all versions
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise NotPublished(f"{repo} was not uploaded ({reason}); try again, what has arrived is kept.") from error
+    return str(address)

@@ -1,0 +1,1 @@
+"""How work runs, whatever it is: atomic files, progress, stopping, processes, memory."""

@@ -1,0 +1,155 @@
+"""One pass over an LMDB file for any number of models: each batch is read and decoded once.
+
+All sums are integers (losses as multiples of 2⁻³²), batches have fixed bounds, and none is dropped: a pass that was
+stopped and resumed ends with the same bits as one that was not.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ..classify.inference import Classifier
+from ..data.lmdb.reader import Records, check_label
+from ..data.lmdb.record import Record
+from ..decode.base import Decoder
+from ..runtime.progress import Meter, Progress
+from .sums import LOSS_UNIT, ModelSums, Sums, Unreadable
+
+_AHEAD = 3
+
+
+@dataclass(frozen=True)
+class _Batch:
+    start: int
+    stop: int
+    pixels: torch.Tensor
+    labels: torch.Tensor
+    unreadable: tuple[Unreadable, ...]
+
+
+class Validation:
+    """One pass. Iterating does the work and yields progress after every batch; ``sums`` may be read in between.
+
+    Decoding runs in a thread of its own, a few batches ahead of the networks.
+
+    Args:
+        reader: The file.
+        models: Id and network of each model.
+        decoder: Used by this pass alone.
+        batch_size: Records in a batch; a resumed pass must use the same.
+        sums: State to go on from; None starts at the beginning.
+        records: The slice of the file that this pass takes, from :func:`slice_of`; None takes all.
+    """
+
+    def __init__(
+        self,
+        reader: Records,
+        models: Sequence[tuple[str, Classifier]],
+        decoder: Decoder,
+        *,
+        batch_size: int = 64,
+        sums: Sums | None = None,
+        records: range | None = None,
+    ) -> None:
+        self._reader = reader
+        self._models = models
+        self._decoder = decoder
+        self._batch_size = batch_size
+        self._records = records if records is not None else range(len(reader))
+        self.sums = sums or Sums({name: ModelSums() for name, _ in models}, self._records.start)
+
+    def __iter__(self) -> Iterator[Progress]:
+        # Queues of this kind survive a KeyboardInterrupt anywhere; a Queue's lock may then stay taken.
+        ready: queue.SimpleQueue[_Batch | Exception | None] = queue.SimpleQueue()
+        room: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(_AHEAD):
+            room.put(None)
+        stopped = threading.Event()
+        producer = threading.Thread(
+            target=self._produce, args=(ready, room, stopped), daemon=True, name="validation-decode"
+        )
+        meter = Meter(len(self._records), self.sums.position - self._records.start)
+        producer.start()
+        try:
+            while (item := ready.get()) is not None:
+                if isinstance(item, Exception):
+                    raise item
+                room.put(None)
+                self._count(item)
+                yield meter.at(self.sums.position - self._records.start)
+        finally:
+            stopped.set()
+            room.put(None)
+            producer.join()
+
+    def _produce(
+        self,
+        ready: queue.SimpleQueue[_Batch | Exception | None],
+        room: queue.SimpleQueue[None],
+        stopped: threading.Event,
+    ) -> None:
+        try:
+            end = self._records.stop
+            for start in range(self.sums.position, end, self._batch_size):
+                room.get()
+                if stopped.is_set():
+                    return
+                ready.put(self._read(start, min(start + self._batch_size, end)))
+            ready.put(None)
+        except Exception as error:
+            ready.put(error)
+
+    def _read(self, start: int, stop: int) -> _Batch:
+        outcomes = self._reader.read_each(range(start, stop))
+        records = [(i, outcome) for i, outcome in enumerate(outcomes, start) if isinstance(outcome, Record)]
+        for index, record in records:
+            check_label(record.label, index, self._reader.name)
+        decoded = self._decoder.decode([record.image for _, record in records], oriented=False)
+        unreadable = [Unreadable(i, str(o)) for i, o in enumerate(outcomes, start) if not isinstance(o, Record)]
+        unreadable += [Unreadable(records[row][0], str(error)) for row, error in decoded.refused.items()]
+        labels = torch.tensor([records[row][1].label for row in decoded.rows], dtype=torch.int64)
+        return _Batch(start, stop, decoded.pixels, labels, tuple(sorted(unreadable, key=lambda u: u.index)))
+
+    @torch.inference_mode()
+    def _count(self, batch: _Batch) -> None:
+        """Add a batch to the sums: all models or, if one fails, none."""
+        outcomes = (
+            [(name, *_measure(classifier, batch)) for name, classifier in self._models] if len(batch.labels) else []
+        )
+        truth = batch.labels.numpy()
+        for name, losses, best, in_top5 in outcomes:
+            sums = self.sums.models[name]
+            sums.loss += sum(round(loss / LOSS_UNIT) for loss in losses)
+            np.add.at(sums.class_top1, truth, best == truth)
+            np.add.at(sums.class_top5, truth, in_top5)
+            np.add.at(sums.confused, (truth, best), 1)
+        np.add.at(self.sums.class_count, truth, 1)
+        self.sums.unreadable += batch.unreadable
+        self.sums.position = batch.stop
+
+
+def slice_of(count: int, batch_size: int, rank: int, world: int) -> range:
+    """The records that one of ``world`` processes takes.
+
+    Slices are whole batches of the undivided pass, so that every image meets the same neighbours and gives the same
+    bits whatever the number of processes.
+    """
+    batches = -(-count // batch_size)
+    first, last = batches * rank // world, batches * (rank + 1) // world
+    return range(min(first * batch_size, count), min(last * batch_size, count))
+
+
+def _measure(classifier: Classifier, batch: _Batch) -> tuple[list[float], np.ndarray, np.ndarray]:
+    """Per image: cross-entropy, most probable class, whether the label is among the five most probable."""
+    logits = classifier.logits(batch.pixels)
+    labels = batch.labels.to(logits.device)
+    losses = F.cross_entropy(logits, labels, reduction="none")
+    top = logits.topk(5).indices
+    return losses.cpu().tolist(), top[:, 0].cpu().numpy(), (top == labels[:, None]).any(1).cpu().numpy()

@@ -1,0 +1,245 @@
+"""Sums of a validation pass to the report that people and programs read. No torch."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..data.imagenet import classes
+from ..models.cards import ModelCard
+from .sums import LOSS_UNIT, Sums
+
+_PAIRS = 20
+_LISTED = 1000
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """What was measured for one model. Errors in percent; None before the first image."""
+
+    card: ModelCard
+    count: int
+    top1_error: float | None
+    top5_error: float | None
+    loss: float | None
+    """Mean cross-entropy, in nats."""
+
+    @property
+    def differences(self) -> tuple[float, float] | None:
+        """Measured minus published top-1 and top-5 error, in percentage points; None where nothing was published."""
+        if self.card.published is None or self.top1_error is None or self.top5_error is None:
+            return None
+        return self.top1_error - self.card.published.top1, self.top5_error - self.card.published.top5
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a pass was computed with: errors may differ by some images with something else."""
+
+    decoder: str
+    device: str
+    engine: str
+    precision: str
+
+    def __str__(self) -> str:
+        return f"decoded by {self.decoder}, computed by {self.engine} in {self.precision} on {self.device}"
+
+
+@dataclass(frozen=True)
+class Report:
+    """The result of a pass, or of the part of it that was done."""
+
+    file: str
+    total: int
+    """Records in the file."""
+    count: int
+    """Images classified."""
+    unreadable: tuple[tuple[int, str], ...]
+    models: tuple[ModelResult, ...]
+    images_per_second: float
+    complete: bool
+    class_count: Mapping[int, int]
+    class_right: Mapping[str, tuple[Mapping[int, int], Mapping[int, int]]]
+    """Model id -> images of each class right at top-1 and top-5."""
+    confused: Mapping[str, tuple[tuple[int, int, int], ...]]
+    """Model id -> (true class, predicted class, images), the most frequent first."""
+    conditions: Conditions
+
+
+def model_results(sums: Sums, cards: Sequence[ModelCard]) -> tuple[ModelResult, ...]:
+    """The errors so far; cheap, for showing while a pass runs."""
+    count = sums.count
+    return tuple(
+        ModelResult(
+            card,
+            count,
+            _percent_wrong(int(sums.models[card.id].class_top1.sum()), count),
+            _percent_wrong(int(sums.models[card.id].class_top5.sum()), count),
+            sums.models[card.id].loss * LOSS_UNIT / count if count else None,
+        )
+        for card in cards
+    )
+
+
+def make_report(
+    file: str,
+    total: int,
+    sums: Sums,
+    cards: Sequence[ModelCard],
+    images_per_second: float,
+    conditions: Conditions,
+) -> Report:
+    """The report of a pass in its present state."""
+    seen = [int(i) for i in np.flatnonzero(sums.class_count)]
+    return Report(
+        file=file,
+        total=total,
+        count=sums.count,
+        unreadable=tuple((item.index, item.reason) for item in sums.unreadable),
+        models=model_results(sums, cards),
+        images_per_second=images_per_second,
+        complete=sums.position == total,
+        class_count={i: int(sums.class_count[i]) for i in seen},
+        class_right={
+            card.id: (
+                {i: int(sums.models[card.id].class_top1[i]) for i in seen},
+                {i: int(sums.models[card.id].class_top5[i]) for i in seen},
+            )
+            for card in cards
+        },
+        confused={card.id: _most_confused(sums.models[card.id].confused) for card in cards},
+        conditions=conditions,
+    )
+
+
+def report_json(report: Report) -> dict[str, Any]:
+    """The report for programs; the first 1000 unreadable images are listed, all are counted."""
+    labels = classes()
+    return {
+        "file": report.file,
+        "total": report.total,
+        "complete": report.complete,
+        "count": report.count,
+        "unreadable": len(report.unreadable),
+        "unreadable_records": [{"index": i, "reason": reason} for i, reason in report.unreadable[:_LISTED]],
+        "images_per_second": report.images_per_second,
+        "conditions": dataclasses.asdict(report.conditions),
+        "models": [result_json(result) for result in report.models],
+        "per_class_errors": {
+            model: [
+                {
+                    "index": i,
+                    "synset": labels[i].synset,
+                    "name": labels[i].name,
+                    "count": number,
+                    "top1_error": _percent_wrong(top1[i], number),
+                    "top5_error": _percent_wrong(top5[i], number),
+                }
+                for i, number in report.class_count.items()
+            ]
+            for model, (top1, top5) in report.class_right.items()
+        },
+        "most_confused": {
+            model: [
+                {"true": labels[true].name, "predicted": labels[predicted].name, "count": number}
+                for true, predicted, number in pairs
+            ]
+            for model, pairs in report.confused.items()
+        },
+    }
+
+
+def result_json(result: ModelResult) -> dict[str, Any]:
+    """What was measured for one model, beside what was published."""
+    card, differences = result.card, result.differences
+    return {
+        "id": card.id,
+        "count": result.count,
+        "top1_error": result.top1_error,
+        "top5_error": result.top5_error,
+        "loss": result.loss,
+        "published_top1_error": card.published.top1 if card.published else None,
+        "published_top5_error": card.published.top5 if card.published else None,
+        "top1_difference": differences[0] if differences else None,
+        "top5_difference": differences[1] if differences else None,
+        "weights_sha256": card.weights.sha256,
+    }
+
+
+def report_csv(report: Report) -> str:
+    """One line for each model."""
+    rows = [result_json(result) for result in report.models]
+    file = io.StringIO()
+    writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def report_text(report: Report) -> str:
+    """A table for the terminal: measured beside published."""
+    lines = [
+        f"{'model':24} {'images':>8}  {'top-1 error %':^26}  {'top-5 error %':^26}  {'loss':>7}",
+        f"{'':24} {'':8}  {'measured published    diff':26}  {'measured published    diff':26}",
+    ]
+    for result in report.models:
+        published, differences = result.card.published, result.differences or (None, None)
+        lines.append(
+            f"{result.card.id:24} {result.count:8}  "
+            f"{_figures(result.top1_error, published.top1 if published else None, differences[0])}  "
+            f"{_figures(result.top5_error, published.top5 if published else None, differences[1])}  "
+            f"{'–' if result.loss is None else f'{result.loss:.4f}':>7}"
+        )
+    state = "" if report.complete else f" (stopped: {report.total:,} records in the file)"
+    lines.append(
+        f"{report.count:,} images of {report.file}{state}, {report.images_per_second:,.1f} images/s, "
+        f"{report.conditions}"
+    )
+    if report.unreadable:
+        shown = "; ".join(f"{i}: {reason}" for i, reason in report.unreadable[:5])
+        lines.append(
+            f"{len(report.unreadable)} records could not be read: {shown}{' …' * (len(report.unreadable) > 5)}"
+        )
+    return "\n".join(lines)
+
+
+def disagreements(report: Report, tolerance: float) -> list[str]:
+    """A sentence for each published model whose measured error is further than ``tolerance`` points from published."""
+    return [
+        f"{result.card.id}: top-1 differs by {result.differences[0]:+.2f} and top-5 by {result.differences[1]:+.2f} "
+        f"percentage points; expected at most {tolerance:g}."
+        for result in report.models
+        if result.differences and max(map(abs, result.differences)) > tolerance
+    ]
+
+
+def dump_json(report: Report) -> str:
+    """The report as JSON text."""
+    return json.dumps(report_json(report), indent=1)
+
+
+def _figures(measured: float | None, published: float | None, difference: float | None) -> str:
+    def text(value: float | None, form: str) -> str:
+        return "–" if value is None else format(value, form)
+
+    return f"{text(measured, '.2f'):>8} {text(published, '.2f'):>9} {text(difference, '+.2f'):>7}"
+
+
+def _percent_wrong(right: int, count: int) -> float | None:
+    return 100 * (count - right) / count if count else None
+
+
+def _most_confused(confused: np.ndarray) -> tuple[tuple[int, int, int], ...]:
+    true, predicted = np.nonzero(confused)
+    wrong = true != predicted
+    true, predicted = true[wrong], predicted[wrong]
+    number = confused[true, predicted]
+    order = np.argsort(-number, kind="stable")[:_PAIRS]
+    return tuple((int(true[i]), int(predicted[i]), int(number[i])) for i in order)

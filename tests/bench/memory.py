@@ -1,0 +1,54 @@
+"""Peak memory of a validation, measured in a process of its own (``python -m tests.bench.memory``)."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from lowrank_demo.models.cards import Zoo, read_zoo
+from lowrank_demo.settings import Settings
+from tests.bench.measure import Outcome, Result
+from tests.bench.networks import cpu_decoder, validate
+
+
+def memory(zoo: Zoo, file: Path, few: int, many: int) -> Iterator[Outcome]:
+    """Nine models over few images, against 1.5 GB and their weights, and over many, against few."""
+    weights = sum(card.cost.fp32_bytes for card in zoo if card.published) / 1e9
+    small = _peak(file, few)
+    against = f"1.5 GB and {weights:.2f} GB of weights"
+    yield Result(f"peak memory, nine models, {few:,} images", small, 1.5 + weights, "GB", against, 1.0)
+    yield Result(f"peak memory, nine models, {many:,} images", _peak(file, many), small, "GB", f"{few:,} images", 1.05)
+
+
+def _peak(file: Path, count: int) -> float:
+    """Gigabytes."""
+    command = [sys.executable, "-m", "tests.bench.memory", str(file), str(count)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    return float(done.stdout.strip())
+
+
+def _main(file: str, count: str) -> None:
+    from lowrank_demo.data.lmdb.isolated import IsolatedReader
+    from tests.bench.material import published, random_classifier
+
+    cards = published(read_zoo(Settings.from_environment().zoo))
+    # As validations read it: the file is mapped into another process, and does not count here.
+    with IsolatedReader(Path(file)) as reader:
+        validate(reader, [(card.id, random_classifier(card)) for card in cards], int(count), cpu_decoder())
+    print(_peak_of_this_process())
+
+
+def _peak_of_this_process() -> float:
+    """Gigabytes. Linux hands ``ru_maxrss`` on from the process that started this one, hence its own account first."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024 / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e9
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

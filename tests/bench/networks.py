@@ -1,0 +1,121 @@
+"""Networks and validation on the CPU, against the machine's rate of multiplying matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lowrank_demo.classify.inference import Classifier
+from lowrank_demo.data.lmdb.reader import LmdbReader, Records
+from lowrank_demo.decode.base import Decoder
+from lowrank_demo.decode.choose import choose_decoder
+from lowrank_demo.models.cards import ModelCard, Zoo
+from lowrank_demo.settings import ENGINES, Arithmetic, Settings, has_openvino
+from lowrank_demo.validate.evaluate import Validation
+from tests.bench.material import CPU, published, random_classifier
+from tests.bench.measure import Finding, Outcome, Result, Unmeasured, interleaved, matrix_product, seconds
+
+_BATCH = 64
+
+
+def compute(zoo: Zoo, file: Path, images: int) -> Iterator[Outcome]:
+    """All nine models over an LMDB file, decoding included, against their MACs at the measured rate."""
+    cards = published(zoo)
+    macs = images * sum(card.cost.macs for card in cards)
+    decoder = cpu_decoder()
+    rates: dict[str, float] = {}
+    for precision, dtype, goal in (("fp32", torch.float32, 1.1), ("bf16", torch.bfloat16, 1.25)):
+        product, product_macs = matrix_product(dtype)
+        rates[precision] = product_macs / seconds(product)
+        for engine in ENGINES:
+            what = f"nine models, {images} images, {engine} {precision}"
+            if rates[precision] < rates["fp32"]:
+                yield Unmeasured(what, "this processor does not multiply it faster than fp32")
+                continue
+            if engine == "openvino" and not has_openvino():
+                yield Unmeasured(what, "it is not installed: pip install -e '.[openvino]'")
+                continue
+            models = [(card.id, random_classifier(card, Arithmetic(engine, precision))) for card in cards]
+            with LmdbReader(file) as reader:
+                product_s, all_s = interleaved([product, partial(validate, reader, models, images, decoder)])
+            rate = product_macs / product_s
+            yield Finding(f"{precision} products of matrices", rate / 1e9, "billion MACs/s")
+            yield Result(what, all_s, macs / rate, "s", "their MACs at that rate", goal)
+
+
+def overlap(zoo: Zoo, file: Path, images: int) -> Iterator[Outcome]:
+    """Validation against the slower of decoding alone and the networks alone, for the smallest model and for all."""
+    yield from _overlap_of("one small model", [smallest(zoo)], file, 4 * images)
+    yield from _overlap_of("nine models", published(zoo), file, images)
+
+
+def _overlap_of(name: str, cards: Sequence[ModelCard], file: Path, count: int) -> Iterator[Outcome]:
+    models = [(card.id, random_classifier(card)) for card in cards]
+    decoder = cpu_decoder()
+    with LmdbReader(file) as reader:
+        records = [reader[i].image for i in range(count)]
+        parts = [records[i : i + _BATCH] for i in range(0, count, _BATCH)]
+        decoded = [decoder.decode(part, oriented=False).pixels for part in parts]
+
+        def decode() -> None:
+            for part in parts:
+                decoder.decode(part, oriented=False)
+
+        def infer() -> None:
+            for pixels in decoded:
+                for _, classifier in models:
+                    classifier.logits(pixels)
+
+        decode_s, infer_s, both_s = interleaved([decode, infer, lambda: validate(reader, models, count, decoder)])
+    yield Finding(f"{name}: decoding alone", count / decode_s, "images/s")
+    slower = "the networks" if infer_s > decode_s else "decoding"
+    alone = count / max(decode_s, infer_s)
+    yield Result(f"{name}: validation", count / both_s, alone, "images/s", f"{slower} alone", 0.95, at_least=True)
+
+
+def growth(zoo: Zoo, file: Path, images: int) -> Iterator[Outcome]:
+    """Time against the number of images, of models, and the batch size: a straight line each."""
+    small = [("small", random_classifier(smallest(zoo)))]
+    decoder = cpu_decoder()
+    with LmdbReader(file) as reader:
+        counts = [images, 2 * images, 3 * images, 4 * images]
+        times = [seconds(lambda n=n: validate(reader, small, n, decoder)) for n in counts]
+        yield from _line("time against images", counts, times, "ms for each image", 1e3)
+        copies = [1, 2, 3, 4]
+        times = [
+            seconds(lambda n=n: validate(reader, [(str(i), small[0][1]) for i in range(n)], images, decoder))
+            for n in copies
+        ]
+        yield from _line("time against models", copies, times, f"s for each model and {images} images", 1.0)
+        sizes = [16, 32, 64]
+        pixels = decoder.decode([reader[i].image for i in range(max(sizes))], oriented=False).pixels
+        times = [seconds(lambda n=n: small[0][1].logits(pixels[:n]), 5) for n in sizes]
+        yield from _line("time against batch size", sizes, times, "ms for each image of a batch", 1e3)
+
+
+def _line(what: str, x: Sequence[int], y: Sequence[float], unit: str, scale: float) -> Iterator[Outcome]:
+    """The slope of a straight line through the points, and how straight it is."""
+    slope, start = np.polyfit(x, y, 1)
+    spread = float(np.abs(np.polyval([slope, start], x) / np.asarray(y) - 1).max())
+    yield Finding(what, float(slope) * scale, unit)
+    yield Result(f"{what}: furthest point from the line", 1 + spread, 1.0, "×", "the line", 1.1)
+
+
+def validate(reader: Records, models: Sequence[tuple[str, Classifier]], count: int, decoder: Decoder) -> None:
+    """One pass over the first records of a file."""
+    for _ in Validation(reader, models, decoder, batch_size=_BATCH, records=range(count)):
+        pass
+
+
+def cpu_decoder() -> Decoder:
+    """A decoder as a pass on the processor has it."""
+    return choose_decoder(Settings.from_environment(), CPU).decoder
+
+
+def smallest(zoo: Zoo) -> ModelCard:
+    """The published model with the fewest MACs."""
+    return min(published(zoo), key=lambda card: card.cost.macs)

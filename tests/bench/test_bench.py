@@ -1,0 +1,36 @@
+"""The bench as its user runs it: figures with ratios, and a file for programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.commandline import run_module
+
+
+@pytest.mark.timeout(600)
+def test_figures_and_json(tmp_path: Path) -> None:
+    output = tmp_path / "bench.json"
+    done = run_module("tests.bench", "--only", "photo,memory", "--images", "64", "--many", "256", "--json", str(output))
+    assert done.returncode == 0, done.stderr
+    assert "one photo, median" in done.stdout
+    data = json.loads(output.read_text())
+    found = {one["what"]: one for one in data["outcomes"]}
+    photo = found["one photo, median"]
+    assert photo["ratio"] == pytest.approx(photo["measured"] / photo["against"])
+    assert 0.5 < photo["ratio"] < 5
+    nine = found["peak memory, nine models, 64 images"]
+    assert nine["measured"] > 1, "nine float32 models alone are 0.9 GB"
+
+
+def test_wrong_options() -> None:
+    for arguments, sentence in (
+        (("--only", "speed"), "names 'speed'; expected some of compute"),
+        (("--images", "3"), "--images is 3; expected at least 64"),
+        (("--json", "nowhere/out.json"), "lies in no folder"),
+    ):
+        done = run_module("tests.bench", *arguments)
+        assert done.returncode == 1
+        assert sentence in done.stderr

@@ -1,0 +1,80 @@
+"""Answers against an independent computation: Pillow and the plain, unfused network, image by image."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lowrank_demo.classify.inference import Classifier, Prediction, classify
+from lowrank_demo.data.imagenet import classes
+from lowrank_demo.data.lmdb.reader import LmdbReader
+from lowrank_demo.lowrank.load import load_network
+from lowrank_demo.serve.service import Service
+from lowrank_demo.settings import ENGINES, Arithmetic, Settings
+from tests.conftest import SHARED_LMDB, photo_path
+
+
+@pytest.mark.parametrize("decoder", ["auto", "pillow"])
+def test_probabilities_equal_a_plain_computation(settings: Settings, decoder: str) -> None:
+    service = Service(Settings.from_environment({"LOWRANK_DECODER": decoder, "LOWRANK_CACHE_DIR": "/tmp"}))
+    card = service.zoo.get("preview/scheme_2/v5")
+    network = load_network(card, service.weights.ensure(card))
+    data = [photo_path(name).read_bytes() for name in ("lion.jpg", "cheetah1.jpg")]  # 256 x 256: nothing to resize
+    answers = classify(data, Classifier(network, None, torch.device("cpu")), service.decoder.decoder)
+    for content, answer in zip(data, answers, strict=True):
+        assert isinstance(answer, Prediction)
+        pixels = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))[15:242, 15:242] / 255.0
+        normalised = (pixels - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+        images = torch.from_numpy(normalised).permute(2, 0, 1)[None].float()
+        with torch.inference_mode():
+            expected = torch.softmax(network(images)[0].double(), 0)
+        values, indices = expected.topk(5)
+        assert [guess.label.index for guess in answer.top] == indices.tolist()
+        np.testing.assert_allclose([guess.probability for guess in answer.top], values, atol=1e-4)
+        assert answer.timings.decode > 0
+        assert answer.timings.network > 0
+
+
+def test_a_lion_is_seen(settings: Settings) -> None:
+    service = Service(settings)
+    card = service.zoo.get("preview/scheme_2/v5")
+    classifier = Classifier(load_network(card, service.weights.ensure(card)), card.pre_shrink, service.device)
+    (answer,) = classify([photo_path("lion.jpg").read_bytes()], classifier, service.decoder.decoder)
+    assert isinstance(answer, Prediction)
+    assert classes()[291] in [guess.label for guess in answer.top]
+
+
+def test_more_than_a_batch_keeps_the_order(settings: Settings) -> None:
+    service = Service(settings)
+    classifier = service.classifier(service.zoo.get("preview/scheme_2/v5"))
+    names = ["lion.jpg", "tower.jpg", "cheetah.jpg"]
+    single = [classify([photo_path(n).read_bytes()], classifier, service.decoder.decoder)[0] for n in names]
+    many = classify([photo_path(n).read_bytes() for n in names] * 25, classifier, service.decoder.decoder)
+    assert len(many) == 75
+    for i, answer in enumerate(many):
+        expected = single[i % 3]
+        assert isinstance(answer, Prediction)
+        assert isinstance(expected, Prediction)
+        assert answer.top[0].label == expected.top[0].label
+        assert answer.top[0].probability == pytest.approx(expected.top[0].probability, abs=1e-4)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_bf16_decides_as_fp32(engine: str, settings: Settings) -> None:
+    if not SHARED_LMDB.exists():
+        pytest.skip("the 400 real images are not here")
+    service = Service(settings)
+    card = service.zoo.get("preview/scheme_2/v5")
+    network = load_network(card, service.weights.ensure(card))
+    cpu = torch.device("cpu")
+    precise = Classifier(network, card.pre_shrink, cpu)
+    coarse = Classifier(network, card.pre_shrink, cpu, Arithmetic(engine, "bf16"))
+    with LmdbReader(SHARED_LMDB) as reader:
+        pixels = service.decoder.decoder.decode([record.image for record in reader], oriented=False).pixels
+    wanted, found = precise.logits(pixels), coarse.logits(pixels)
+    assert found.dtype == torch.float32
+    assert not torch.equal(wanted, found)
+    changed = int((wanted.argmax(1) != found.argmax(1)).sum())
+    assert changed / len(pixels) < 0.005, f"{changed} of {len(pixels)} decisions differ; fewer than 0.5 % may"

@@ -1,0 +1,99 @@
+"""Projection on a layer's outputs and the fit of U against optima computed by NumPy, and against plain truncation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from lowrank_demo.lowrank.c_step import to_matrix
+from lowrank_demo.lowrank.calibration import calibrated
+from lowrank_demo.lowrank.refactor import dense_weight, refactored
+from lowrank_demo.nn.alexnet import LowRankAlexNet, LowRankLayer
+
+LARGE = (12, 10, 10, 10, 10, 24, 16, 12)
+SMALL = (5, 4, 6, 6, 6, 24, 8, 20)
+
+
+@pytest.fixture(scope="module")
+def network() -> LowRankAlexNet:
+    torch.manual_seed(0)
+    return LowRankAlexNet("scheme_2", LARGE).eval()
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    # Smooth, as photos are: then inputs have main directions that a layer's weights know nothing of.
+    torch.manual_seed(1)
+    return torch.nn.functional.interpolate(torch.randn(4, 3, 12, 12), (227, 227), mode="bilinear")
+
+
+@pytest.fixture(scope="module", params=["scheme_1", "scheme_2"])
+def made(request: pytest.FixtureRequest, network: LowRankAlexNet, images: torch.Tensor) -> LowRankAlexNet:
+    return calibrated(network, request.param, SMALL, images)
+
+
+@torch.no_grad()
+def test_first_v_keeps_the_main_directions_of_the_outputs(
+    network: LowRankAlexNet, images: torch.Tensor, made: LowRankAlexNet
+) -> None:
+    scheme = made.scheme
+    assert made.ranks == SMALL
+    before, after = network.get_submodule("features.0"), made.get_submodule("features.0")
+    assert isinstance(before, LowRankLayer)
+    assert isinstance(after, LowRankLayer)
+    matrix = to_matrix(dense_weight(before), scheme).double().numpy()
+    assert isinstance(after.V, torch.nn.Conv2d)
+    assert not isinstance(after.V.padding, str)
+    kernel = tuple(after.V.weight.shape[2:])
+    patches = torch.nn.functional.unfold(images, kernel, padding=after.V.padding, stride=after.V.stride)
+    outputs = matrix @ patches.transpose(0, 1).flatten(1).double().numpy()
+    centred = outputs - outputs.mean(1, keepdims=True)
+    main = np.linalg.svd(centred @ centred.T)[0][:, : SMALL[0]]
+    wanted = np.linalg.qr((main.T @ matrix).T)[0]
+    found = after.V.weight.flatten(1).double().numpy().T
+    assert np.linalg.norm(found - wanted @ (wanted.T @ found)) < 1e-3 * np.linalg.norm(found)
+
+
+@torch.no_grad()
+def test_second_layer_is_fitted_to_what_the_uncut_network_computes(
+    network: LowRankAlexNet, images: torch.Tensor, made: LowRankAlexNet
+) -> None:
+    pair = made.features[4]
+    assert isinstance(pair, LowRankLayer)
+    assert isinstance(pair.U, torch.nn.Conv2d)
+    inputs = made.features[:4](images)
+    tall = (pair.U.kernel_size[0], 1)
+    seen = torch.nn.functional.unfold(pair.V(inputs), tall, padding=(tall[0] // 2, 0))
+    seen = torch.cat([seen, torch.ones_like(seen[:, :1])], 1).transpose(0, 1).flatten(1).double().numpy()
+    wanted = network.features[:5](images).transpose(0, 1).flatten(1).double().numpy()
+    best, *_ = np.linalg.lstsq(seen.T, wanted.T, rcond=None)
+    lost = ((best.T @ seen - wanted) ** 2).sum()
+    found = pair(inputs).transpose(0, 1).flatten(1).double().numpy()
+    assert ((found - wanted) ** 2).sum() == pytest.approx(lost, rel=1e-3)
+
+
+@torch.no_grad()
+def test_it_answers_more_like_the_network_than_truncation_does(network: LowRankAlexNet, images: torch.Tensor) -> None:
+    network = calibrated(network, "scheme_2", LARGE, images)  # with batch statistics that are its own
+    wanted = network(images)
+    plain = refactored(network, "scheme_1", SMALL).eval()(images)
+    kept = calibrated(network, "scheme_1", SMALL, images)(images)
+
+    def angle(found: torch.Tensor) -> float:
+        one, other = (t - t.mean(0) for t in (found, wanted))  # what tells one image from another
+        return float(torch.nn.functional.cosine_similarity(one.flatten(), other.flatten(), dim=0))
+
+    assert kept.shape == wanted.shape
+    assert angle(kept) > angle(plain)
+
+
+@torch.no_grad()
+def test_ranks_that_stay_change_nothing_but_the_statistics(network: LowRankAlexNet, images: torch.Tensor) -> None:
+    made = calibrated(network, "scheme_2", LARGE, images)
+    for name, value in network.state_dict().items():
+        if "running" not in name:
+            assert torch.equal(made.state_dict()[name], value), name
+    outputs = network.features[0](images)
+    torch.testing.assert_close(made.features[1].running_mean, outputs.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(made.features[1].running_var, outputs.var((0, 2, 3)), rtol=1e-4, atol=1e-5)

@@ -1,0 +1,58 @@
+"""A run's rank history: read whole, or refused in one sentence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lowrank_demo.errors import DataError
+from lowrank_demo.lowrank.history import read_history
+from tests.conftest import HISTORY, JSON
+
+
+def write(folder: Path, value: object) -> Path:
+    path = folder / "history.json"
+    path.write_text(json.dumps(value))
+    return path
+
+
+def test_read(tmp_path: Path) -> None:
+    history = read_history(write(tmp_path, HISTORY))
+    assert (history.scheme, history.criterion, history.lambda_) == ("scheme_2", "flops", 2.5e-5)
+    assert [step.mu for step in history.steps] == [1.0, 2.0, 4.0]
+    assert history.steps[0].ranks == (20, 80, 150, 150, 150, 900, 700, 500)
+    assert history.steps[0].top1_error == 60.5
+    assert history.steps[2].top1_error is None, "the step that is under way"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"format": 2}, "format 2"),
+        ({"scheme": "scheme_9"}, "scheme_9"),
+        ({"lambda": "much"}, "not a rank history"),
+        ({"steps": [{**HISTORY["steps"][0], "ranks": [1, 2]}]}, r"ranks \(1, 2\)"),
+        ({"steps": [{**HISTORY["steps"][0], "mu": float("nan")}]}, "mu nan"),
+        ({"steps": 3}, "not a rank history"),
+    ],
+)
+def test_refused(tmp_path: Path, change: dict, sentence: str) -> None:
+    with pytest.raises(DataError, match=sentence):
+        read_history(write(tmp_path, {**HISTORY, **change}))
+    with pytest.raises(DataError, match="cannot be read"):
+        read_history(tmp_path / "none.json")
+
+
+@given(st.sampled_from([None, *sorted(HISTORY)]), JSON)
+def test_any_value_is_a_history_or_a_data_error(
+    tmp_path_factory: pytest.TempPathFactory, field: str | None, value: object
+) -> None:
+    path = write(tmp_path_factory.getbasetemp(), value if field is None else {**HISTORY, field: value})
+    try:
+        read_history(path)
+    except DataError as error:
+        assert "history.json" in str(error)

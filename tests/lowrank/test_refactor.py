@@ -1,0 +1,94 @@
+"""One network's factors brought to other ranks and the other scheme, against the layers as dense ones."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from lowrank_demo.lowrank.refactor import dense_weight, refactored, truncated
+from lowrank_demo.models.architecture import LAYERS, full_rank
+from lowrank_demo.nn.alexnet import LowRankAlexNet, LowRankLayer
+
+SMALL = (5, 9, 8, 7, 6, 10, 9, 8)
+
+
+@pytest.fixture(params=["scheme_1", "scheme_2"])
+def network(request: pytest.FixtureRequest) -> LowRankAlexNet:
+    torch.manual_seed(3)
+    return LowRankAlexNet(request.param, SMALL).eval()
+
+
+def layer_of(network: LowRankAlexNet, key: str) -> LowRankLayer:
+    layer = network.get_submodule(key)
+    assert isinstance(layer, LowRankLayer)
+    return layer
+
+
+@torch.no_grad()
+def test_the_dense_weight_does_what_both_factors_do(network: LowRankAlexNet) -> None:
+    for layer in LAYERS:
+        pair = layer_of(network, layer.key)
+        weight = dense_weight(pair)
+        if layer.kind == "linear":
+            x = torch.randn(2, layer.inputs)
+            alone = F.linear(x, weight, pair.U.bias)
+        else:
+            x = torch.randn(2, layer.inputs, layer.in_size, layer.in_size)
+            alone = F.conv2d(x, weight, pair.U.bias, layer.stride, layer.padding)
+        torch.testing.assert_close(alone, pair(x), rtol=1e-3, atol=1e-4)
+
+
+@torch.no_grad()
+def test_larger_ranks_compute_the_same_and_can_be_trained(network: LowRankAlexNet) -> None:
+    grown = refactored(network, network.scheme, [rank + 3 for rank in SMALL]).eval()
+    x = torch.randn(2, 3, 227, 227)
+    torch.testing.assert_close(grown(x), network(x), rtol=1e-4, atol=1e-4)
+    with torch.enable_grad():
+        grown(x).square().sum().backward()
+    for layer, rank in zip(LAYERS, SMALL, strict=True):
+        gradient = layer_of(grown, layer.key).U.weight.grad
+        assert gradient is not None
+        assert gradient[:, rank:].abs().sum() > 0, "the new components are not stuck at zero"
+
+
+@torch.no_grad()
+def test_full_ranks_of_the_other_scheme_compute_the_same(network: LowRankAlexNet) -> None:
+    other = "scheme_1" if network.scheme == "scheme_2" else "scheme_2"
+    ranks = [full_rank(layer, other) if layer.kind == "conv" else r for layer, r in zip(LAYERS, SMALL, strict=True)]
+    x = torch.randn(2, 3, 227, 227)
+    torch.testing.assert_close(refactored(network, other, ranks).eval()(x), network(x), rtol=1e-3, atol=1e-3)
+
+
+@torch.no_grad()
+def test_smaller_ranks_are_the_nearest(network: LowRankAlexNet) -> None:
+    smaller_ranks = [
+        rank if layer.name in ("fc6", "fc7") else rank - 2 for layer, rank in zip(LAYERS, SMALL, strict=True)
+    ]
+    smaller = refactored(network, network.scheme, smaller_ranks)
+    for layer, rank in zip(LAYERS, smaller_ranks, strict=True):
+        if layer.name in ("fc6", "fc7"):
+            continue
+        before = dense_weight(layer_of(network, layer.key))
+        error = float((dense_weight(layer_of(smaller, layer.key)) - before).norm())
+        tail = torch.linalg.svdvals(_matrix(before, network.scheme))[rank:].norm()
+        assert error == pytest.approx(float(tail), rel=1e-2)
+
+
+@torch.no_grad()
+def test_a_layer_cut_to_nothing_gives_its_bias(network: LowRankAlexNet) -> None:
+    cut = truncated(network, [*SMALL[:-1], 0]).eval()
+    logits = cut(torch.randn(2, 3, 227, 227))
+    torch.testing.assert_close(logits, network.get_parameter("classifier.8.U.bias").expand(2, 1000))
+    uncut = truncated(network, SMALL).eval()
+    x = torch.randn(2, 3, 227, 227)
+    torch.testing.assert_close(uncut(x), network(x), rtol=1e-4, atol=1e-4)
+
+
+def _matrix(weight: torch.Tensor, scheme: str) -> torch.Tensor:
+    if weight.dim() == 2:
+        return weight
+    n, m, k1, k2 = weight.shape
+    return (
+        weight.reshape(n, m * k1 * k2) if scheme == "scheme_1" else weight.permute(0, 2, 1, 3).reshape(n * k1, m * k2)
+    )

@@ -1,0 +1,114 @@
+"""Card -> verified file: order of places, digests, and the original's pickled format over a real server."""
+
+import dataclasses
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import lowrank_demo
+from lowrank_demo.errors import WeightsRefused, WeightsUnavailable
+from lowrank_demo.lowrank.load import load_network
+from lowrank_demo.models.cards import read_zoo
+from lowrank_demo.models.store import WeightStore
+from lowrank_demo.nn.state_dict import read_state_dict
+from lowrank_demo.settings import Settings
+from tests.conftest import FileServer, free_port, sha256, zoo_with
+
+ID = "published/scheme_2/v5"
+
+
+def store(settings: Settings) -> WeightStore:
+    return WeightStore(read_zoo(settings.zoo), settings.cache_dir, settings.hub_repo)
+
+
+def test_published_file_end_to_end(served_settings: Settings, file_server: FileServer, pickled: Path) -> None:
+    weights, card = store(served_settings), read_zoo(served_settings.zoo).get(ID)
+    assert weights.where(card) == "to download"
+    file = weights.ensure(card)
+    assert file.sha256 == sha256(pickled), "the full digest is recorded"
+    assert weights.where(card) == "cached"
+    network = load_network(card, weights.ensure(card))
+    expected = torch.load(pickled, weights_only=True)
+    assert all(torch.equal(expected[key], tensor) for key, tensor in network.state_dict().items())
+    assert len(file_server.requests) == 1, "the second time comes from the cache"
+
+
+def test_low_rank_alexnet_as_in_the_original(
+    served_settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], pickled: Path
+) -> None:
+    monkeypatch.setenv("LOWRANK_ZOO", str(served_settings.zoo))
+    network = lowrank_demo.low_rank_alexnet("scheme_2", "v5", pretrained=True)
+    expected = torch.load(pickled, weights_only=True)
+    assert torch.equal(network.state_dict()["classifier.8.U.bias"], expected["classifier.8.U.bias"])
+    assert "45.9 of 45.9 MB" in capsys.readouterr().err
+
+
+def test_tampered_cache_is_refused(served_settings: Settings) -> None:
+    weights, card = store(served_settings), read_zoo(served_settings.zoo).get(ID)
+    file = weights.ensure(card)
+    data = bytearray(file.path.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.path.write_bytes(data)
+    with pytest.raises(WeightsRefused, match="changed or damaged"):
+        load_network(card, weights.ensure(card))
+
+
+def test_a_file_put_there_by_hand_is_taken_on_its_published_digits(served_settings: Settings, pickled: Path) -> None:
+    card = read_zoo(served_settings.zoo).get(ID)
+    served_settings.cache_dir.mkdir(parents=True)
+    (served_settings.cache_dir / card.weights.file).write_bytes(pickled.read_bytes())
+    load_network(card, store(served_settings).ensure(card))
+
+
+def test_offline_says_what_is_usable_and_is_quick(settings: Settings, tmp_path: Path) -> None:
+    dead = f"http://127.0.0.1:{free_port()}/x"
+    offline = dataclasses.replace(settings, zoo=zoo_with(tmp_path / "zoo", {ID: {"url": dead}}))
+    began = time.monotonic()
+    with pytest.raises(WeightsUnavailable, match=r"v5 are not.*here: preview/scheme_1/v4, preview/scheme_2/v5"):
+        store(offline).ensure(read_zoo(offline.zoo).get(ID))
+    assert time.monotonic() - began < 3
+
+
+def test_hub_is_asked_before_the_published_address(
+    served_settings: Settings, file_server: FileServer, pickled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", file_server.url)
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", hub_template(file_server.url))
+    card = read_zoo(served_settings.zoo).get(ID)
+    hub = WeightStore(read_zoo(served_settings.zoo), served_settings.cache_dir, "owner/models")
+
+    served = file_server.folder / "owner/models/resolve/main/published-scheme_2-v5.safetensors"
+    served.parent.mkdir(parents=True)
+    save_file(torch.load(pickled, weights_only=True), served)
+    file_server.headers = {"X-Linked-ETag": f'"{sha256(served)}"'}
+    file = hub.ensure(card)
+    assert file.format == "safetensors"
+    load_network(card, file)
+    assert [path for path, _ in file_server.requests] == [f"/{served.relative_to(file_server.folder)}"]
+    assert hub.where(card) == "cached"
+
+    for cached in served_settings.cache_dir.iterdir():
+        cached.unlink()
+    served.unlink()
+    assert hub.ensure(card).format == "pickle", "a repository without the file leaves the published address"
+
+
+def hub_template(url: str) -> str:
+    return url + "/{repo_id}/resolve/{revision}/{filename}"
+
+
+def test_int8_weights_are_scaled_back(settings: Settings) -> None:
+    zoo = read_zoo(settings.zoo)
+    card = zoo.get("preview/scheme_2/v5")
+    file = store(settings).ensure(card)
+    from safetensors.torch import load_file
+
+    stored = load_file(file.path)
+    state = read_state_dict(file)
+    key = "classifier.0.V.weight"
+    assert stored[key].dtype == torch.int8
+    torch.testing.assert_close(state[key], stored[key].float() * stored[key + ".scale"][:, None], rtol=0, atol=0)
+    load_network(card, file)

@@ -1,0 +1,67 @@
+"""ONNX files, computed by ONNX Runtime and compared with the app's own answers."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+
+from lowrank_demo.classify.inference import Classifier
+from lowrank_demo.cli import main
+from lowrank_demo.decode.pillow import decode_one
+from lowrank_demo.lowrank.load import load_network
+from lowrank_demo.models.cards import Zoo
+from lowrank_demo.models.store import LocalFile
+from lowrank_demo.publish import onnx as export
+from tests.conftest import photo_path
+
+PREVIEW = "preview/scheme_2/v5"
+
+
+def test_an_exported_model_answers_as_the_app(zoo: Zoo, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "v5.onnx"
+    assert main(["export", PREVIEW, "--to", str(file)]) == 0
+    assert "logits differ by" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["v5.onnx"]
+    session = onnxruntime.InferenceSession(file)
+    assert session.get_modelmeta().custom_metadata_map["model"] == PREVIEW
+    card = zoo.get(PREVIEW)
+    source = LocalFile(zoo.folder / card.weights.file, card.weights.sha256, card.weights.format)
+    classifier = Classifier(load_network(card, source), card.pre_shrink, torch.device("cpu"))
+    photos = []
+    for name in ("lion.jpg", "tower.jpg", "cheetah1.jpg", "lion.jpg", "tower.jpg"):
+        data = io.BytesIO()
+        Image.open(photo_path(name)).convert("RGB").save(data, "PNG")
+        photos.append(decode_one(data.getvalue(), oriented=True))
+    pixels = torch.stack(photos)
+    (found,) = session.run(None, {"images": pixels.numpy()})
+    np.testing.assert_allclose(np.asarray(found), classifier.logits(pixels).numpy(), atol=2e-3)
+
+
+def test_a_file_that_computes_something_else_is_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(export, "_TOLERANCE", -1.0)
+    assert main(["export", PREVIEW, "--to", str(tmp_path / "v5.onnx")]) == 2
+    assert "it was not kept" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
+    hidden = (
+        "import sys; sys.modules['onnxscript'] = None; from lowrank_demo.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", hidden, "export", PREVIEW, "--to", str(tmp_path / "v5.onnx")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "onnxscript, which is not installed" in done.stderr

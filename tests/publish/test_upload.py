@@ -1,0 +1,218 @@
+"""Publishing with the real huggingface-hub client, against a stand-in for the Hub's API on this machine."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+from lowrank_demo.errors import UsageError
+from lowrank_demo.publish.upload import stage_space
+from tests.conftest import sha256, zoo_with
+
+PREVIEW = "preview/scheme_2/v5"
+REPO = Path(__file__).parents[2]
+
+
+class StandInHub(ThreadingHTTPServer):
+    """As much of the Hub's API as an upload and a download use: creation, preupload, LFS, commit, resolve."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.created: list[dict[str, Any]] = []
+        self.files: dict[str, bytes] = {}
+        self.objects: dict[str, bytes] = {}
+        self.tokens: set[str] = set()
+        self.refuses = False
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: StandInHub  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Silence."""
+
+    def answer(self, value: object, status: int = 200) -> None:
+        body = json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def body(self) -> bytes:
+        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+
+    def do_PUT(self) -> None:
+        data = self.body()
+        self.server.objects[hashlib.sha256(data).hexdigest()] = data
+        self.answer({})
+
+    def do_POST(self) -> None:
+        hub, data = self.server, self.body()
+        hub.tokens.add(self.headers.get("Authorization", ""))
+        path = self.path.partition("?")[0]
+        if hub.refuses:
+            self.answer({"error": "this token may not write here"}, 403)
+        elif path == "/api/repos/create":
+            asked = json.loads(data)
+            hub.created.append(asked)
+            owner = asked.get("organization") or "somebody"
+            kind = "spaces/" if asked.get("type") == "space" else ""
+            self.answer({"url": f"{hub.url}/{kind}{owner}/{asked['name']}"})
+        elif path.endswith("/preupload/main"):
+            files = json.loads(data)["files"]
+            modes = [
+                {"path": f["path"], "uploadMode": "lfs" if f["size"] > 1_000_000 else "regular", "shouldIgnore": False}
+                for f in files
+            ]
+            self.answer({"files": modes})
+        elif path.endswith("/info/lfs/objects/batch"):
+            objects = [
+                {**o, "actions": {"upload": {"href": f"{hub.url}/lfs/{o['oid']}"}}} for o in json.loads(data)["objects"]
+            ]
+            self.answer({"transfer": "basic", "objects": objects})
+        elif path.endswith("/commit/main"):
+            for line in data.splitlines():
+                entry = json.loads(line)
+                if entry["key"] == "file":
+                    hub.files[entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
+                elif entry["key"] == "lfsFile":
+                    hub.files[entry["value"]["path"]] = hub.objects[entry["value"]["oid"]]
+            repo = path.removeprefix("/api/").removeprefix("models/").removesuffix("/commit/main")
+            self.answer({"commitUrl": f"{hub.url}/{repo}/commit/{'0' * 40}", "commitOid": "0" * 40})
+        else:
+            self.answer({"errors": [], "warnings": []})
+
+    def do_GET(self) -> None:
+        data = self.server.files.get(self.path.partition("/resolve/main/")[2])
+        if data is None:
+            self.answer({}, 404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("X-Linked-ETag", f'"{hashlib.sha256(data).hexdigest()}"')
+        self.end_headers()
+        self.wfile.write(data)
+
+
+@pytest.fixture
+def hub() -> Iterator[StandInHub]:
+    server = StandInHub()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def run(hub: StandInHub, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "lowrank_demo", *arguments],
+        env={**os.environ, "HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_secret", "HF_HUB_DISABLE_XET": "1", **env},
+        cwd=REPO,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_weights_go_to_a_hub_and_are_fetched_from_it(hub: StandInHub, pickled: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    zoo = zoo_with(tmp_path, {"published/scheme_2/v5": {"sha256": sha256(pickled), "file": pickled.name}})
+    (cache / pickled.name).write_bytes(pickled.read_bytes())
+    own = {"LOWRANK_ZOO": str(zoo), "LOWRANK_CACHE_DIR": str(cache)}
+    command = ["publish-weights", "published/scheme_2/v5", PREVIEW, "--repo", "somebody/weights"]
+
+    looked = run(hub, *command, **own)
+    assert looked.returncode == 0, looked.stderr
+    assert "Nothing was uploaded" in looked.stdout
+    assert "published-scheme_2-v5.safetensors" in looked.stdout
+    assert hub.created == []
+
+    sent = run(hub, *command, "--private", "--upload", **own)
+    assert sent.returncode == 0, sent.stderr
+    assert f"{hub.url}/somebody/weights" in sent.stdout
+    assert hub.created[0]["name"] == "weights"
+    assert hub.created[0].get("private") or hub.created[0].get("visibility") == "private"
+    assert hub.tokens == {"Bearer hf_secret"}
+    assert set(hub.files) - {".gitattributes"} == {
+        "README.md",
+        "published-scheme_2-v5.safetensors",
+        "preview-scheme_2-v5.safetensors",
+    }
+    bundled = REPO / "assets" / "weights" / "preview-scheme_2-v5.safetensors"
+    assert hub.files["preview-scheme_2-v5.safetensors"] == bundled.read_bytes()
+    before = torch.load(pickled, weights_only=True)
+    after = safetensors.torch.load(hub.files["published-scheme_2-v5.safetensors"])
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+
+    elsewhere = {**own, "LOWRANK_CACHE_DIR": str(tmp_path / "other"), "LOWRANK_HUB_REPO": "somebody/weights"}
+    photo = "import gradio.media as m; print(m.get_image('lion.jpg'))"
+    lion = subprocess.run([sys.executable, "-c", photo], capture_output=True, text=True, check=True).stdout.strip()
+    answered = run(hub, "classify", lion, "--model", "scheme_2/v5", "--json", **elsewhere)
+    assert answered.returncode == 0, answered.stderr
+    assert json.loads(answered.stdout)["model"] == "published/scheme_2/v5"
+    assert (tmp_path / "other" / "published-scheme_2-v5.safetensors").is_file()
+
+
+def test_the_space_goes_without_tests_and_tools(hub: StandInHub) -> None:
+    sent = run(hub, "publish-space", "--repo", "somebody/space", "--zero-gpu", "--upload")
+    assert sent.returncode == 0, sent.stderr
+    assert hub.created[0]["type"] == "space"
+    assert hub.created[0]["sdk"] == "gradio"
+    names = set(hub.files)
+    assert {"app.py", "README.md", "requirements.txt", "lowrank_demo/cli.py", "assets/zoo.json"} <= names
+    assert not [name for name in names if name.startswith(("tests", ".ci", "assets/preview")) or name.endswith(".pyc")]
+    requirements = hub.files["requirements.txt"].decode()
+    assert re.search(r"^torch>=2\.8,<2\.12$", requirements, re.MULTILINE)
+    assert 'python_version: "3.12"' in hub.files["README.md"].decode()
+    assert hub.files["app.py"] == (REPO / "app.py").read_bytes()
+
+
+def test_a_refusal_is_one_sentence(hub: StandInHub, tmp_path: Path) -> None:
+    command = ["publish-weights", PREVIEW, "--repo", "somebody/weights", "--upload"]
+    hub.refuses = True
+    refused = run(hub, *command)
+    assert refused.returncode == 3
+    assert "was not uploaded" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert "hf_secret" not in refused.stderr
+    nobody = run(hub, *command, HF_TOKEN="", HF_HOME=str(tmp_path))
+    assert nobody.returncode == 3
+    assert "no Hub token" in nobody.stderr
+    unreachable = run(hub, *command, HF_ENDPOINT="http://127.0.0.1:9")
+    assert unreachable.returncode == 3
+    assert "was not uploaded" in unreachable.stderr
+    wrong = run(hub, "publish-weights", f"{PREVIEW}@3-5-5-5-5-20-20-9", "--repo", "a/b")
+    assert wrong.returncode == 1
+    assert "cut from another model" in wrong.stderr
+
+
+def test_front_matter_and_requirements_agree(tmp_path: Path) -> None:
+    for name in ("app.py", "LICENSE", "requirements.txt"):
+        (tmp_path / name).write_bytes((REPO / name).read_bytes())
+    for name in ("lowrank_demo", "assets"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "README.md").write_text("---\nsdk: gradio\nsdk_version: 5.0.0\n---\n")
+    target = tmp_path / "staged"
+    target.mkdir()
+    with pytest.raises(UsageError, match=r"sdk_version is 5\.0; expected the same"):
+        stage_space(target, zero_gpu=False, source=tmp_path)
+    with pytest.raises(UsageError, match=r"lacks app\.py"):
+        stage_space(target, zero_gpu=False, source=tmp_path / "nowhere")
