@@ -28,11 +28,12 @@ def main() -> int:
     share_arenas()
     try:
         service = Service(Settings.from_environment(), on_gpu)
-        from lowrank_demo.ui.app import LOCAL_ADDRESS, build_app, launch_options
+        from lowrank_demo.ui.app import LOCAL_ADDRESS, build_app, launch_options, make_desk
 
         # On a Space the code examples name its own address.
         host = os.environ.get("SPACE_HOST")
-        demo = build_app(service, f"https://{host}" if host else LOCAL_ADDRESS)
+        desk = make_desk(service)
+        demo = build_app(desk, f"https://{host}" if host else LOCAL_ADDRESS)
     except LowRankError as error:
         print(f"app: {error}", file=sys.stderr)
         return error.exit_code
@@ -40,7 +41,7 @@ def main() -> int:
         print(f"app: {error.filename or 'A file'} cannot be written: {error.strerror}.", file=sys.stderr)
         return 1
     threading.Thread(target=service.warm_up, daemon=True).start()
-    demo.launch(**launch_options(service))
+    demo.launch(**launch_options(desk))
     return 0
 
 

@@ -1,9 +1,8 @@
-"""Which package may import which, and where heavy libraries may load: read from the source, so that no import is missed."""
+"""Which package may import which, and where heavy libraries may be imported, read from the source with ``ast``."""
 
 from __future__ import annotations
 
 import ast
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,44 +12,116 @@ from tests.conftest import ROOT
 
 PACKAGE = ROOT / "lowrank_demo"
 
-# From the ground up: a package may import those named, itself, and nothing else of the project.
-MAY_IMPORT: dict[str, set[str]] = {}
-for _name, _below in MAY_IMPORT.items():
-    pass
+_GROUND = {"errors", "settings", "runtime"}
+_MODELS = _GROUND | {"models"}
+_NN = _MODELS | {"nn", "lowrank"}
+_DATA = _MODELS | {"decode", "data"}
+_SERVED = _NN | _DATA | {"classify", "validate"}
+
+MAY_IMPORT: dict[str, set[str]] = {
+    # Each part of the package, from the ground up, and what it may import beside itself.
+    "errors": set(),
+    "settings": {"errors", "runtime"},
+    "runtime": {"errors"},
+    "models": _GROUND,
+    "nn": _MODELS,
+    "lowrank": _MODELS | {"nn"},
+    "decode": _GROUND,
+    "data": _MODELS | {"decode"},
+    "classify": _NN | _DATA,
+    "validate": _NN | _DATA | {"classify"},
+    "train": _NN | _DATA | {"classify", "validate"},
+    "publish": _NN,
+    "serve": _SERVED,
+    "charts": _SERVED,
+    "ui": _SERVED | {"serve", "charts"},
+    "commands": _SERVED | {"serve", "charts", "ui", "train", "publish"},
+    "cli": {"errors", "commands"},
+    "__main__": {"cli"},
+    # low_rank_alexnet, which imports inside the function.
+    "__init__": _NN,
+}
+
+MAY_LOAD: dict[str, set[str]] = {
+    # A heavy library, and the parts or files that may import it; inside a function any part may.
+    "torch": {"nn", "lowrank", "decode", "classify", "validate", "train", "publish", "runtime/processes.py"},
+    "nvidia": {"decode"},
+    "gradio": {"ui"},
+    "plotly": {"charts", "ui"},
+    "openvino": {"nn"},
+    "pydantic": {"models", "settings", "lowrank", "data", "train", "runtime"},
+    "huggingface_hub": {"nn", "publish"},
+}
 
 
-def imports(file: Path) -> Iterator[tuple[int, str, bool]]:
-    """Line, absolute module and whether it runs when the file is imported, of each import of a file."""
-    tree = ast.parse(file.read_text())
+class Import:
+    """One imported module.
+
+    Args:
+        file: Where the import stands.
+        line: Its line.
+        module: The absolute name.
+        eager: Whether it runs when the file is imported, not in a function or for type checking alone.
+    """
+
+    def __init__(self, file: Path, line: int, module: str, eager: bool) -> None:
+        self.part = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        self.file = file.relative_to(PACKAGE).as_posix()
+        self.module, self.eager = module, eager
+        self.place = f"{file.relative_to(ROOT)}:{line}"
+
+
+def imports_of(file: Path) -> Iterator[Import]:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
     package = file.relative_to(ROOT).with_suffix("").parts[:-1]
     lazy: set[ast.AST] = set()
     for node in ast.walk(tree):
         typing_only = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)) or typing_only:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) or typing_only:
             lazy.update(ast.walk(node))
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield node.lineno, alias.name, node not in lazy
+                yield Import(file, node.lineno, alias.name, node not in lazy)
         elif isinstance(node, ast.ImportFrom):
-            base = list(package[: len(package) - node.level + 1]) if node.level else []
-            module = ".".join(base + ([node.module] if node.module else []))
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*above, *([node.module] if node.module else [])])
             for alias in node.names:
-                yield node.lineno, f"{module}.{alias.name}", node not in lazy
+                yield Import(file, node.lineno, f"{module}.{alias.name}", node not in lazy)
 
 
-if __name__ == "__main__":
-    from collections import defaultdict
+@pytest.fixture(scope="module")
+def imports() -> list[Import]:
+    found = [one for file in sorted(PACKAGE.rglob("*.py")) for one in imports_of(file)]
+    assert len(found) > 500
+    return found
 
-    edges = defaultdict(lambda: defaultdict(list))
-    for file in sorted(PACKAGE.rglob("*.py")):
-        own = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        for line, module, eager in imports(file):
-            if module.startswith("lowrank_demo."):
-                other = module.split(".")[1]
-                if other != own:
-                    edges[own][other].append(f"{file.name}:{line}{'' if eager else ' lazy'}")
-    for own, others in edges.items():
-        print(own)
-        for o, w in others.items():
-            print("   ", o, w[:6])
+
+def test_every_part_has_its_place() -> None:
+    parts = {path.name.removesuffix(".py") for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert parts - {"__pycache__", "assets"} == MAY_IMPORT.keys()
+
+
+def test_the_table_has_no_circle() -> None:
+    below: list[str] = []
+    for part, allowed in MAY_IMPORT.items():
+        assert allowed <= {*below, "runtime"}, f"{part} may import a part that stands above it"
+        below.append(part)
+
+
+def test_imports_run_downwards(imports: list[Import]) -> None:
+    wrong: list[str] = []
+    for one in imports:
+        root, _, rest = one.module.partition(".")
+        if root == "tests" or (root == "lowrank_demo" and rest.split(".")[0] not in MAY_IMPORT[one.part] | {one.part}):
+            wrong.append(f"{one.place} imports {one.module}; {one.part} may import {sorted(MAY_IMPORT[one.part])}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_heavy_libraries_load_where_they_are_used(imports: list[Import]) -> None:
+    wrong = [
+        f"{one.place} imports {one.module} when it is loaded; expected it inside a function"
+        for one in imports
+        if one.eager and not {one.part, one.file} & MAY_LOAD.get(one.module.split(".")[0], {one.part})
+    ]
+    assert not wrong, "\n".join(wrong)

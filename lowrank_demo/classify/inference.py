@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import nn
 
 from ..data.imagenet import ImageNetClass, classes
-from ..decode.base import Decoded, Decoder
+from ..decode.base import CROP, MEAN, STD, Decoded, Decoder
 from ..errors import ImageError
 from ..nn.alexnet import LowRankAlexNet
 from ..nn.fuse import inference_form
@@ -78,31 +80,70 @@ class Classifier:
 
 @dataclass(frozen=True)
 class DecodedPhotos:
-    """Photos ready for a network, in batches, with the milliseconds that each image of a batch took to decode."""
+    """Photos ready for a network, in batches."""
 
     batches: tuple[tuple[Decoded, float], ...]
+    """Each batch, and the milliseconds that each of its photos took to decode."""
 
 
-def decode_photos(images: Sequence[bytes], decoder: Decoder) -> DecodedPhotos:
-    """Decode once, for any number of networks; an image that cannot be used harms no other."""
+def decode_photos(contents: Iterable[bytes | ImageError], decoder: Decoder) -> DecodedPhotos:
+    """Decode photos once, for any number of networks.
+
+    Args:
+        contents: The photos' bytes, read one batch at a time; an error stands for a photo that could not be read.
+        decoder: Decodes each batch. A photo that cannot be used does not affect the others.
+    """
     batches: list[tuple[Decoded, float]] = []
-    for start in range(0, len(images), BATCH):
-        part = images[start : start + BATCH]
+    waiting = iter(contents)
+    while part := list(itertools.islice(waiting, BATCH)):
         began = time.perf_counter()
-        decoded = decoder.decode(part)
+        decoded = _decode_batch(part, decoder)
         _wait_for(decoded.pixels.device)
         batches.append((decoded, (time.perf_counter() - began) * 1e3 / len(part)))
     return DecodedPhotos(tuple(batches))
 
 
 def answer(photos: DecodedPhotos, classifier: Classifier) -> list[Prediction | ImageError]:
-    """One network's answer for each image, in order; an image that cannot be used gets its error."""
+    """Return one network's answer for each photo, in order; a photo that cannot be used gets its error."""
     return [one for decoded, decode_ms in photos.batches for one in _answer_batch(decoded, decode_ms, classifier)]
 
 
-def classify(images: Sequence[bytes], classifier: Classifier, decoder: Decoder) -> list[Prediction | ImageError]:
-    """Decode and answer with one network."""
-    return answer(decode_photos(images, decoder), classifier)
+def classify(
+    contents: Iterable[bytes | ImageError], classifier: Classifier, decoder: Decoder
+) -> list[Prediction | ImageError]:
+    """Decode photos and answer with one network."""
+    return answer(decode_photos(contents, decoder), classifier)
+
+
+def network_view(photos: DecodedPhotos) -> list[np.ndarray | None]:
+    """Return each photo as the networks see it, uint8 [227, 227, 3]; None where it cannot be used."""
+    views: list[np.ndarray | None] = []
+    for decoded, _ in photos.batches:
+        row_of = {position: row for row, position in enumerate(decoded.rows)}
+        for position in range(len(decoded.rows) + len(decoded.refused)):
+            row = row_of.get(position)
+            views.append(None if row is None else denormalised(decoded.pixels[row]))
+    return views
+
+
+def denormalised(pixels: torch.Tensor) -> np.ndarray:
+    """Turn normalised float32 [3, h, w] back into colours, uint8 [h, w, 3]."""
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    return (pixels.cpu() * std + mean).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+
+
+def _decode_batch(contents: Sequence[bytes | ImageError], decoder: Decoder) -> Decoded:
+    """Decode what could be read; rows and errors count positions among all contents."""
+    readable = [position for position, content in enumerate(contents) if isinstance(content, bytes)]
+    refused = {position: content for position, content in enumerate(contents) if isinstance(content, ImageError)}
+    if not readable:
+        return Decoded(torch.empty(0, 3, CROP, CROP), (), (), refused)
+    decoded = decoder.decode([content for content in contents if isinstance(content, bytes)])
+    return replace(
+        decoded,
+        rows=tuple(readable[row] for row in decoded.rows),
+        refused=refused | {readable[position]: error for position, error in decoded.refused.items()},
+    )
 
 
 def _prepared(

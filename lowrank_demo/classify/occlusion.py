@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..data.imagenet import ImageNetClass, classes
-from ..decode.base import CROP, MEAN, STD
+from ..decode.base import CROP
 from .inference import BATCH, Classifier
 
 SQUARE, STEP = 47, 15
@@ -56,9 +56,3 @@ def occlusion(pixels: Tensor, classifier: Classifier) -> Occlusion:
     spread = F.conv_transpose2d(losses, square, stride=STEP)
     covered = F.conv_transpose2d(torch.ones_like(losses), square, stride=STEP)
     return Occlusion(classes()[best], whole, (spread / covered)[0, 0].numpy())
-
-
-def shown_pixels(pixels: Tensor) -> np.ndarray:
-    """Normalised float32 [3, 227, 227] as people see it, uint8 [227, 227, 3]."""
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
-    return (pixels.cpu() * std + mean).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()

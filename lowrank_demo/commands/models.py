@@ -75,14 +75,14 @@ def _classify(args: argparse.Namespace) -> int:
     from ..settings import Settings
 
     service = Service(Settings.from_environment())
-    model = args.model or service.default_model().id
-    photos = [Photo(str(path), path.read_bytes) for path in args.images]
+    card = service.zoo.get(args.model) if args.model else service.default_model()
+    photos = [Photo.from_file(path, str(path)) for path in args.images]
     limit = service.settings.max_photos
     failed = False
     answers: list[dict[str, object]] = []
     for start in range(0, len(photos), limit):
         part = photos[start : start + limit]
-        predictions = service.classify(part, model, print_download)
+        predictions = service.classify(part, card, print_download)
         failed |= any(isinstance(answer, ImageError) for answer in predictions)
         if args.json:
             answers += predictions_json(part, predictions)
@@ -91,11 +91,11 @@ def _classify(args: argparse.Namespace) -> int:
             if isinstance(answer, ImageError):
                 print(f"{photo.name}: {answer}", file=sys.stderr)
                 continue
-            print(f"{photo.name}  ({service.zoo.get(model).id}, {answer.decoder}, {answer.device})")
+            print(f"{photo.name}  ({card.id}, {answer.decoder}, {answer.device})")
             for guess in answer.top:
                 print(f"  {guess.probability:6.1%}  {guess.label.name}  [{guess.label.synset}]")
     if args.json:
-        print(json.dumps({"model": service.zoo.get(model).id, "photos": answers}, indent=1))
+        print(json.dumps({"model": card.id, "photos": answers}, indent=1))
     return 2 if failed else 0
 
 

@@ -23,6 +23,8 @@ from ..settings import usable_cpus
 if TYPE_CHECKING:
     from types import FrameType
 
+    from ..models.cards import ModelCard
+    from ..serve.service import Service
     from ..validate.report import ModelResult
     from ..validate.run import ValidationRun
     from ..validate.sums import Sums
@@ -76,7 +78,6 @@ def _validate(args: argparse.Namespace) -> int:
     from ..serve.service import Service
     from ..settings import Settings
     from ..validate.report import disagreements, dump_json, report_csv, report_text
-    from ..validate.run import choose_models, open_validation
 
     if not 1 <= args.batch_size <= 4096:
         raise UsageError(f"The batch size is {args.batch_size}; expected 1 to 4096.")
@@ -84,7 +85,7 @@ def _validate(args: argparse.Namespace) -> int:
         if output and not output.absolute().parent.is_dir():
             raise UsageError(f"{output} lies in no folder that is there; make it first.")
     service = Service(dataclasses.replace(Settings.from_environment(_environment(args)), models_in_memory=100))
-    cards = choose_models(service, args.models)
+    cards = _chosen(service, args.models)
     if args.verify is not None and not any(card.published for card in cards):
         raise UsageError("--verify compares with published errors, and none of these models was published.")
     if args.check_file:
@@ -99,13 +100,12 @@ def _validate(args: argparse.Namespace) -> int:
     if world > 1:
         # With this signal torchrun ends the other processes when one is lost, while they still load as well.
         signal.signal(signal.SIGTERM, _terminated)
-    with open_validation(
-        service,
+    with service.open_validation(
         args.lmdb_file,
         cards,
         batch_size=args.batch_size,
         resume=args.resume,
-        on_download=print_download,
+        on_progress=print_download,
         part=(rank, world),
     ) as run:
         if run.resumed_at is not None:
@@ -118,10 +118,12 @@ def _validate(args: argparse.Namespace) -> int:
         elif world > 1:
             # Kept until all slices are joined: should another process be lost, this one's work is not.
             _save(run)
-            run.add(_others(run.counted()))
+            for sums, rate in _others((run.validation.sums, run.validation.rate)):
+                run.validation.sums.add(sums)
+                run.validation.rate += rate
         report = run.report()
         if not stopped:
-            run.forget()
+            run.checkpoint.remove()
     if rank != 0 or (world > 1 and stopped):
         return 130 if stopped else 0
     print(report_text(report))
@@ -142,6 +144,26 @@ def _validate(args: argparse.Namespace) -> int:
             raise DataError("The published errors were not reproduced: " + " ".join(found))
         print(f"The published errors were reproduced within {args.verify:g} percentage points.")
     return 0
+
+
+def _chosen(service: Service, text: str | None) -> list[ModelCard]:
+    """Return the cards that ``--models`` names; those that are ready if it is missing.
+
+    Raises:
+        UnknownModel: An id is not known.
+        UsageError: The list is empty.
+    """
+    if text is None:
+        chosen = service.ready_models()
+    elif text == "all":
+        chosen = list(service.zoo)
+    elif text == "published":
+        chosen = [card for card in service.zoo if card.published]
+    else:
+        chosen = [service.zoo.get(name.strip()) for name in text.split(",") if name.strip()]
+    if not chosen:
+        raise UsageError("There is no model to validate; expected ids separated by commas, 'published' or 'all'.")
+    return list(dict.fromkeys(chosen))
 
 
 def _environment(args: argparse.Namespace) -> dict[str, str]:
@@ -181,7 +203,7 @@ def _iterate(run: ValidationRun, rank: int, name: str) -> str:
 def _save(run: ValidationRun) -> bool:
     """Keep the state; a disk that is full ends no pass, it is only said."""
     try:
-        run.save()
+        run.checkpoint.save(run.validation.sums)
     except OSError as error:
         print(
             f"\nThe state of the pass could not be kept ({error.strerror}), so that a stop would lose it; free space "

@@ -1,4 +1,4 @@
-"""JSON values for the API and the command line: one shape for both."""
+"""JSON values that the API and ``--json`` answer: one shape for both."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError
 from ..models.cards import Errors, ModelCard, Zoo
+from ..validate.report import report_json, result_json
 from .service import ModelStatus, Photo
+from .validations import ValidationStatus
 
 if TYPE_CHECKING:
     from ..classify.inference import Prediction
-    from .jobs import JobStatus
 
 
 def model_json(status: ModelStatus) -> dict[str, Any]:
-    """One model card with what is computed from it."""
+    """Return a model card with its costs."""
     card = status.card
     return {
         "id": card.id,
@@ -40,7 +41,7 @@ def model_json(status: ModelStatus) -> dict[str, Any]:
 
 
 def published_json(card: ModelCard) -> dict[str, float | None] | None:
-    """The published figures, None for a model that was not published."""
+    """Return the published figures; None for a model that was not published."""
     if card.published is None:
         return None
     return {
@@ -52,7 +53,7 @@ def published_json(card: ModelCard) -> dict[str, float | None] | None:
 
 
 def ranks_json(card: ModelCard) -> dict[str, Any]:
-    """Rank, MACs, parameters and factor shapes of every layer."""
+    """Return the rank, MACs, parameters and factor shapes of every layer."""
     return {
         "model": card.id,
         "macs": card.cost.macs,
@@ -79,7 +80,7 @@ def ranks_json(card: ModelCard) -> dict[str, Any]:
 
 
 def pareto_json(zoo: Zoo) -> dict[str, Any]:
-    """MFLOPs against published errors, one point for each published model, and the reference network."""
+    """Return MFLOPs and published errors of each published model and of the reference network."""
 
     def point(label: str, mflops: float, errors: Errors) -> dict[str, Any]:
         return {"model": label, "mflops": mflops, "top1_error": errors.top1, "top5_error": errors.top5}
@@ -99,7 +100,7 @@ def pareto_json(zoo: Zoo) -> dict[str, Any]:
 
 
 def predictions_json(photos: Sequence[Photo], predictions: Sequence[Prediction | ImageError]) -> list[dict[str, Any]]:
-    """Per photo: ``file`` and ``top``, ``decoder``, ``device``, ``timings_ms``, or ``error`` with one sentence."""
+    """Return for each photo ``file`` with ``top``, ``decoder``, ``device`` and ``timings_ms``, or with ``error``."""
     return [
         {"file": photo.name, "error": str(answer)}
         if isinstance(answer, ImageError)
@@ -122,10 +123,8 @@ def predictions_json(photos: Sequence[Photo], predictions: Sequence[Prediction |
     ]
 
 
-def job_json(status: JobStatus) -> dict[str, Any]:
-    """A validation job: state, place, progress, errors so far, and the report once there is one."""
-    from ..validate.report import report_json, result_json
-
+def validation_json(status: ValidationStatus) -> dict[str, Any]:
+    """Return a validation's state, place, progress, errors so far, and its report once there is one."""
     progress = status.progress
     return {
         "state": status.state,

@@ -1,12 +1,13 @@
-"""What the page, the API and the command line all call: cards, costs, classification; locks and limits."""
+"""The models in memory, and the answers they give: what the page, the API and the command line share."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import ImageError, TooManyPhotos
@@ -15,16 +16,14 @@ from ..models.store import WeightStore, Where
 from ..settings import Settings
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from ..classify.inference import Classifier, Prediction
     from ..decode.base import Decoder
     from ..decode.choose import Choice
     from ..models.download import OnProgress
-
-
-Run: TypeAlias = "Callable[[Sequence[bytes], Sequence[str]], list[list[Prediction | ImageError]]]"
-"""Decodes images and answers with each of several models."""
+    from ..validate.run import ValidationRun
 
 
 @dataclass(frozen=True)
@@ -34,123 +33,203 @@ class ModelStatus:
     card: ModelCard
     where: Where
 
+    @property
+    def ready(self) -> bool:
+        """Whether the model can be used without a download."""
+        return self.where != "to download"
+
 
 @dataclass(frozen=True)
 class Photo:
-    """One file to classify; its bytes are read when its turn comes."""
+    """One file to classify. Its bytes are read when its batch is decoded."""
 
     name: str
     read: Callable[[], bytes]
 
+    @classmethod
+    def from_file(cls, path: Path, name: str = "") -> Photo:
+        """Name a file on this machine; ``name`` is what people see, the file's own name if empty."""
+        return cls(name or path.name, path.read_bytes)
+
 
 @dataclass(frozen=True)
 class Comparison:
-    """What several models say of the same photos, the least compressed model first."""
+    """The answers of one or more models to the same photos."""
 
     cards: tuple[ModelCard, ...]
     answers: tuple[tuple[Prediction | ImageError, ...], ...]
-    """Of each model, for each photo."""
+    """For each model, its answer to each photo."""
+    views: tuple[np.ndarray | None, ...]
+    """Each photo as the networks see it, uint8 [227, 227, 3]; None where it cannot be used."""
+
+
+LentGpu: TypeAlias = Callable[[Sequence["bytes | ImageError"], Sequence[str]], Comparison]
+"""Decodes photos and answers with the models of these ids, in a process that a GPU is lent to."""
 
 
 class Service:
-    """One for each process. Safe for use by several threads; torch and the decoder load at first use.
+    """Loads models when they are first used and answers with them. Safe for use by several threads.
+
+    Make one for each process. Torch and the decoder are loaded at first use.
 
     Args:
         settings: Limits, folders, device, decoder.
-        on_gpu: Wraps the function that decodes and runs a network, for hosts that lend a GPU for single calls.
+        lend_gpu: Wraps the function that decodes and answers, on hosts that lend a GPU for single calls.
+
+    Raises:
+        CardError: The model cards cannot be read.
     """
 
-    def __init__(self, settings: Settings, on_gpu: Callable[[Run], Run] | None = None) -> None:
+    def __init__(self, settings: Settings, lend_gpu: Callable[[LentGpu], LentGpu] | None = None) -> None:
         self.settings = settings
         self.weights = WeightStore.from_settings(settings)
         self.zoo: Zoo = self.weights.zoo
-        self._run = on_gpu(self._run_here) if on_gpu else self._run_here
-        self._gpu_is_lent = on_gpu is not None
-        self._classifiers: OrderedDict[str, Classifier] = OrderedDict()
-        self._lock = threading.Lock()
         self.running = threading.Lock()
-        """Held while a network or the decoder runs: one at a time."""
-        # By file, not by model: a model can be cut in more ways than there is room to remember.
+        """Held while a decoder or a network runs: one at a time."""
+        self._on_lent_gpu = lend_gpu(self._answer_by_ids) if lend_gpu else None
+        self._classifiers: OrderedDict[tuple[str, str], Classifier] = OrderedDict()
+        self._lock = threading.Lock()
+        # One lock for each weight file, not for each model: a model can be cut in too many ways to remember them all.
         self._loading: dict[str, threading.Lock] = {card.weights.file: threading.Lock() for card in self.zoo}
 
     def models(self) -> list[ModelStatus]:
-        """Every card, with where its weights are."""
-        return [ModelStatus(card, self.weights.where(card)) for card in self.zoo]
+        """List every model with the place of its weights."""
+        return [self.status(card) for card in self.zoo]
+
+    def status(self, card: ModelCard) -> ModelStatus:
+        """Say where a model's weights are now."""
+        return ModelStatus(card, self.weights.where(card))
+
+    def ready_models(self) -> list[ModelCard]:
+        """List the models whose weights are on this machine."""
+        return [status.card for status in self.models() if status.ready]
 
     def default_model(self) -> ModelCard:
-        """The first card to show: one whose weights are here, published before bundled, the most compressed one."""
-        here = [status.card for status in self.models() if status.where != "to download"] or list(self.zoo)
-        published = [card for card in here if card.published]
-        return min(published or here, key=lambda card: card.cost.macs)
+        """Choose the first model to show: ready, published rather than bundled, and the most compressed of those."""
+        ready = self.ready_models() or list(self.zoo)
+        published = [card for card in ready if card.published]
+        return min(published or ready, key=lambda card: card.cost.macs)
 
     def classify(
-        self, photos: Sequence[Photo], model_id: str, on_progress: OnProgress | None = None
-    ) -> list[Prediction | ImageError]:
-        """Classify photos with one model, loading it first where it is not loaded.
+        self, photos: Sequence[Photo], card: ModelCard, on_progress: OnProgress | None = None
+    ) -> tuple[Prediction | ImageError, ...]:
+        """Return one model's answer to each photo; see :meth:`compare`."""
+        return self.compare(photos, [card], on_progress).answers[0]
 
-        Raises:
-            UnknownModel: There is no such model.
-            TooManyPhotos: More than the limit.
-            WeightsError: The model cannot be loaded.
-        """
-        card = self.zoo.get(model_id)
-        self._check_number(photos)
-        self.classifier(card, on_progress)
-        return self._answers(photos, [card])[0]
-
-    def compare(self, photos: Sequence[Photo], model_ids: Sequence[str] | None = None) -> Comparison:
-        """What several models say of the photos, which are decoded once.
+    def compare(
+        self, photos: Sequence[Photo], cards: Iterable[ModelCard], on_progress: OnProgress | None = None
+    ) -> Comparison:
+        """Decode photos once and answer with each model, the least compressed one first.
 
         Args:
             photos: At most as many as the settings allow.
-            model_ids: Which models; None for every one whose weights are here.
+            cards: The models; each is loaded where it is not in memory.
+            on_progress: Called while weights are downloaded.
 
         Raises:
-            UnknownModel: There is no such model.
-            TooManyPhotos: More than the limit.
+            TooManyPhotos: There are more photos than the limit.
             WeightsError: A model cannot be loaded.
         """
-        self._check_number(photos)
-        if model_ids is None:
-            cards = [status.card for status in self.models() if status.where != "to download"]
-        else:
-            cards = [self.zoo.get(model_id) for model_id in model_ids]
-        cards.sort(key=lambda card: card.cost.macs, reverse=True)
-        return Comparison(tuple(cards), tuple(map(tuple, self._answers(photos, cards))))
+        limit = self.settings.max_photos
+        if len(photos) > limit:
+            raise TooManyPhotos(f"{len(photos)} photos came at once; expected at most {limit}: send them in parts.")
+        ordered = sorted(cards, key=lambda card: card.cost.macs, reverse=True)
+        contents = (self.read(photo) for photo in photos)
+        if self._on_lent_gpu is None:
+            return self._answer(contents, ordered, on_progress)
+        # Loaded here, where a download does not use up the time of the GPU, and the process on the GPU finds them.
+        for card in ordered:
+            self.classifier(card, on_progress)
+        return self._on_lent_gpu(list(contents), [card.id for card in ordered])
 
-    def classifier(self, card: ModelCard, on_progress: OnProgress | None = None) -> Classifier:
-        """The model's network, from memory or loaded; the least recently used one makes room.
+    def classifier(
+        self, card: ModelCard, on_progress: OnProgress | None = None, device: torch.device | None = None
+    ) -> Classifier:
+        """Return the model's network from memory, or load it; the least recently used one makes room.
+
+        Args:
+            card: The model.
+            on_progress: Called while its weights are downloaded.
+            device: Where the network runs; None takes :attr:`device`.
 
         Raises:
             WeightsError: The model cannot be loaded; those in memory go on serving.
         """
         from ..classify.inference import Classifier
-        from ..lowrank.load import load_network
+        from ..lowrank.load import fetch_network
 
+        device = device or self.device
+        key = (card.id, str(device))
+        known = self._in_memory(key)
+        if known:
+            return known
         with self._loading[card.weights.file]:
+            known = self._in_memory(key)
+            if known:
+                return known
+            network = fetch_network(self.weights, card, on_progress)
+            made = Classifier(network, card.pre_shrink, device, self.settings.arithmetic)
             with self._lock:
-                known = self._classifiers.get(card.id)
-                if known:
-                    self._classifiers.move_to_end(card.id)
-                    return known
-            network = load_network(card, self.weights.ensure(card, on_progress))
-            made = Classifier(network, card.pre_shrink, self.device, self.settings.arithmetic)
-            with self._lock:
-                self._classifiers[card.id] = made
+                self._classifiers[key] = made
                 while len(self._classifiers) > self.settings.models_in_memory:
                     self._classifiers.popitem(last=False)
             return made
+
+    def open_validation(
+        self,
+        file: Path,
+        cards: Sequence[ModelCard],
+        *,
+        batch_size: int,
+        resume: bool = False,
+        on_progress: OnProgress | None = None,
+        part: tuple[int, int] = (0, 1),
+    ) -> ValidationRun:
+        """Open a labelled file and load the models to measure. One pass at a time: they share a decoder.
+
+        Args:
+            file: The LMDB file.
+            cards: The models.
+            batch_size: Records in a batch.
+            resume: Continue from the saved state, if there is one.
+            on_progress: Called while weights are downloaded.
+            part: The slice to measure and the number of slices.
+
+        Raises:
+            DataError: The file cannot be used; found before any model is loaded.
+            WeightsError: A model cannot be loaded; found before the first batch.
+        """
+        from ..validate.run import Conditions, LoadedModel, open_validation
+
+        device, by = self.background_device, self.settings.arithmetic
+
+        def load(card: ModelCard) -> LoadedModel:
+            weights = self.weights.ensure(card, on_progress)
+            return LoadedModel(card, weights.sha256, self.classifier(card, device=device))
+
+        decoder = self.background_decoder
+        return open_validation(
+            file,
+            cards,
+            load,
+            decoder,
+            Conditions(decoder.name, str(device), by.engine, by.precision),
+            self.settings.cache_dir / "validations",
+            batch_size=batch_size,
+            resume=resume,
+            part=part,
+        )
 
     def warm_up(self) -> None:
         """Load the decoder and the default model, so that the first visitor does not wait for them."""
         from ..decode.base import EDGE, blank_jpeg
 
         card = self.default_model()
-        if self.weights.where(card) != "to download":
-            self._run([blank_jpeg(EDGE)], [card.id])
+        if self.status(card).ready:
+            self.classify([Photo("blank", lambda: blank_jpeg(EDGE))], card)
 
     def decoder_note(self) -> str:
-        """What decodes and computes here, in a sentence, and why not a faster decoder."""
+        """Say in a sentence what decodes and computes here, and why nothing faster does."""
         choice = self.decoder
         why = f": {choice.reason}" if choice.reason else ""
         by = self.settings.arithmetic
@@ -158,6 +237,18 @@ class Service:
             f"Photos are decoded by {choice.decoder.name}{why}; networks are computed by {by.engine} in {by.precision} "
             f"on {self.device}."
         )
+
+    def read(self, photo: Photo) -> bytes | ImageError:
+        """Return a photo's bytes, or the reason why they are refused."""
+        try:
+            data = photo.read()
+        except OSError as error:
+            return ImageError(f"The file cannot be read ({error.strerror}); expected a photo.")
+        if len(data) > self.settings.max_file_mb * 1_000_000:
+            return ImageError(
+                f"The file has {len(data) / 1e6:.0f} MB; expected at most {self.settings.max_file_mb}: make it smaller."
+            )
+        return data
 
     @cached_property
     def device(self) -> torch.device:
@@ -171,57 +262,46 @@ class Service:
         """Where long passes run: never on a GPU that is lent for single calls."""
         import torch
 
-        return torch.device("cpu") if self._gpu_is_lent else self.device
+        return torch.device("cpu") if self._on_lent_gpu else self.device
 
     @cached_property
     def decoder(self) -> Choice:
-        """The decoder in use and why."""
+        """The decoder in use, and why."""
         from ..decode.choose import choose_decoder
 
         return choose_decoder(self.settings, self.device)
 
     @cached_property
     def background_decoder(self) -> Decoder:
-        """For long passes, of which there is one at a time; made once, because DALI keeps memory of each pipeline."""
+        """The decoder of long passes. Made once, because DALI keeps the memory of every pipeline."""
         from ..decode.choose import choose_decoder
 
         return choose_decoder(self.settings, self.background_device).decoder
 
-    def _check_number(self, photos: Sequence[Photo]) -> None:
-        limit = self.settings.max_photos
-        if len(photos) > limit:
-            raise TooManyPhotos(f"{len(photos)} photos came at once; expected at most {limit}: send them in parts.")
+    def _in_memory(self, key: tuple[str, str]) -> Classifier | None:
+        with self._lock:
+            known = self._classifiers.get(key)
+            if known:
+                self._classifiers.move_to_end(key)
+            return known
 
-    def _answers(self, photos: Sequence[Photo], cards: Sequence[ModelCard]) -> list[list[Prediction | ImageError]]:
-        contents: list[bytes | ImageError] = [self.read(photo) for photo in photos]
-        readable = [data for data in contents if isinstance(data, bytes)]
-        found: list[list[Prediction | ImageError]] = []
-        for answers in self._run(readable, [card.id for card in cards]):
-            waiting = iter(answers)
-            found.append([data if isinstance(data, ImageError) else next(waiting) for data in contents])
-        return found
+    def _answer_by_ids(self, contents: Sequence[bytes | ImageError], model_ids: Sequence[str]) -> Comparison:
+        return self._answer(contents, [self.zoo.get(model_id) for model_id in model_ids])
 
-    def _run_here(self, images: Sequence[bytes], model_ids: Sequence[str]) -> list[list[Prediction | ImageError]]:
-        from ..classify.inference import answer, decode_photos
+    def _answer(
+        self,
+        contents: Iterable[bytes | ImageError],
+        cards: Sequence[ModelCard],
+        on_progress: OnProgress | None = None,
+    ) -> Comparison:
+        from ..classify.inference import answer, decode_photos, network_view
 
         with self.running:
-            photos = decode_photos(images, self.decoder.decoder)
-        found: list[list[Prediction | ImageError]] = []
-        for model_id in model_ids:
-            classifier = self.classifier(self.zoo.get(model_id))
-            # Let go between models: a comparison of many does not keep others from their one.
+            photos = decode_photos(contents, self.decoder.decoder)
+        answers: list[tuple[Prediction | ImageError, ...]] = []
+        for card in cards:
+            classifier = self.classifier(card, on_progress)
+            # Released between models: a comparison of many does not hold up a visitor who asks one.
             with self.running:
-                found.append(answer(photos, classifier))
-        return found
-
-    def read(self, photo: Photo) -> bytes | ImageError:
-        """A photo's bytes, or why they are not taken."""
-        try:
-            data = photo.read()
-        except OSError as error:
-            return ImageError(f"The file cannot be read ({error.strerror}); expected a photo.")
-        if len(data) > self.settings.max_file_mb * 1_000_000:
-            return ImageError(
-                f"The file has {len(data) / 1e6:.0f} MB; expected at most {self.settings.max_file_mb}: make it smaller."
-            )
-        return data
+                answers.append(tuple(answer(photos, classifier)))
+        return Comparison(tuple(cards), tuple(answers), tuple(network_view(photos)))

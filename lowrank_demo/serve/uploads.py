@@ -1,28 +1,147 @@
-"""A visitor's labelled set: a zip of class-named folders to a temporary LMDB file, bounded in every size."""
+"""The labelled files that visitors may validate on: the server's own, a small sample, and uploaded zips."""
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import tempfile
+import threading
 import zipfile
+from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ..data.build import Building
+from ..data.lmdb.record import Record
+from ..data.lmdb.writer import LmdbWriter
 from ..data.resize import Refused
 from ..data.samples import EXTENSIONS, class_folder_samples, label_of
 from ..decode.base import EDGE
-from ..errors import DataError, UsageError
+from ..errors import Busy, DataError, LowRankError, NotWritten, UsageError
+from ..settings import Settings
 
-MOST_PHOTOS = 5_000
-_MOST_UNPACKED = 4
-"""Times the zip's own allowed size."""
+SAMPLE = "sample-photos.lmdb"
+MAX_PHOTOS = 5_000
+_MAX_UPLOADS = 20
+_UPLOAD_SECONDS = 2 * 3600
+_MAX_UNPACKED = 4
+"""Largest unpacked size, in multiples of the largest zip."""
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A visitor's own labelled set."""
+
+    token: str
+    """Names the set when a validation is started. It cannot be guessed."""
+    count: int
+    refused: Sequence[Refused]
+
+
+class LabelledFiles:
+    """Names labelled files and keeps visitors' uploads for two hours. Safe for use by several threads.
+
+    Args:
+        settings: Folders and limits.
+        sample: Photos and labels of the small file that is on offer from the first start.
+    """
+
+    def __init__(self, settings: Settings, sample: Sequence[tuple[Path, int]]) -> None:
+        self._settings = settings
+        self._sample = sample
+        self._folder = settings.lmdb_dir or settings.cache_dir / "lmdb"
+        self._uploads: OrderedDict[str, Path] = OrderedDict()
+        self._upload_folder: tempfile.TemporaryDirectory[str] | None = None
+        self._lock = threading.Lock()
+
+    def names(self) -> list[str]:
+        """List the files on offer, the sample last. The sample is built if it is missing."""
+        self._make_sample()
+        if not self._folder.is_dir():
+            return []
+        found = [
+            path.name
+            for path in sorted(self._folder.iterdir())
+            if not path.name.startswith(".") and (path.suffix in (".lmdb", ".mdb") or (path / "data.mdb").is_file())
+        ]
+        return sorted(found, key=lambda name: name == SAMPLE)
+
+    def path(self, name: str) -> Path:
+        """Return the file that a visitor means by a name on offer or an upload's token, never by a path.
+
+        Raises:
+            UsageError: There is no such file; the message lists those on offer.
+        """
+        with self._lock:
+            upload = self._uploads.get(name)
+        if upload:
+            return upload
+        names = self.names()
+        if name not in names:
+            raise UsageError(f"There is no file {name[:80]!r} here; expected one of: {', '.join(names) or 'none'}.")
+        return self._folder / name
+
+    def title(self, name: str) -> str:
+        """Return what people see as the name of a file."""
+        with self._lock:
+            return "your photos" if name in self._uploads else name
+
+    def upload(self, zip_file: Path) -> Upload:
+        """Build a visitor's zip of class-named folders into a labelled file; the oldest uploads make room.
+
+        Raises:
+            UsageError: The zip is too large, or its photos are not in class-named folders.
+            DataError: The zip is damaged.
+            Busy: There is no room for it now.
+        """
+        token = secrets.token_urlsafe(16)
+        with self._lock:
+            if self._upload_folder is None:
+                self._upload_folder = tempfile.TemporaryDirectory(prefix="lowrank-uploads-")
+            target = Path(self._upload_folder.name) / f"upload-{secrets.token_hex(8)}.lmdb"
+        try:
+            built = build_from_zip(
+                zip_file,
+                target,
+                max_file_mb=self._settings.max_file_mb,
+                max_zip_mb=self._settings.max_zip_mb,
+                threads=self._settings.threads,
+            )
+        except (OSError, NotWritten) as error:
+            raise Busy("The set could not be kept here, because the server's disk is full; try again later.") from error
+        with self._lock:
+            self._uploads[token] = target
+            oldest = next(iter(self._uploads)) if len(self._uploads) > _MAX_UPLOADS else None
+        if oldest:
+            self._delete(oldest)
+        timer = threading.Timer(_UPLOAD_SECONDS, self._delete, [token])
+        timer.daemon = True
+        timer.start()
+        return Upload(token, built.count, built.refused)
+
+    def _delete(self, token: str) -> None:
+        """Delete an upload; a validation that is reading it continues."""
+        with self._lock:
+            path = self._uploads.pop(token, None)
+        if path:
+            for part in path.parent.glob(f"{path.name}*"):
+                part.unlink(missing_ok=True)
+
+    def _make_sample(self) -> None:
+        target = self._folder / SAMPLE
+        # There is no sample in a folder that cannot be written.
+        with self._lock, suppress(LowRankError, OSError):
+            if not target.exists():
+                with LmdbWriter(target) as writer:
+                    for path, label in self._sample:
+                        writer.put(Record(path.read_bytes(), label))
 
 
 @dataclass(frozen=True)
 class Built:
-    """What an uploaded set became."""
+    """A labelled file built from a zip."""
 
     path: Path
     count: int
@@ -30,11 +149,18 @@ class Built:
 
 
 def build_from_zip(zip_file: Path, target: Path, *, max_file_mb: int, max_zip_mb: int, threads: int) -> Built:
-    """Build an LMDB file from a zip whose photos lie in folders named by class, resized to shortest edge 256.
+    """Build an LMDB file from a zip of photos in class-named folders, resized to shortest edge 256.
+
+    Args:
+        zip_file: The zip.
+        target: The LMDB file to build.
+        max_file_mb: Largest photo in the zip, in megabytes.
+        max_zip_mb: Largest zip, in megabytes; its photos may take four times as much.
+        threads: Photos checked at the same time.
 
     Raises:
-        UsageError: It is too large, holds no photo, or a folder is not named by a class.
-        DataError: It is not a zip, or is damaged.
+        UsageError: The zip is too large, holds no photo, or has a folder that names no class.
+        DataError: The file is not a zip, or is damaged.
     """
     size = zip_file.stat().st_size
     if size > max_zip_mb * 1_000_000:
@@ -43,13 +169,13 @@ def build_from_zip(zip_file: Path, target: Path, *, max_file_mb: int, max_zip_mb
     try:
         try:
             with zipfile.ZipFile(zip_file) as archive:
-                _unpack(archive, folder, max_file_mb * 1_000_000, _MOST_UNPACKED * max_zip_mb * 1_000_000)
+                _unpack(archive, folder, max_file_mb * 1_000_000, _MAX_UNPACKED * max_zip_mb * 1_000_000)
         except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
             raise DataError("The file is not a zip that can be read; expected a zip of class-named folders.") from error
         building = Building(class_folder_samples(folder), target, shortest_edge=EDGE, threads=threads)
         for _ in building:
             pass
-        # The temporary names mean nothing to the visitor.
+        # Visitors do not know the temporary folder.
         refused = [Refused(Path(item.path.name), item.reason) for item in building.refused]
         return Built(target, building.count, refused)
     finally:
@@ -57,12 +183,12 @@ def build_from_zip(zip_file: Path, target: Path, *, max_file_mb: int, max_zip_mb
 
 
 def _unpack(archive: zipfile.ZipFile, folder: Path, max_file: int, max_total: int) -> None:
-    """Write the photos as ``<label>/<number>-<name>``: no path in the archive reaches the file system."""
+    """Write the photos as ``<label>/<number>.<extension>``: no path in the archive reaches the file system."""
     photos = [item for item in archive.infolist() if _is_photo(item)]
     if not photos:
         raise UsageError("The zip holds no photo; expected photos in folders named by class, such as lion/1.jpg.")
-    if len(photos) > MOST_PHOTOS:
-        raise UsageError(f"The zip holds {len(photos):,} photos; expected at most {MOST_PHOTOS:,}.")
+    if len(photos) > MAX_PHOTOS:
+        raise UsageError(f"The zip holds {len(photos):,} photos; expected at most {MAX_PHOTOS:,}.")
     total = 0
     for number, item in enumerate(photos):
         path = PurePosixPath(item.filename)
@@ -74,7 +200,7 @@ def _unpack(archive: zipfile.ZipFile, folder: Path, max_file: int, max_total: in
             )
         target = folder / str(label) / f"{number:05d}{path.suffix.lower()}"
         target.parent.mkdir(exist_ok=True)
-        # Sizes in the archive's directory may lie: what is read is what counts.
+        # The archive's directory may state wrong sizes: only the bytes that were read count.
         with archive.open(item) as source:
             data = source.read(max_file + 1)
         total += len(data)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gradio as gr
 
-from ..models.cards import ModelCard, Zoo
+from ..models.cards import ModelCard
+from .page import Page
 
 _TEXT = """
 ### What this is
@@ -55,19 +56,15 @@ The app is MIT-licensed. Photos that are dropped here are used for the answer al
 """
 
 
-def build(zoo: Zoo, model: str, url: str) -> None:
-    """Build the tab.
-
-    Args:
-        zoo: The cards; each provenance is shown once.
-        model: The id used in the code example.
-        url: The app's address in the code example.
-    """
+def build(page: Page, tab: gr.Tab) -> None:
+    """Build the tab. Each provenance is shown once."""
+    service = page.desk.service
     first: dict[tuple[str, str], ModelCard] = {}
-    for card in zoo:
+    for card in service.zoo:
         first.setdefault((card.family, card.provenance), card)
-    lines = [
+    families = "\n".join(
         f"- **{card.family if card.published else card.id}**: {card.provenance} Licence: {card.licence}."
         for card in first.values()
-    ]
-    gr.Markdown(_TEXT.format(families="\n".join(lines), model=model, url=url), elem_id="lr-about")
+    )
+    text = _TEXT.format(families=families, model=service.default_model().id, url=page.url)
+    gr.Markdown(text, elem_id="lr-about")

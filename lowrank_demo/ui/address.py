@@ -1,15 +1,20 @@
-"""The page's address follows what is shown, so that it can be bookmarked and sent: model, comparison, tab, λ and μ.
+"""The page's address follows what is shown, so that it can be bookmarked and sent: models, tab, λ and μ.
 
-Other parameters (the theme) stay as they are.
+Other parameters, such as the theme, stay as they are.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import gradio as gr
+
+from ..errors import LowRankError
 from ..models.cards import DEFAULT_FAMILY
+from .page import QUIET, Page
 
 _WRITE = """({arguments}) => {{
   const url = new URL(window.location);
@@ -17,51 +22,85 @@ _WRITE = """({arguments}) => {{
   window.history.replaceState(null, '', url);
 }}"""
 
-WRITE_MODEL = _WRITE.format(
+_WRITE_MODEL = _WRITE.format(
     arguments="id",
     body="""const [family, scheme, version] = id.split('/');
   url.searchParams.set('scheme', scheme.replace('scheme_', ''));
   url.searchParams.set('version', version);
   if (family === 'published') url.searchParams.delete('family'); else url.searchParams.set('family', family);""",
 )
-WRITE_CUT = _WRITE.format(
+_WRITE_CUT = _WRITE.format(
     arguments="lambda, mu",
     body="url.searchParams.set('lambda', lambda); url.searchParams.set('mu', mu);",
 )
 
-WRITE_OTHER = _WRITE.format(
+_WRITE_OTHER = _WRITE.format(
     arguments="id",
     body="if (id) url.searchParams.set('with', id); else url.searchParams.delete('with');",
 )
 
 
-def write_tab(tab: str) -> str:
-    """Script for a tab's selection.
+def build(page: Page, titles: Sequence[str]) -> None:
+    """Write the address when a choice changes, and restore what the address names when the page is opened.
 
-    The first tab is selected once by itself, before the address was read: only a visitor's own choice is written.
+    Args:
+        page: The page.
+        titles: Titles of the tabs.
     """
-    return _WRITE.format(
-        arguments="",
-        body=f"if (document.activeElement === document.body) return; url.searchParams.set('tab', '{tab}');",
-    )
+    picker, sliders = page.picker, [page.log_lambda, page.log_mu]
+    picker.version.change(None, picker.version, None, js=_WRITE_MODEL, **QUIET)
+    page.other.change(None, page.other, None, js=_WRITE_OTHER, **QUIET)
+    gr.on([slider.change for slider in sliders], None, sliders, None, js=_WRITE_CUT, **QUIET)
+    restored = [page.tabs, picker.scheme, picker.version, page.other, *sliders]
+
+    def restore(request: gr.Request) -> dict[Any, Any]:
+        asked = read(request.query_params)
+        shown: dict[Any, Any] = dict.fromkeys(restored, gr.skip())
+        if asked.tab in map(tab_id, titles):
+            shown[page.tabs] = gr.Tabs(selected=asked.tab)
+        for slider, value in zip(sliders, (asked.log_lambda, asked.log_mu), strict=True):
+            if value is not None:
+                shown[slider] = min(max(value, slider.minimum), slider.maximum)
+        try:
+            if asked.model:
+                shown |= picker.choose(page.card(asked.model))
+            if asked.other:
+                shown[page.other] = page.card(asked.other).id
+        except LowRankError as error:
+            gr.Warning(str(error), title="The link names a model that is not here")
+        return shown
+
+    page.loaded(restore, None, restored, **QUIET)
+
+
+def follow_tab(tab: gr.Tab) -> None:
+    """Write the tab's id into the address when a visitor chooses it.
+
+    Gradio selects the first tab by itself before the address is read; then the page has no focus yet.
+    """
+    body = f"if (document.activeElement === document.body) return; url.searchParams.set('tab', '{tab.id}');"
+    tab.select(None, None, None, js=_WRITE.format(arguments="", body=body), **QUIET)
+
+
+def tab_id(title: str) -> str:
+    """Return the name of a tab in the address: the first word of its title."""
+    return title.split()[0].lower()
 
 
 @dataclass(frozen=True)
 class Address:
-    """What a link asks for; empty or None where it does not."""
+    """What a link names; empty or None where it names nothing."""
 
     model: str
     other: str
-    """Id of the model beside it."""
+    """Id of the model to draw beside the chosen one."""
     tab: str
-    lambda_: float | None
-    """Power of ten."""
-    mu: float | None
-    """Power of ten."""
+    log_lambda: float | None
+    log_mu: float | None
 
 
 def read(query: Mapping[str, str]) -> Address:
-    """What the page's address asks for."""
+    """Read the parameters of the page's address."""
     scheme, version = str(query.get("scheme", "")).removeprefix("scheme_"), str(query.get("version", ""))
     family = str(query.get("family", "")) or DEFAULT_FAMILY
     model = f"{family}/scheme_{scheme}/{version}" if scheme or version else ""

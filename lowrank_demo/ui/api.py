@@ -1,4 +1,4 @@
-"""The named endpoints: JSON for programs, from the same service as the page."""
+"""The named endpoints of the API: JSON for programs, from the same objects as the page."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from ..errors import LowRankError, UsageError
-from ..serve.payloads import job_json, model_json, pareto_json, predictions_json, ranks_json
-from ..serve.service import Photo, Service
-from ..serve.validations import ValidationDesk
+from ..serve.payloads import model_json, pareto_json, predictions_json, ranks_json, validation_json
+from ..serve.service import Photo
+from .page import Desk
 
 _FILE_ROUTE = "/gradio_api/file="
 
 
-def build(service: Service, desk: ValidationDesk) -> None:
-    """Register the endpoints of classification, the figures, and validation."""
+def build(desk: Desk) -> None:
+    """Register the endpoints of classification, figures and validation."""
+    service, validations = desk.service, desk.validations
 
     @_in_one_sentence
     def classify(files: list[gr.FileData], model: str = "") -> list[dict[str, Any]]:
@@ -33,8 +34,9 @@ def build(service: Service, desk: ValidationDesk) -> None:
             files: Photos of any common format.
             model: Id as family/scheme/version; empty for the best one whose weights are here.
         """
+        card = service.zoo.get(model) if model else service.default_model()
         photos = [_photo(file) for file in files]
-        return predictions_json(photos, service.classify(photos, model or service.default_model().id))
+        return predictions_json(photos, service.classify(photos, card))
 
     @_in_one_sentence
     def ranks(model: str) -> dict[str, Any]:
@@ -64,7 +66,7 @@ def build(service: Service, desk: ValidationDesk) -> None:
         Returns:
             ``{"job": id}``, for /validation_status and /cancel_validation.
         """
-        return {"job": desk.start(file, models)}
+        return {"job": validations.start(file, [service.zoo.get(model) for model in models])}
 
     @_in_one_sentence
     def validation_status(job: str) -> dict[str, Any]:
@@ -73,7 +75,7 @@ def build(service: Service, desk: ValidationDesk) -> None:
         Args:
             job: What /validate answered.
         """
-        return job_json(desk.status(job))
+        return validation_json(validations.status(job))
 
     @_in_one_sentence
     def cancel_validation(job: str) -> dict[str, Any]:
@@ -82,8 +84,8 @@ def build(service: Service, desk: ValidationDesk) -> None:
         Args:
             job: What /validate answered.
         """
-        desk.cancel(job)
-        return job_json(desk.status(job))
+        validations.cancel(job)
+        return validation_json(validations.status(job))
 
     gr.api(classify, api_name="classify", concurrency_limit=4)
     for endpoint in (ranks, pareto, models, validate, validation_status, cancel_validation):
@@ -95,7 +97,7 @@ Arguments = ParamSpec("Arguments")
 
 
 def _in_one_sentence(endpoint: Callable[Arguments, Answer]) -> Callable[Arguments, Answer]:
-    """Errors raised on purpose become the endpoint's one-sentence error; their signature stays for the API page."""
+    """Turn our own errors into the endpoint's one-sentence error; the signature stays, for the page on the API."""
 
     @functools.wraps(endpoint)
     def answer(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Answer:
@@ -108,9 +110,10 @@ def _in_one_sentence(endpoint: Callable[Arguments, Answer]) -> Callable[Argument
 
 
 def _photo(file: Any) -> Photo:
-    """A file that was sent along, as data, or uploaded, by its path or the address it has here; none is fetched.
+    """Return a file that was sent as data, or uploaded and named by its path or address here. Nothing is fetched.
 
-    A path outside the upload folder is refused, whatever it names.
+    Raises:
+        UsageError: It is anything else, such as a path outside the upload folder.
     """
     named = str(file.get("path", "")) if isinstance(file, dict) else str(file)
     _, is_data, encoded = named.partition(";base64,") if named.startswith("data:") else ("", "", "")
@@ -125,4 +128,4 @@ def _photo(file: Any) -> Photo:
             "The file was not uploaded here; expected files sent with gradio_client's handle_file, or over MCP a "
             "data:…;base64 address, or the one that an upload was given."
         )
-    return Photo(Path(path).name, Path(path).read_bytes)
+    return Photo.from_file(Path(path))

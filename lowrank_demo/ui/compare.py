@@ -1,34 +1,26 @@
-"""The *Compare* tab: the dropped photos against every model that is here, so that it shows where they part ways."""
+"""The *Compare* tab: every ready model's answers to the dropped photos, and where in a photo they come from."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
 from ..charts.style import short_name
 from ..errors import LowRankError
-from ..models.cards import Zoo
-from ..serve.service import Comparison, Photo
 from .classify import photos_of
+from .page import QUIET, Items, Page
 from .present import message
 from .present_comparison import comparison_table
+from .present_evidence import evidence_view
 
-if TYPE_CHECKING:
-    import torch
-
-    from ..classify.occlusion import Occlusion
-
-Items = list[tuple[str, str | None]] | None
-Evidence = Callable[[Photo, Sequence[str]], "tuple[torch.Tensor, list[Occlusion]]"]
-
-_WELCOME = (
-    "Drop photos under Classify first: here every model whose weights are on this machine then says what it sees in "
-    "each of them."
+_WELCOME = message(
+    "Drop photos under Classify first: every model whose weights are on this machine then says here what it sees in "
+    "each of them.",
+    "lr-welcome",
 )
 _EVIDENCE = "Parts of the photo are hidden in turn; it stays lit where that costs the answer most."
-# One listener for whatever table is shown: a cell hands its model's id on as this component's click.
+# One listener for every table that is shown: a click on a cell passes its model's id on.
 _LISTEN = """
 element.addEventListener('click', (event) => {
   const cell = event.target.closest('[data-model]');
@@ -37,28 +29,11 @@ element.addEventListener('click', (event) => {
 """
 
 
-def build(
-    zoo: Zoo,
-    compare: Callable[[Sequence[Photo]], Comparison],
-    evidence: Evidence,
-    photos: gr.Gallery,
-    tab: gr.Tab,
-    max_photos: int,
-) -> gr.HTML:
-    """Build the tab.
-
-    Args:
-        zoo: The cards.
-        compare: Photos to what every model says of them.
-        evidence: A photo and model ids to where those models' answers come from.
-        photos: The photos of the *Classify* tab.
-        tab: This tab; choosing it compares.
-        max_photos: Photos compared at once; the rest are left out, saying so.
-
-    Returns:
-        The table, whose ``click`` event carries ``model``, the id of the cell's model.
-    """
-    table = gr.HTML(message(_WELCOME, "lr-welcome"), js_on_load=_LISTEN, elem_id="lr-comparison")
+def build(page: Page, tab: gr.Tab) -> None:
+    """Build the tab. Choosing it compares."""
+    service, inspection, picker = page.desk.service, page.desk.inspection, page.picker
+    max_photos = service.settings.max_photos
+    table = gr.HTML(_WELCOME, js_on_load=_LISTEN, elem_id="lr-comparison")
     with gr.Column(visible=False, elem_id="lr-evidence") as section:
         gr.Markdown(f"### Where the answers come from\n{_EVIDENCE}")
         with gr.Row():
@@ -74,12 +49,12 @@ def build(
         ask = gr.Button("Show where the answers come from", elem_id="lr-evidence-show")
         pictures = gr.HTML("", elem_id="lr-evidence-pictures")
 
-    def show(items: Items) -> dict[Any, Any]:
+    def compare(items: Items) -> dict[Any, Any]:
         taken = photos_of(items)[:max_photos]
         if not taken:
-            return {table: message(_WELCOME, "lr-welcome"), section: gr.Column(visible=False)}
+            return {table: _WELCOME, section: gr.Column(visible=False)}
         try:
-            found = compare(taken)
+            found = service.compare(taken, service.ready_models())
         except LowRankError as error:
             return {table: message(str(error)), section: gr.Column(visible=False)}
         models = [(short_name(card).capitalize(), card.id) for card in found.cards]
@@ -94,23 +69,23 @@ def build(
         }
 
     def explain(items: Items, index: int | None, *models: str | None) -> str:
-        from ..classify.occlusion import shown_pixels
-        from .present_evidence import evidence_view
-
         taken = photos_of(items)[:max_photos]
         if index is None or index >= len(taken):
             return message("That photo is no longer there: choose this tab again.")
-        asked = list(dict.fromkeys(model for model in models if model))
         try:
-            pixels, found = evidence(taken[index], asked)
-            return evidence_view(shown_pixels(pixels), [zoo.get(model) for model in asked], found)
+            cards = [page.card(model) for model in dict.fromkeys(models) if model]
+            view, found = inspection.evidence(taken[index], cards)
         except LowRankError as error:
             return message(str(error))
+        return evidence_view(view, cards, found)
+
+    def open_model(event: gr.EventData) -> dict[Any, Any]:
+        return {**picker.choose(page.card(str(event.model))), page.tabs: gr.Tabs(selected="classify")}
 
     gr.on(
         tab.select,
-        show,
-        photos,
+        compare,
+        page.photos,
         [table, section, photo, one, other, pictures],
         api_visibility="private",
         trigger_mode="always_last",
@@ -119,10 +94,10 @@ def build(
     )
     ask.click(
         explain,
-        [photos, photo, one, other],
+        [page.photos, photo, one, other],
         pictures,
         api_visibility="private",
         concurrency_limit=1,
         show_progress_on=pictures,
     )
-    return table
+    table.click(open_model, None, [picker.scheme, picker.version, page.tabs], **QUIET)

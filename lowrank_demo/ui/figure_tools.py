@@ -1,10 +1,10 @@
-"""Below every figure: its picture as SVG or PNG, and its data as CSV, made in the browser from what is drawn."""
+"""Buttons below every figure: its picture as SVG or PNG and its data as CSV, made in the browser."""
 
 from __future__ import annotations
 
 import gradio as gr
 
-# Plotly decodes the arrays that came packed; _fullData holds them as they are drawn.
+# Gradio sends arrays packed; Plotly's _fullData holds them decoded.
 _ADD = r"""
 const save = (name, text) => {
   const link = document.createElement('a');
@@ -57,11 +57,11 @@ const add = () => {
     plot.after(bar);
   }
 };
-new MutationObserver(add).observe(document.body, { childList: true, subtree: true });
+document.addEventListener('lr-changed', add);
 add();
 """
 
 
 def build() -> None:
-    """Put the buttons on the page; once, for all its figures."""
+    """Add the script that puts the buttons below every figure of the page."""
     gr.HTML("", js_on_load=_ADD, visible="hidden", elem_id="lr-figure-tools")

@@ -1,22 +1,17 @@
-"""The *Pareto* tab: what is saved against error; a click on a point chooses that model."""
+"""The *Pareto* tab: savings against error. A click on a point chooses its model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import gradio as gr
 import plotly.graph_objects as go
 
 from ..charts.pareto import Metric, Saving, pareto_figure
-from ..models.cards import ModelCard, Zoo
-from ..validate.report import Report
+from .page import QUIET, Page
 
-if TYPE_CHECKING:
-    from ..classify.latency import Latency
-
-# gr.Plot has no click event: this waits for the figure, listens to Plotly's own event, and hands the point's model id
-# on as this component's click. The figure is drawn anew with every choice, hence the observer.
+# gr.Plot has no click event. This waits for the figure, listens to Plotly's own event, and passes the point's model id
+# on as a click on this component. Each choice draws a new figure, hence the page's event.
 _LISTEN = """
 const bind = () => {
   const plot = document.querySelector('#lr-pareto-plot .js-plotly-plot');
@@ -27,32 +22,15 @@ const bind = () => {
     if (point) trigger('click', { model: String(point.customdata) });
   });
 };
-new MutationObserver(bind).observe(document.body, { childList: true, subtree: true });
+document.addEventListener('lr-changed', bind);
 bind();
 """
 
 
-def build(
-    zoo: Zoo,
-    chosen: gr.Radio,
-    default: ModelCard,
-    finished: gr.State,
-    measured: Callable[[Sequence[str]], list[Report]],
-    latency: Callable[[str], Latency],
-) -> gr.HTML:
-    """Build the tab.
-
-    Args:
-        zoo: The cards.
-        chosen: The picker's version radio.
-        default: The card marked at first.
-        finished: Ids of the visitor's validations that have ended.
-        measured: Their reports.
-        latency: Times one model.
-
-    Returns:
-        A hidden component whose ``click`` event carries ``model``, the id of the point that was clicked.
-    """
+def build(page: Page, tab: gr.Tab) -> None:
+    """Build the tab."""
+    service, inspection, picker = page.desk.service, page.desk.inspection, page.picker
+    chosen = picker.version
     with gr.Row():
         saving = gr.Radio(
             [("MFLOPs", "mflops"), ("parameters", "params"), ("size", "megabytes"), ("time here", "latency")],
@@ -75,7 +53,9 @@ def build(
             info="Published on the ImageNet validation set, or only those of your validations.",
             elem_id="lr-source",
         )
-    plot = gr.Plot(pareto_figure(zoo, "top1", default), show_label=False, elem_id="lr-pareto-plot")
+    plot = gr.Plot(
+        pareto_figure(service.zoo, "top1", page.card(chosen.value)), show_label=False, elem_id="lr-pareto-plot"
+    )
     clicks = gr.HTML("", js_on_load=_LISTEN, visible="hidden", elem_id="lr-pareto-clicks")
 
     def draw(
@@ -86,24 +66,27 @@ def build(
         done: list[str],
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> go.Figure:
-        latencies: dict[str, Latency] = {}
-        reports = measured(done)
+        card = page.card(model)
+        reports = page.desk.validations.reports(done)
+        latencies = {}
         if cost == "latency":
-            seen = {result.card.id for report in reports for result in report.models}
-            cards = [card for card in zoo if card.published or card.id == model or card.id in seen]
-            cards += [zoo.get(model_id) for model_id in sorted(seen - {card.id for card in cards})]
-            for number, card in enumerate(cards):
-                progress((number, len(cards)), desc=f"timing {card.id}")
-                latencies[card.id] = latency(card.id)
-        return pareto_figure(zoo, name, zoo.get(model), reports, cost, latencies, shown == "published")
+            measured = {result.card.id: result.card for report in reports for result in report.models}
+            timed = {one.id: one for one in (*service.zoo, card) if one.published or one.id == card.id} | measured
+            for number, one in enumerate(timed.values()):
+                progress((number, len(timed)), desc=f"timing {one.id}")
+                latencies[one.id] = inspection.latency(one)
+        return pareto_figure(service.zoo, name, card, reports, cost, latencies, shown == "published")
+
+    def choose(event: gr.EventData) -> dict[Any, Any]:
+        return picker.choose(page.card(str(event.model)))
 
     gr.on(
-        [chosen.change, metric.change, saving.change, source.change, finished.change],
+        [chosen.change, metric.change, saving.change, source.change, page.finished.change],
         draw,
-        [chosen, metric, saving, source, finished],
+        [chosen, metric, saving, source, page.finished],
         plot,
         api_visibility="private",
         show_progress="minimal",
         trigger_mode="always_last",
     )
-    return clicks
+    clicks.click(choose, None, [picker.scheme, picker.version], **QUIET)

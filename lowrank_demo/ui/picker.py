@@ -1,18 +1,21 @@
-"""The model picker: scheme, then λ version. The value of its version radio is the chosen model's id."""
+"""The model picker: scheme, then λ version. The value of the version radio is the chosen model's id."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from ..charts.style import scheme_title
 from ..models.architecture import SCHEMES
 from ..models.cards import ModelCard
-from ..serve.service import ModelStatus
+from ..serve.service import ModelStatus, Service
+from ..settings import ASSETS
 from .present import card_label, model_note, summary_bar
+
+if TYPE_CHECKING:
+    from .page import Page
 
 
 @dataclass(frozen=True)
@@ -23,80 +26,86 @@ class Picker:
     drawing: gr.HTML
     version: gr.Radio
     note: gr.Markdown
+    summary: gr.HTML
+    """The line that names the chosen model and stays in sight."""
 
-    def choose(self, card: ModelCard) -> dict[gr.Radio, object]:
-        """Updates of scheme and version that choose this card."""
+    @classmethod
+    def create(cls, service: Service) -> Picker:
+        """Create the components, not rendered, with the service's default model chosen."""
+        default = service.default_model()
+        return cls(
+            scheme=gr.Radio(
+                [(scheme_title(name), name) for name in SCHEMES],
+                value=default.scheme,
+                label="Scheme",
+                info="How a convolution is split in two; r is the learned rank.",
+                elem_id="lr-scheme",
+                render=False,
+            ),
+            drawing=gr.HTML(_drawing(default.scheme), elem_id="lr-drawing", render=False),
+            version=gr.Radio(
+                _choices(service.models()),
+                value=default.id,
+                label="λ version",
+                info="A larger λ keeps fewer ranks: fewer FLOPs, more error on ImageNet. ↓ is downloaded at its first "
+                "use.",
+                elem_id="lr-version",
+                elem_classes=_only(default.scheme),
+                render=False,
+            ),
+            note=gr.Markdown(model_note(default), elem_id="lr-note", render=False),
+            summary=gr.HTML(summary_bar(service.status(default)), elem_id="lr-summary", render=False),
+        )
+
+    def choose(self, card: ModelCard) -> dict[Any, Any]:
+        """Return the updates of scheme and version that choose this card."""
         return {
             self.scheme: card.scheme,
             self.version: gr.Radio(value=card.id, elem_classes=_only(card.scheme)),
         }
 
 
-def build(assets: Path, models: Callable[[], list[ModelStatus]], default: ModelCard) -> Picker:
-    """Build the picker and its own behaviour.
+def build(page: Page) -> None:
+    """Render the picker, all but its summary, and connect it."""
+    picker, service = page.picker, page.desk.service
+    for component in (picker.scheme, picker.drawing, picker.version, picker.note):
+        component.render()
 
-    Args:
-        assets: Folder of the schemes' drawings.
-        models: Every card with where its weights are now.
-        default: The card chosen at first.
-    """
-    scheme = gr.Radio(
-        [(scheme_title(name), name) for name in SCHEMES],
-        value=default.scheme,
-        label="Scheme",
-        info="How a convolution is split in two; r is the learned rank.",
-        elem_id="lr-scheme",
-    )
-    drawing = gr.HTML(_drawing(assets, default.scheme), elem_id="lr-drawing")
-    version = gr.Radio(
-        _choices(models()),
-        value=default.id,
-        label="λ version",
-        info="A larger λ keeps fewer ranks: fewer FLOPs, more error on ImageNet. ↓ is downloaded at its first use.",
-        elem_id="lr-version",
-        elem_classes=_only(default.scheme),
-    )
-    note = gr.Markdown(model_note(default), elem_id="lr-note")
-
-    def on_scheme(name: str, chosen: str) -> gr.Radio:
-        every = [status.card for status in models()]
-        cards = [card for card in every if card.scheme == name]
-        old = next((card for card in every if card.id == chosen), cards[0])
+    def on_scheme(scheme: str, chosen: str) -> gr.Radio:
+        old = page.card(chosen)
+        cards = service.zoo.of_scheme(scheme)
         same = [card for card in cards if card.version == old.version and card.family == old.family]
-        return gr.Radio(value=(same or cards)[0].id, elem_classes=_only(name))
+        return gr.Radio(value=(same or cards)[0].id, elem_classes=_only(scheme))
 
-    scheme.input(on_scheme, [scheme, version], version, api_visibility="private", show_progress="hidden")
-    scheme.change(
-        lambda name: _drawing(assets, name), scheme, drawing, api_visibility="private", show_progress="hidden"
-    )
-    return Picker(scheme, drawing, version, note)
+    def on_version(chosen: str) -> tuple[str, str]:
+        card = page.card(chosen)
+        return summary_bar(service.status(card)), model_note(card)
 
+    def on_answer(chosen: str) -> tuple[str, gr.Radio]:
+        # The first use of a model may have downloaded it.
+        return summary_bar(service.status(page.card(chosen))), gr.Radio(choices=_choices(service.models()))
 
-def status_of(models: Callable[[], list[ModelStatus]], model_id: str) -> tuple[str, str]:
-    """The summary line and the note of one model."""
-    status = next(status for status in models() if status.card.id == model_id)
-    return summary_bar(status), model_note(status.card)
-
-
-def refreshed(statuses: Sequence[ModelStatus]) -> gr.Radio:
-    """The version cards with the present state of the weights."""
-    return gr.Radio(choices=_choices(statuses))
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    picker.scheme.input(on_scheme, [picker.scheme, picker.version], picker.version, **quiet)
+    picker.scheme.change(_drawing, picker.scheme, picker.drawing, **quiet)
+    picker.version.change(on_version, picker.version, [picker.summary, picker.note], **quiet)
+    page.results.change(on_answer, picker.version, [picker.summary, picker.version], **quiet)
 
 
-def _choices(statuses: Sequence[ModelStatus]) -> list[tuple[str, str]]:
-    """Every model, of either scheme: the style sheet shows one scheme's.
+def _choices(statuses: list[ModelStatus]) -> list[tuple[str, str]]:
+    """Return every model of both schemes; the style sheet shows one scheme's.
 
-    Gradio refuses a value that is no longer among the choices, and a request that was on its way when they changed
-    would bring one; so the values never change.
+    Gradio refuses a value that is no longer among the choices, and a request under way while they change would bring
+    one. So the values never change.
     """
     return [(card_label(status), status.card.id) for status in statuses]
 
 
 def _only(scheme: str) -> list[str]:
-    """The class by which the style sheet shows one scheme's versions."""
+    """Return the class by which the style sheet shows one scheme's versions."""
     return [f"lr-only-{scheme}"]
 
 
-def _drawing(assets: Path, scheme: str) -> str:
-    svg = (assets / f"{scheme}.svg").read_text(encoding="utf-8")
+def _drawing(scheme: str) -> str:
+    svg = (ASSETS / f"{scheme}.svg").read_text(encoding="utf-8")
     return f'<div class="lr-drawing">{svg}</div>'

@@ -1,29 +1,28 @@
-"""Values to what people read: labels, HTML fragments, table rows. Everything that comes from outside is escaped."""
+"""Values as people see them: labels, HTML fragments, table rows. All text from outside is escaped."""
 
 from __future__ import annotations
 
 import base64
 import io
-import warnings
 from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from ..charts.style import scheme_title
 from ..errors import ImageError
 from ..models.cards import ModelCard
-from ..serve.service import ModelStatus, Photo
+from ..serve.service import Comparison, ModelStatus, Photo
 
 if TYPE_CHECKING:
-    from ..classify.inference import Prediction
+    import numpy as np
 
-_THUMBNAIL = 320
+    from ..classify.inference import Prediction
 
 
 def card_label(status: ModelStatus) -> str:
-    """A model in the picker: name, λ and whether its weights are here, then cost, then errors."""
+    """Return a model's label in the picker: name, λ and download size, then cost, then errors."""
     card = status.card
     name = card.version if card.published else f"{card.version} {card.family}"
     cost = f"{card.published_mflops or card.cost.macs / 1e6:.0f} MFLOPs"
@@ -33,7 +32,7 @@ def card_label(status: ModelStatus) -> str:
         if card.published
         else "our own training, not the paper's"
     )
-    if status.where == "to download":
+    if not status.ready:
         return f"{name} · λ {card.lambda_text} · ↓ {card.cost.fp32_bytes / 1e6:.0f} MB\n{cost}{fewer}\n{errors}"
     return f"{name} · λ {card.lambda_text}\n{cost}{fewer} · ready\n{errors}"
 
@@ -46,7 +45,7 @@ def _weights_state(status: ModelStatus) -> str:
 
 
 def summary_bar(status: ModelStatus) -> str:
-    """The line that stays in sight: the chosen model."""
+    """Return the line that names the chosen model and stays in sight."""
     card = status.card
     facts = [f"{card.cost.macs / 1e6:.0f} MFLOPs", _error_text(card), _weights_state(status)]
     return (
@@ -56,7 +55,7 @@ def summary_bar(status: ModelStatus) -> str:
 
 
 def _error_text(card: ModelCard) -> str:
-    """The published error; else the first that this project measured, with what it was measured on."""
+    """Return the published error, or else the first measured one with its data set."""
     if card.published:
         return f"top-1 error {card.published.top1:.2f} %"
     if card.measured:
@@ -66,17 +65,22 @@ def _error_text(card: ModelCard) -> str:
 
 
 def model_note(card: ModelCard) -> str:
-    """What to expect of the chosen model's weights, as Markdown; empty where the card says nothing."""
+    """Return what to expect of a model's weights, as Markdown; empty if the card says nothing."""
     return escape(card.note, quote=False)
 
 
-def result_cards(photos: Sequence[Photo], answers: Sequence[Prediction | ImageError]) -> str:
-    """One card for each photo: thumbnail, file name, and the five guesses as bars or one sentence."""
-    cards = "".join(_result_card(photo, answer) for photo, answer in zip(photos, answers, strict=True))
-    return f'<div class="lr-results">{cards}</div>'
+def result_cards(photos: Sequence[Photo], answers: Comparison) -> str:
+    """Return a card for each photo: its picture and name, and the five likeliest classes as bars or one sentence.
+
+    Args:
+        photos: The photos.
+        answers: One model's answers to them.
+    """
+    parts = zip(photos, answers.answers[0], answers.views, strict=True)
+    return f'<div class="lr-results">{"".join(_result_card(*part) for part in parts)}</div>'
 
 
-def _result_card(photo: Photo, answer: Prediction | ImageError) -> str:
+def _result_card(photo: Photo, answer: Prediction | ImageError, view: np.ndarray | None) -> str:
     name = escape(photo.name)
     if isinstance(answer, ImageError):
         return f'<article class="lr-card lr-refused"><header>{name}</header><p>{escape(str(answer))}</p></article>'
@@ -88,31 +92,24 @@ def _result_card(photo: Photo, answer: Prediction | ImageError) -> str:
     )
     times = answer.timings
     return (
-        f'<article class="lr-card">{thumbnail(photo)}<div><header>{name}</header><ol>{bars}</ol>'
+        f'<article class="lr-card">{thumbnail(view)}<div><header>{name}</header><ol>{bars}</ol>'
         f"<footer>decoded by {escape(answer.decoder)} in {times.decode:.1f} ms · network on {escape(answer.device)} "
         f"{times.network:.1f} ms</footer></div></article>"
     )
 
 
-def thumbnail(photo: Photo) -> str:
-    """The photo, upright and small, inside the page: browsers show no HEIC, and no file needs serving."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(photo.read()))
-            image.draft("RGB", (_THUMBNAIL, _THUMBNAIL))
-            image = ImageOps.exif_transpose(image)
-            image.thumbnail((_THUMBNAIL, _THUMBNAIL))
-            file = io.BytesIO()
-            image.convert("RGBA").save(file, "WEBP", quality=80)
-    except Exception:  # a picture of the photo is an extra; its answer stands
+def thumbnail(view: np.ndarray | None) -> str:
+    """Return a photo as the networks see it, inside the page: nothing is decoded again, and no file needs serving."""
+    if view is None:
         return ""
+    file = io.BytesIO()
+    Image.fromarray(view).save(file, "WEBP", quality=80)
     encoded = base64.b64encode(file.getvalue()).decode("ascii")
     return f'<img alt="" src="data:image/webp;base64,{encoded}">'
 
 
 def message(text: str, kind: str = "lr-message") -> str:
-    """One sentence in place of results."""
+    """Return one sentence to show in place of results."""
     return f'<p class="{kind}" role="status">{escape(text)}</p>'
 
 
@@ -120,7 +117,7 @@ RANK_HEADERS = ["layer", "rank", "full rank", "V shape", "U shape", "V MMACs", "
 
 
 def rank_rows(card: ModelCard) -> list[list[str | int | float]]:
-    """The figures of the *Ranks* tab as a table, with a row of totals."""
+    """Return the rows of the *Ranks* tab's table, with a row of totals."""
     rows: list[list[str | int | float]] = [
         [
             cost.layer.name,

@@ -1,4 +1,4 @@
-"""A comparison of models as the table that people read. Everything that comes from outside is escaped."""
+"""A comparison of models as a table. All text from outside is escaped."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 
 def comparison_table(photos: Sequence[Photo], comparison: Comparison, dropped: int) -> str:
-    """Photos as rows and every model that is here as columns, the least compressed first, with what to know of it.
+    """Return a note and the table: photos as rows, every model that is ready as a column, the least compressed first.
 
     Args:
-        photos: Those that were compared.
-        comparison: What the models say of them.
-        dropped: How many photos there were to compare.
+        photos: The photos that were compared.
+        comparison: The models' answers.
+        dropped: How many photos were dropped on the page.
     """
     text = (
-        "Every model that is here, the least compressed first. ≠ marks an answer that differs from its; a click on an "
-        "answer opens that model under Classify."
+        "Every model that is ready, the least compressed first. ≠ marks an answer unlike the first column's; a "
+        "click on an answer opens that model under Classify."
     )
     if len(comparison.cards) == 1:
         text = (
-            "Only one model's weights are here, so there is nothing to compare it with: choose another at the left to "
+            "Only one model is ready, so there is nothing to compare it with: choose another on the left to "
             "download it."
         )
     if dropped > len(photos):
@@ -39,12 +39,12 @@ def comparison_table(photos: Sequence[Photo], comparison: Comparison, dropped: i
 
 
 def comparison_grid(photos: Sequence[Photo], comparison: Comparison) -> str:
-    """Photos as rows and models as columns, the least compressed first; answers that differ from its are marked."""
+    """Return the table: photos as rows, models as columns; answers unlike the least compressed model's are marked."""
     columns = list(zip(comparison.cards, comparison.answers, strict=True))
     first = comparison.answers[0] if columns else ()
     head = "".join(_head(card, answers, first) for card, answers in columns)
     rows = "".join(
-        f'<tr><th scope="row">{thumbnail(photo)}<span>{escape(photo.name)}</span></th>'
+        f'<tr><th scope="row">{thumbnail(comparison.views[number])}<span>{escape(photo.name)}</span></th>'
         + "".join(_cell(card, answers[number], first[number]) for card, answers in columns)
         + "</tr>"
         for number, photo in enumerate(photos)

@@ -1,4 +1,4 @@
-"""Where an answer comes from, as a picture: the photo, lit where hiding it costs the answer most."""
+"""Where an answer comes from, as a picture: the photo stays lit where hiding it costs the answer most."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _DARK = 0.25
 _GRID = 15
 
 
-def evidence_view(pixels: np.ndarray, cards: Sequence[ModelCard], found: Sequence[Occlusion]) -> str:
-    """One picture for each model, with its answer.
+def evidence_view(view: np.ndarray, cards: Sequence[ModelCard], found: Sequence[Occlusion]) -> str:
+    """Return a picture for each model, with its answer.
 
     Args:
-        pixels: The photo as networks see it, uint8 [227, 227, 3].
+        view: The photo as the networks see it, uint8 [227, 227, 3].
         cards: The models.
-        found: What each model's answer rests on.
+        found: Each model's answer and where it comes from.
     """
-    figures = "".join(_figure(pixels, card, one) for card, one in zip(cards, found, strict=True))
+    figures = "".join(_figure(view, card, one) for card, one in zip(cards, found, strict=True))
     return f'<div class="lr-evidence">{figures}</div>'
 
 
@@ -43,7 +43,7 @@ def _figure(pixels: np.ndarray, card: ModelCard, found: Occlusion) -> str:
 
 
 def _lit(pixels: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """The photo in full colour where the weight is largest, grey and dark where there is none."""
+    """Return the photo in full colour where the weight is largest, dark grey where there is none."""
     # Smooth, or the squares' edges would show in place of the photo's.
     coarse = Image.fromarray(weight).resize((_GRID, _GRID), Image.Resampling.BOX)
     smooth = np.asarray(coarse.resize(weight.shape[::-1], Image.Resampling.BICUBIC))

@@ -17,7 +17,7 @@ _GAP = 1
 
 
 def filters_view(filters: Filters) -> str:
-    """The effective filters, ``V`` and ``U`` as three pictures, each with a sentence on what it shows."""
+    """Return three pictures with captions: the effective filters, ``V`` and ``U``."""
     outputs, rank = filters.u.shape[:2]
     tall, wide = filters.v.shape[2:]
     # U as rows of strips, one row for each of V's channels, one column for each output.
@@ -42,7 +42,7 @@ def filters_view(filters: Filters) -> str:
 
 
 def _mosaic(tiles: np.ndarray, columns: int) -> np.ndarray:
-    """Tiles float [n, 3, h, w] side by side, uint8 [H, W, 4]; grey is zero, gaps are clear."""
+    """Lay tiles, float [n, 3, h, w], side by side: uint8 [H, W, 4]; grey is zero, gaps are clear."""
     n, _, h, w = tiles.shape
     rows = -(-n // columns)
     # By the largest of all, where tiles are single values; else each by its own, or weak filters could not be seen.
@@ -57,7 +57,7 @@ def _mosaic(tiles: np.ndarray, columns: int) -> np.ndarray:
 
 
 def data_uri(pixels: np.ndarray) -> str:
-    """Uint8 [h, w, 3 or 4] as a PNG inside the page."""
+    """Return uint8 [h, w, 3 or 4] as the address of a PNG inside the page."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")

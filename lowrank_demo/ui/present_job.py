@@ -1,18 +1,20 @@
-"""A validation job to what people read: progress, a table of errors, confusions."""
+"""A validation as people see it: progress, a table of errors, confusions, and its report to download."""
 
 from __future__ import annotations
 
 from html import escape
 
-from ..serve.jobs import JobStatus
+from ..serve.validations import ValidationStatus
+from ..validate.report import Report
 from ..validate.tables import confusions, errors_table
 from .present import message
+from .reports import KINDS, report_address, report_file_name
 
 _MOST_CONFUSED = 5
 
 
-def job_view(status: JobStatus) -> str:
-    """A validation: what is being done, a bar, and the errors measured so far beside the published ones."""
+def job_view(status: ValidationStatus, job_id: str) -> str:
+    """Return what is being done, a progress bar, the errors beside the published ones, and links to the report."""
     name = escape(status.title)
     progress, report = status.progress, status.report
     share = progress.done / progress.total if progress else 0
@@ -40,5 +42,15 @@ def job_view(status: JobStatus) -> str:
         + (errors_table(results) if results and results[0].count else "")
         + (f"<p>{unreadable} records could not be read and were left out.</p>" if unreadable else "")
         + (confused and f"<details><summary>Most confused classes</summary>{confused}</details>")
+        + (_downloads(report, job_id) if report and report.count else "")
         + "</div>"
     )
+
+
+def _downloads(report: Report, job_id: str) -> str:
+    links = "".join(
+        f'<a id="lr-{name.lower()}" href="{escape(report_address(job_id, kind))}" '
+        f'download="{escape(report_file_name(report, kind))}">Download {name}</a>'
+        for kind, name in KINDS.items()
+    )
+    return f'<p class="lr-downloads">{links}</p>'

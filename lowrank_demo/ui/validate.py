@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,46 +10,23 @@ import gradio as gr
 
 from ..errors import LowRankError, UnknownJob
 from ..serve.service import ModelStatus
-from ..serve.validations import ValidationDesk
-from ..validate.report import Report
+from ..serve.validations import Validations
+from .page import QUIET, Page, warn
 from .present import message
 from .present_job import job_view
 
-POLL_SECONDS = 0.7
 _REMEMBERED = 20
-_WELCOME = "Choose a file and models, then start: the errors appear here while they are measured, beside the published."
-_YOURS = "your upload: {count} photos"
+_WELCOME = message(
+    "Choose a file and models, then start: the errors appear here while they are measured, beside the published ones.",
+    "lr-welcome",
+)
 
 
-@dataclass(frozen=True)
-class JobState:
-    """What outlives the tab. Gradio mounts a tab's components when it is opened, and these must work before."""
-
-    job: gr.BrowserState
-    """Id of the visitor's validation, kept by their browser."""
-    timer: gr.Timer
-    """Ticks while a validation runs."""
-    finished: gr.State
-    """Ids of the visitor's validations that have ended, the latest last."""
-
-
-def job_state() -> JobState:
-    """Made at the top level of the page."""
-    job = gr.BrowserState("", storage_key="lowrank-validation")
-    return JobState(job, gr.Timer(POLL_SECONDS, active=False), gr.State([]))
-
-
-def build(desk: ValidationDesk, models: Sequence[ModelStatus], state: JobState, page: gr.Blocks) -> None:
-    """Build the tab.
-
-    Args:
-        desk: Runs the validations.
-        models: The cards on offer, with where their weights are.
-        state: From :func:`job_state`.
-        page: The whole page, whose loading finds a validation again.
-    """
-    job, timer, finished = state.job, state.timer, state.finished
-    names = desk.files()
+def build(page: Page, tab: gr.Tab) -> None:
+    """Build the tab."""
+    desk, job, timer, finished = page.desk, page.job, page.timer, page.finished
+    files, validations = desk.files, desk.validations
+    names = files.names()
     with gr.Row():
         with gr.Column(scale=2, min_width=280):
             file = gr.Dropdown(
@@ -68,8 +43,8 @@ def build(desk: ValidationDesk, models: Sequence[ModelStatus], state: JobState, 
                 elem_id="lr-upload",
             )
             chosen = gr.Dropdown(
-                [(_model_label(status), status.card.id) for status in models],
-                value=[status.card.id for status in models if status.where != "to download"],
+                [(_model_label(status), status.card.id) for status in desk.service.models()],
+                value=[card.id for card in desk.service.ready_models()],
                 multiselect=True,
                 label="Models",
                 info="All are measured in one pass; each photo is decoded once.",
@@ -79,87 +54,68 @@ def build(desk: ValidationDesk, models: Sequence[ModelStatus], state: JobState, 
                 start = gr.Button("Start", variant="primary", elem_id="lr-start")
                 cancel = gr.Button("Cancel", interactive=False, elem_id="lr-cancel")
         with gr.Column(scale=3, min_width=320):
-            view = gr.HTML(message(_WELCOME, "lr-welcome"), elem_id="lr-validation")
-            with gr.Row():
-                as_csv = gr.DownloadButton("Download CSV", visible=False, size="sm", elem_id="lr-csv")
-                as_json = gr.DownloadButton("Download JSON", visible=False, size="sm", elem_id="lr-json")
-                as_page = gr.DownloadButton("Download report", visible=False, size="sm", elem_id="lr-report")
-    shown = [view, start, cancel, as_csv, as_json, as_page, timer, finished]
-    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+            view = gr.HTML(_WELCOME, elem_id="lr-validation")
+    shown = [view, start, cancel, timer, finished]
 
     def on_upload(path: str | None) -> tuple[Any, str]:
+        on_server = files.names()
         if not path:
-            return gr.Dropdown(choices=desk.files(), value=next(iter(desk.files()), None)), message(
-                _WELCOME, "lr-welcome"
-            )
+            return gr.Dropdown(choices=on_server, value=next(iter(on_server), None)), _WELCOME
         try:
-            built = desk.upload(Path(path))
+            built = files.upload(Path(path))
         except LowRankError as error:
             return gr.skip(), message(str(error))
         note = f"{built.count} photos are ready: press Start."
         if built.refused:
             note += f" {len(built.refused)} could not be read and were left out: {built.refused[0].reason}"
-        choices = [*((name, name) for name in desk.files()), (_YOURS.format(count=built.count), built.token)]
+        choices = [*((name, name) for name in on_server), (f"your upload: {built.count} photos", built.token)]
         return gr.Dropdown(choices=choices, value=built.token), message(note)
 
-    def on_start(name: str | None, ids: list[str]) -> tuple[Any, ...]:
+    def on_start(name: str | None, model_ids: list[str]) -> tuple[Any, ...]:
         try:
-            job_id = desk.start(name or "", ids)
+            job_id = page.start_validation(name, model_ids)
         except LowRankError as error:
             return gr.skip(), message(str(error)), *[gr.skip()] * (len(shown) - 1)
-        return job_id, *_shown(desk, job_id, [])
+        return job_id, *_shown(validations, job_id, [])
 
     def on_tick(job_id: str, ended: list[str]) -> tuple[Any, ...]:
         try:
-            return _shown(desk, job_id, ended)
+            return _shown(validations, job_id, ended)
         except UnknownJob:
-            # No validation yet, or one of an earlier start of the server.
+            # There is no validation yet, or the server was restarted since.
             return *[gr.skip()] * (len(shown) - 2), gr.Timer(active=False), gr.skip()
 
     def on_cancel(job_id: str) -> None:
         try:
-            desk.cancel(job_id)
+            validations.cancel(job_id)
         except UnknownJob as error:
-            gr.Warning(str(error))
+            warn(error)
 
     upload.change(on_upload, upload, [file, view], api_visibility="private", show_progress_on=view)
-    start.click(on_start, [file, chosen], [job, *shown], **quiet)
-    timer.tick(on_tick, [job, finished], shown, **quiet)
-    cancel.click(on_cancel, job, None, **quiet)
-    # A page that was left finds its validation again.
-    gr.on(page.load, on_tick, [job, finished], shown, **quiet)
+    start.click(on_start, [file, chosen], [job, *shown], **QUIET)
+    timer.tick(on_tick, [job, finished], shown, **QUIET)
+    cancel.click(on_cancel, job, None, **QUIET)
+    # A visitor who comes back finds the validation again.
+    gr.on(page.loaded, on_tick, [job, finished], shown, **QUIET)
 
 
-def reports_of(desk: ValidationDesk, job_ids: Sequence[str]) -> list[Report]:
-    """The reports of validations that ended and are still known."""
-    reports: list[Report] = []
-    for job_id in job_ids:
-        with suppress(UnknownJob):
-            report = desk.status(job_id).report
-            if report and report.count:
-                reports.append(report)
-    return reports
-
-
-def _shown(desk: ValidationDesk, job_id: str, ended: Sequence[str]) -> tuple[Any, ...]:
-    """View, start, cancel, CSV, JSON, report, timer, finished.
+def _shown(validations: Validations, job_id: str, ended: Sequence[str]) -> tuple[Any, ...]:
+    """Return the updates of view, start, cancel, timer and finished.
 
     Raises:
         UnknownJob: There is no such validation.
     """
-    status = desk.status(job_id)
+    status = validations.status(job_id)
     over = status.finished
-    files = desk.report_files(job_id)
     return (
-        job_view(status),
+        job_view(status, job_id),
         gr.Button(interactive=over),
         gr.Button(interactive=not over),
-        *(gr.DownloadButton(value=str(file) if file else None, visible=file is not None) for file in files),
         gr.Timer(active=not over),
         [*ended, job_id][-_REMEMBERED:] if over and job_id not in ended else gr.skip(),
     )
 
 
 def _model_label(status: ModelStatus) -> str:
-    state = "" if status.where != "to download" else f" (to download, {status.card.cost.fp32_bytes / 1e6:.0f} MB)"
+    state = "" if status.ready else f" (to download, {status.card.cost.fp32_bytes / 1e6:.0f} MB)"
     return f"{status.card.id}{state}"

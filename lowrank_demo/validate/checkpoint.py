@@ -1,4 +1,4 @@
-"""Saving the state of a validation pass and going on from it."""
+"""The state of an unfinished validation pass on disk."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from .sums import ModelSums, Sums, Unreadable
 
 
 class Checkpoint:
-    """Where the state of one pass is kept: its name says for which file, models, batch size and conditions it holds.
+    """The file that keeps the sums of one pass. Its name is a digest of everything that the sums depend on.
 
     Args:
-        folder: Made at the first save.
-        reader: The file that the pass reads.
-        models: Id and weight digest of each model.
-        batch_size: As the pass uses it.
+        folder: Created at the first save.
+        reader: The file that is measured.
+        models: Each model's id and the digest of its weights.
+        batch_size: Records in a batch.
         conditions: Decoder, device, engine and precision.
-        records: The slice of the file that the pass takes.
+        records: The slice of the file that is measured.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Checkpoint:
         self.path = folder / f"{reader.name}-{name}.npz"
 
     def save(self, sums: Sums) -> None:
-        """Write the state, all or nothing."""
+        """Write the state atomically."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         arrays: dict[str, np.ndarray] = {"class_count": sums.class_count}
         for i, name in enumerate(self.models):
@@ -77,7 +77,7 @@ class Checkpoint:
             os.fsync(file.fileno())
 
     def load(self) -> Sums | None:
-        """The saved state; None where there is none.
+        """Return the saved state, or None if there is none.
 
         Raises:
             DataError: It is damaged.
@@ -101,5 +101,5 @@ class Checkpoint:
             ) from error
 
     def remove(self) -> None:
-        """Forget the state."""
+        """Delete the saved state, if there is one."""
         self.path.unlink(missing_ok=True)

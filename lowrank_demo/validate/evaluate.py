@@ -1,7 +1,7 @@
 """One pass over an LMDB file for any number of models: each batch is read and decoded once.
 
-All sums are integers (losses as multiples of 2⁻³²), batches have fixed bounds, and none is dropped: a pass that was
-stopped and resumed ends with the same bits as one that was not.
+All sums are integers (losses in multiples of 2⁻³²), batches have fixed bounds, and no batch is dropped. A pass that was
+stopped and resumed therefore ends with the same bits as one that was not.
 """
 
 from __future__ import annotations
@@ -35,17 +35,18 @@ class _Batch:
 
 
 class Validation:
-    """One pass. Iterating does the work and yields progress after every batch; ``sums`` may be read in between.
+    """One pass. Iterate it to do the work; it yields progress after every batch.
 
-    Decoding runs in a thread of its own, a few batches ahead of the networks.
+    A second thread decodes, a few batches ahead of the networks. ``sums`` holds what has been counted, ``rate`` the
+    images per second; both may be read between batches.
 
     Args:
         reader: The file.
         models: Id and network of each model.
         decoder: Used by this pass alone.
-        batch_size: Records in a batch; a resumed pass must use the same.
-        sums: State to go on from; None starts at the beginning.
-        records: The slice of the file that this pass takes, from :func:`slice_of`; None takes all.
+        batch_size: Records in a batch; a resumed pass must use the same number.
+        sums: State to continue from; None starts at the beginning.
+        records: The slice of the file to measure, from :func:`slice_of`; None takes the whole file.
     """
 
     def __init__(
@@ -63,10 +64,11 @@ class Validation:
         self._decoder = decoder
         self._batch_size = batch_size
         self._records = records if records is not None else range(len(reader))
+        self.rate = 0.0
         self.sums = sums or Sums({name: ModelSums() for name, _ in models}, self._records.start)
 
     def __iter__(self) -> Iterator[Progress]:
-        # Queues of this kind survive a KeyboardInterrupt anywhere; a Queue's lock may then stay taken.
+        # A KeyboardInterrupt can leave a Queue's lock taken for ever; a SimpleQueue survives one anywhere.
         ready: queue.SimpleQueue[_Batch | Exception | None] = queue.SimpleQueue()
         room: queue.SimpleQueue[None] = queue.SimpleQueue()
         for _ in range(_AHEAD):
@@ -83,7 +85,9 @@ class Validation:
                     raise item
                 room.put(None)
                 self._count(item)
-                yield meter.at(self.sums.position - self._records.start)
+                progress = meter.at(self.sums.position - self._records.start)
+                self.rate = progress.per_second
+                yield progress
         finally:
             stopped.set()
             room.put(None)
@@ -119,7 +123,7 @@ class Validation:
 
     @torch.inference_mode()
     def _count(self, batch: _Batch) -> None:
-        """Add a batch to the sums: all models or, if one fails, none."""
+        """Add a batch to the sums of all models, or of none if one fails."""
         outcomes = (
             [(name, *_measure(classifier, batch)) for name, classifier in self._models] if len(batch.labels) else []
         )
@@ -136,10 +140,10 @@ class Validation:
 
 
 def slice_of(count: int, batch_size: int, rank: int, world: int) -> range:
-    """The records that one of ``world`` processes takes.
+    """Return the records that process ``rank`` of ``world`` measures.
 
-    Slices are whole batches of the undivided pass, so that every image meets the same neighbours and gives the same
-    bits whatever the number of processes.
+    A slice consists of whole batches of the undivided pass. Every image therefore has the same neighbours, and gives
+    the same bits, with any number of processes.
     """
     batches = -(-count // batch_size)
     first, last = batches * rank // world, batches * (rank + 1) // world
@@ -147,7 +151,7 @@ def slice_of(count: int, batch_size: int, rank: int, world: int) -> range:
 
 
 def _measure(classifier: Classifier, batch: _Batch) -> tuple[list[float], np.ndarray, np.ndarray]:
-    """Per image: cross-entropy, most probable class, whether the label is among the five most probable."""
+    """Return for each image: cross-entropy, most probable class, whether the label is among the five most probable."""
     logits = classifier.logits(batch.pixels)
     labels = batch.labels.to(logits.device)
     losses = F.cross_entropy(logits, labels, reduction="none")

@@ -1,4 +1,4 @@
-"""Sums of a validation pass to the report that people and programs read. No torch."""
+"""The report of a validation, for people and for programs. No torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LISTED = 1000
 
 @dataclass(frozen=True)
 class ModelResult:
-    """What was measured for one model. Errors in percent; None before the first image."""
+    """One model's errors in percent; None before the first image."""
 
     card: ModelCard
     count: int
@@ -33,7 +33,7 @@ class ModelResult:
 
     @property
     def differences(self) -> tuple[float, float] | None:
-        """Measured minus published top-1 and top-5 error, in percentage points; None where nothing was published."""
+        """Measured minus published top-1 and top-5 error in percentage points; None without published errors."""
         if self.card.published is None or self.top1_error is None or self.top5_error is None:
             return None
         return self.top1_error - self.card.published.top1, self.top5_error - self.card.published.top5
@@ -41,7 +41,7 @@ class ModelResult:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a pass was computed with: errors may differ by some images with something else."""
+    """What a pass was computed with. Under other conditions a few images may be classified differently."""
 
     decoder: str
     device: str
@@ -54,7 +54,7 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Report:
-    """The result of a pass, or of the part of it that was done."""
+    """The result of a pass, or of the part that was done before it was stopped."""
 
     file: str
     total: int
@@ -74,7 +74,7 @@ class Report:
 
 
 def model_results(sums: Sums, cards: Sequence[ModelCard]) -> tuple[ModelResult, ...]:
-    """The errors so far; cheap, for showing while a pass runs."""
+    """Return the errors so far. Cheap enough to call after every batch."""
     count = sums.count
     return tuple(
         ModelResult(
@@ -96,7 +96,7 @@ def make_report(
     images_per_second: float,
     conditions: Conditions,
 ) -> Report:
-    """The report of a pass in its present state."""
+    """Build the report of a pass in its present state."""
     seen = [int(i) for i in np.flatnonzero(sums.class_count)]
     return Report(
         file=file,
@@ -120,7 +120,7 @@ def make_report(
 
 
 def report_json(report: Report) -> dict[str, Any]:
-    """The report for programs; the first 1000 unreadable images are listed, all are counted."""
+    """Return the report as JSON values. It counts all unreadable records and lists the first 1000."""
     labels = classes()
     return {
         "file": report.file,
@@ -157,7 +157,7 @@ def report_json(report: Report) -> dict[str, Any]:
 
 
 def result_json(result: ModelResult) -> dict[str, Any]:
-    """What was measured for one model, beside what was published."""
+    """Return one model's measured errors beside the published ones, as JSON values."""
     card, differences = result.card, result.differences
     return {
         "id": card.id,
@@ -174,7 +174,7 @@ def result_json(result: ModelResult) -> dict[str, Any]:
 
 
 def report_csv(report: Report) -> str:
-    """One line for each model."""
+    """Return the report as CSV, one line for each model."""
     rows = [result_json(result) for result in report.models]
     file = io.StringIO()
     writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
@@ -184,7 +184,7 @@ def report_csv(report: Report) -> str:
 
 
 def report_text(report: Report) -> str:
-    """A table for the terminal: measured beside published."""
+    """Return the report as a table for the terminal, measured beside published errors."""
     lines = [
         f"{'model':24} {'images':>8}  {'top-1 error %':^26}  {'top-5 error %':^26}  {'loss':>7}",
         f"{'':24} {'':8}  {'measured published    diff':26}  {'measured published    diff':26}",
@@ -211,7 +211,7 @@ def report_text(report: Report) -> str:
 
 
 def disagreements(report: Report, tolerance: float) -> list[str]:
-    """A sentence for each published model whose measured error is further than ``tolerance`` points from published."""
+    """Return a sentence for each model whose measured error is over ``tolerance`` points from the published one."""
     return [
         f"{result.card.id}: top-1 differs by {result.differences[0]:+.2f} and top-5 by {result.differences[1]:+.2f} "
         f"percentage points; expected at most {tolerance:g}."
@@ -221,7 +221,7 @@ def disagreements(report: Report, tolerance: float) -> list[str]:
 
 
 def dump_json(report: Report) -> str:
-    """The report as JSON text."""
+    """Return the report as JSON text."""
     return json.dumps(report_json(report), indent=1)
 
 

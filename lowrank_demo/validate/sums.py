@@ -1,4 +1,4 @@
-"""What a validation pass counts. Integers only, so that sums are exact in any order. No torch."""
+"""What a validation pass counts: integers only, so that sums are exact in any order. No torch."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class ModelSums:
     loss: int = 0
     """Sum of cross-entropies in units of 2⁻³²."""
     class_top1: np.ndarray = field(default_factory=lambda: np.zeros(NUM_CLASSES, np.int64))
-    """[1000]: of each true class, the images whose most probable class is right."""
+    """[1000]: images of each class whose most probable class is right."""
     class_top5: np.ndarray = field(default_factory=lambda: np.zeros(NUM_CLASSES, np.int64))
-    """[1000]: of each true class, the images with the right class among the five most probable."""
+    """[1000]: images of each class whose right class is among the five most probable."""
     confused: np.ndarray = field(default_factory=lambda: np.zeros((NUM_CLASSES, NUM_CLASSES), np.int64))
-    """[1000, 1000]: true class, most probable class."""
+    """[1000, 1000]: images by true class and most probable class."""
 
 
 @dataclass(frozen=True)
@@ -36,22 +36,22 @@ class Unreadable:
 
 @dataclass
 class Sums:
-    """The state of a pass, or of one slice of it: everything that a checkpoint keeps."""
+    """The state of a pass, or of one slice of it: all that a checkpoint holds."""
 
     models: dict[str, ModelSums]
     position: int = 0
-    """The next record to look at."""
+    """The next record to read."""
     class_count: np.ndarray = field(default_factory=lambda: np.zeros(NUM_CLASSES, np.int64))
-    """[1000]: images of each true class."""
+    """[1000]: images of each class."""
     unreadable: list[Unreadable] = field(default_factory=list)
 
     @property
     def count(self) -> int:
-        """Images that were classified."""
+        """The number of images classified."""
         return int(self.class_count.sum())
 
     def add(self, other: Sums) -> None:
-        """Add what another slice of the same pass counted."""
+        """Add the sums of another slice of the same pass."""
         for name, sums in self.models.items():
             more = other.models[name]
             sums.loss += more.loss

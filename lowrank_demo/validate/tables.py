@@ -1,4 +1,4 @@
-"""A validation's errors and confusions as HTML tables, for the page and for a report file. No torch, no Gradio."""
+"""A validation's errors and confusions as HTML tables, for the page and for the report file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .report import ModelResult, Report
 
 
 def errors_table(results: Sequence[ModelResult]) -> str:
-    """Each model's errors and below them the published ones, with the differences in percentage points.
+    """Return each model's errors, with the published errors and the differences in percentage points below.
 
     Args:
         results: Of at least one image.
@@ -29,11 +29,11 @@ def errors_table(results: Sequence[ModelResult]) -> str:
 
 
 def confusions(report: Report, most: int | None = None) -> str:
-    """For each model a table of the classes that it confused most often; empty where it confused none.
+    """Return a table of each model's most frequent confusions; empty if there are none.
 
     Args:
         report: A finished pass.
-        most: Rows of each table at most; all that the report lists unless given.
+        most: The largest number of rows in a table; None shows all that the report lists.
     """
     labels = classes()
     tables: list[str] = []

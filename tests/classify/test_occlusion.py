@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lowrank_demo.classify.occlusion import SQUARE, occlusion, shown_pixels
+from lowrank_demo.classify.inference import denormalised
+from lowrank_demo.classify.occlusion import SQUARE, occlusion
 from lowrank_demo.decode.pillow import decode_one
 
 
@@ -45,9 +46,9 @@ def test_the_part_that_the_answer_rests_on_weighs_most() -> None:
     assert abs(found.weight[115, 55] - np.mean(losses)) < 1e-5
 
 
-def test_shown_pixels_are_the_photo_again() -> None:
+def test_denormalised_pixels_are_the_photo_again() -> None:
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (256, 256, 3), np.uint8)
     file = io.BytesIO()
     Image.fromarray(image).save(file, "PNG")
-    assert np.array_equal(shown_pixels(decode_one(file.getvalue(), oriented=True)), image[15:242, 15:242])
+    assert np.array_equal(denormalised(decode_one(file.getvalue(), oriented=True)), image[15:242, 15:242])

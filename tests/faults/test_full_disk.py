@@ -14,8 +14,7 @@ import httpx
 import pytest
 
 from lowrank_demo.errors import LowRankError
-from lowrank_demo.serve.service import Service
-from lowrank_demo.serve.validations import ValidationDesk
+from lowrank_demo.serve.uploads import LabelledFiles
 from lowrank_demo.settings import Settings
 from tests.commandline import run
 from tests.conftest import ROOT, build_long_lmdb, photo_path, start_app
@@ -109,15 +108,15 @@ def test_an_uploaded_set(small_disk: Path, tmp_path: Path, settings: Settings, m
         for photo in photos(tmp_path / "photos", 60).rglob("*.jpg"):
             archive.write(photo, f"lion/{photo.name}")
     monkeypatch.setattr("tempfile.tempdir", str(small_disk))
-    desk = ValidationDesk(Service(settings), [])
+    files = LabelledFiles(settings, [])
     filler = fill(small_disk, 5_000_000)
     with pytest.raises(LowRankError, match="could not be") as refused:
-        desk.upload(path)
+        files.upload(path)
     assert str(small_disk) not in str(refused.value)
     left = [path for path in small_disk.rglob("*") if path.is_file() and path != filler]
     assert left == []
     filler.unlink()
-    assert desk.upload(path).count == 60
+    assert files.upload(path).count == 60
 
 
 def test_photos_sent_to_the_app(small_disk: Path, tmp_path: Path) -> None:

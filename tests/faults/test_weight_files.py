@@ -23,7 +23,7 @@ IN_USE = "preview/scheme_2/v5"
 
 
 def answer_of(service: Service, model: str) -> list[tuple[str, float]]:
-    (answer,) = service.classify([Photo("lion.jpg", photo_path("lion.jpg").read_bytes)], model)
+    (answer,) = service.classify([Photo.from_file(photo_path("lion.jpg"))], service.zoo.get(model))
     assert isinstance(answer, Prediction)
     return [(guess.label.name, guess.probability) for guess in answer.top]
 

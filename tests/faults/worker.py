@@ -18,11 +18,11 @@ from lowrank_demo.settings import Settings
 
 def main() -> None:
     service = Service(Settings.from_environment())
-    model = service.default_model().id
+    model = service.default_model()
     good = Path(sys.argv[1])
 
     def label(path: Path) -> str:
-        (answer,) = service.classify([Photo(path.name, path.read_bytes)], model)
+        (answer,) = service.classify([Photo.from_file(path)], model)
         return str(answer) if isinstance(answer, ImageError) else answer.top[0].label.synset
 
     wanted = label(good)
@@ -31,7 +31,7 @@ def main() -> None:
         path = Path(line.rstrip("\n"))
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         began = time.perf_counter()
-        (answer,) = service.classify([Photo(path.name, path.read_bytes)], model)
+        (answer,) = service.classify([Photo.from_file(path)], model)
         seconds = time.perf_counter() - began
         grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
         refused = isinstance(answer, ImageError)

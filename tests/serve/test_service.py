@@ -4,10 +4,13 @@ import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from lowrank_demo.classify.inference import Prediction
-from lowrank_demo.errors import ImageError, TooManyPhotos, UnknownModel, WeightsUnavailable
+from lowrank_demo.errors import ImageError, TooManyPhotos, UnknownModel, WeightsRefused, WeightsUnavailable
+from lowrank_demo.models.store import LocalFile
 from lowrank_demo.serve.inspection import Inspection
 from lowrank_demo.serve.service import Photo, Service
 from lowrank_demo.settings import Settings
@@ -30,17 +33,18 @@ def test_default_is_a_model_that_is_here(settings: Settings, served_settings: Se
 def test_limits(settings: Settings) -> None:
     service = Service(dataclasses.replace(settings, max_photos=2, max_file_mb=1))
     with pytest.raises(TooManyPhotos, match="3 photos came at once; expected at most 2"):
-        service.classify([photo()] * 3, PREVIEW)
+        service.classify([photo()] * 3, service.zoo.get(PREVIEW))
     with pytest.raises(UnknownModel):
-        service.classify([photo()], "scheme_7/v5")
-    big, good = service.classify([Photo("big.jpg", lambda: b"x" * 2_000_000), photo()], PREVIEW)
+        service.zoo.get("scheme_7/v5")
+    big, good = service.classify([Photo("big.jpg", lambda: b"x" * 2_000_000), photo()], service.zoo.get(PREVIEW))
     assert isinstance(big, ImageError)
     assert "2 MB" in str(big)
     assert isinstance(good, Prediction)
 
 
 def test_file_that_vanished(settings: Settings) -> None:
-    (answer,) = Service(settings).classify([Photo("gone.jpg", Path("/nowhere/gone.jpg").read_bytes)], PREVIEW)
+    service = Service(settings)
+    (answer,) = service.classify([Photo.from_file(Path("/nowhere/gone.jpg"))], service.zoo.get(PREVIEW))
     assert isinstance(answer, ImageError)
     assert "/nowhere" not in str(answer)
 
@@ -48,10 +52,11 @@ def test_file_that_vanished(settings: Settings) -> None:
 def test_a_model_that_cannot_be_had_leaves_the_others(settings: Settings, tmp_path: Path) -> None:
     dead = {"url": f"http://127.0.0.1:{free_port()}/x"}
     service = Service(dataclasses.replace(settings, zoo=zoo_with(tmp_path / "z", {"published/scheme_1/v1": dead})))
-    assert isinstance(service.classify([photo()], PREVIEW)[0], Prediction)
+    here = service.zoo.get(PREVIEW)
+    assert isinstance(service.classify([photo()], here)[0], Prediction)
     with pytest.raises(WeightsUnavailable):
-        service.classify([photo()], "scheme_1/v1")
-    assert isinstance(service.classify([photo()], PREVIEW)[0], Prediction)
+        service.classify([photo()], service.zoo.get("scheme_1/v1"))
+    assert isinstance(service.classify([photo()], here)[0], Prediction)
 
 
 def test_memory_keeps_the_most_recent_models(served_settings: Settings) -> None:
@@ -67,7 +72,7 @@ def test_threads_get_their_own_answers(settings: Settings) -> None:
     names = ["lion.jpg", "tower.jpg", "cheetah1.jpg", "cheetah.jpg"]
 
     def top(name: str) -> str:
-        (answer,) = service.classify([photo(name)], PREVIEW)
+        (answer,) = service.classify([photo(name)], service.zoo.get(PREVIEW))
         assert isinstance(answer, Prediction)
         return answer.top[0].label.name
 
@@ -77,60 +82,71 @@ def test_threads_get_their_own_answers(settings: Settings) -> None:
     assert answers == [expected[name] for name in names * 10]
 
 
-def test_warm_up_loads_the_default(settings: Settings) -> None:
+def test_warm_up_loads_the_default(settings: Settings, tmp_path: Path) -> None:
     service = Service(settings)
     service.warm_up()
-    assert PREVIEW in service._classifiers
+    # Were it not in memory, it would have to be read again, and the file is not what its card says.
+    (tmp_path / "nothing").touch()
+    service.weights.ensure = lambda card, on_progress=None: LocalFile(tmp_path / "nothing", "0" * 64, "safetensors")
+    assert service.classifier(service.zoo.get(PREVIEW))
+    with pytest.raises(WeightsRefused):
+        service.classifier(service.zoo.get("preview/scheme_1/v4"))
 
 
 def test_compare_is_what_each_model_says_alone(settings: Settings, tmp_path: Path) -> None:
     service = Service(dataclasses.replace(settings, models_dir=own_model(tmp_path / "models")))
     photos = [photo(), Photo("bad.jpg", lambda: b"no photo"), photo("tower.jpg")]
-    compared = service.compare(photos)
+    compared = service.compare(photos, service.ready_models())
     assert {card.id for card in compared.cards} >= {PREVIEW, "own/scheme_2/mine"}
     assert [card.cost.macs for card in compared.cards] == sorted((c.cost.macs for c in compared.cards), reverse=True)
     for card, answers in zip(compared.cards, compared.answers, strict=True):
-        alone = service.classify(photos, card.id)
+        alone = service.classify(photos, card)
         assert isinstance(answers[1], ImageError)
         for index in (0, 2):
             one, other = answers[index], alone[index]
             assert isinstance(one, Prediction)
             assert isinstance(other, Prediction)
             assert one.top == other.top
+    assert [view is None for view in compared.views] == [False, True, False]
+    lion = np.asarray(Image.open(photo_path()).resize((256, 256)).crop((15, 15, 242, 242)).convert("RGB"), np.float32)
+    assert compared.views[0] is not None
+    assert np.abs(compared.views[0] - lion).mean() < 12, "the photo as the networks see it"
 
 
 def test_a_cut_model_is_the_whole_one_with_its_products_truncated(settings: Settings) -> None:
     service = Service(settings)
     inspection = Inspection(service)
     card = service.zoo.get(PREVIEW)
-    spectra = inspection.spectra(PREVIEW)
+    spectra = inspection.spectra(card)
     assert [len(values) for values in spectra.values] == list(card.ranks)
-    assert inspection.spectra(PREVIEW) is spectra, "computed once"
-    same = service.compare([photo()], [PREVIEW, card.cut(card.ranks).id])
+    assert inspection.spectra(card) is spectra, "computed once"
+    assert inspection.spectra(card.cut([1] * 8)) is spectra, "a cut model's are its whole model's"
+    same = service.compare([photo()], [card, card.cut(card.ranks)])
     (whole,), (cut,) = same.answers
     assert isinstance(whole, Prediction)
     assert isinstance(cut, Prediction)
     assert [guess.label for guess in cut.top] == [guess.label for guess in whole.top]
     assert cut.top[0].probability == pytest.approx(whole.top[0].probability, abs=1e-3)
-    nothing = service.compare([photo("lion.jpg"), photo("tower.jpg")], [card.cut([0] * 8).id]).answers[0]
+    nothing = service.compare([photo("lion.jpg"), photo("tower.jpg")], [card.cut([0] * 8)]).answers[0]
     assert isinstance(nothing[0], Prediction)
     assert isinstance(nothing[1], Prediction)
     assert nothing[0].top == nothing[1].top, "a network of rank 0 tells nothing apart"
     with pytest.raises(WeightsUnavailable, match="published/scheme_1/v1 are not on this machine yet"):
-        inspection.spectra("scheme_1/v1")
+        inspection.spectra(service.zoo.get("scheme_1/v1"))
 
 
 def test_evidence_of_one_photo(settings: Settings) -> None:
     service = Service(settings)
     inspection = Inspection(service)
-    pixels, (found,) = inspection.evidence(photo("lion.jpg"), [PREVIEW])
-    answer = service.classify([photo("lion.jpg")], PREVIEW)[0]
+    card = service.zoo.get(PREVIEW)
+    view, (found,) = inspection.evidence(photo("lion.jpg"), [card])
+    answer = service.classify([photo("lion.jpg")], card)[0]
     assert isinstance(answer, Prediction)
     assert found.label == answer.top[0].label
     assert found.probability == pytest.approx(answer.top[0].probability, abs=0.02)
-    assert pixels.shape == (3, 227, 227)
+    assert (view.shape, view.dtype) == ((227, 227, 3), np.uint8)
     assert found.weight.shape == (227, 227)
     with pytest.raises(ImageError, match="expected"):
-        inspection.evidence(Photo("x.jpg", lambda: b"no photo"), [PREVIEW])
+        inspection.evidence(Photo("x.jpg", lambda: b"no photo"), [card])
     with pytest.raises(WeightsUnavailable, match="published/scheme_1/v1"):
-        inspection.evidence(photo("lion.jpg"), ["scheme_1/v1"])
+        inspection.evidence(photo("lion.jpg"), [service.zoo.get("scheme_1/v1")])

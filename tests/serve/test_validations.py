@@ -1,117 +1,226 @@
-"""What visitors may start: names on offer and their own uploads, never a path."""
+"""Validations that visitors start: names on offer and own uploads, never a path; one at a time, in order."""
 
 from __future__ import annotations
 
 import dataclasses
+import threading
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lowrank_demo.errors import UnknownModel, UsageError
-from lowrank_demo.serve.jobs import JobStatus
+from lowrank_demo.errors import Busy, UnknownJob, UsageError
+from lowrank_demo.models.cards import ModelCard
 from lowrank_demo.serve.service import Photo, Service
-from lowrank_demo.serve.validations import SAMPLE, ValidationDesk
+from lowrank_demo.serve.uploads import SAMPLE, LabelledFiles
+from lowrank_demo.serve.validations import MAX_WAITING, Validations, ValidationStatus
 from lowrank_demo.settings import Settings
 from tests.conftest import build_long_lmdb, photo_path
 
 PREVIEW = "preview/scheme_2/v5"
 
 
+@pytest.fixture(scope="module")
+def long_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("lmdb") / "long.lmdb"
+    build_long_lmdb(path, 1200)
+    return path
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, long_file: Path) -> Path:
     folder = tmp_path / "lmdb"
     folder.mkdir()
-    build_long_lmdb(folder / "long.lmdb", 1200)
+    (folder / "long.lmdb").symlink_to(long_file)
     return folder
 
 
 @pytest.fixture
-def desk(settings: Settings, folder: Path) -> ValidationDesk:
-    sample = [(photo_path("lion.jpg"), 291), (photo_path("cheetah.jpg"), 293)]
-    return ValidationDesk(Service(dataclasses.replace(settings, lmdb_dir=folder)), sample)
+def service(settings: Settings, folder: Path) -> Service:
+    return Service(dataclasses.replace(settings, lmdb_dir=folder))
 
 
-def finished(desk: ValidationDesk, job: str) -> JobStatus:
-    deadline = time.monotonic() + 60
-    while not (status := desk.status(job)).finished:
+@pytest.fixture
+def card(service: Service) -> ModelCard:
+    return service.zoo.get(PREVIEW)
+
+
+@pytest.fixture
+def files(service: Service) -> LabelledFiles:
+    return LabelledFiles(service.settings, [(photo_path("lion.jpg"), 291), (photo_path("cheetah.jpg"), 293)])
+
+
+@pytest.fixture
+def validations(service: Service, files: LabelledFiles) -> Validations:
+    return Validations(service, files)
+
+
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
         assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return status
+        time.sleep(0.005)
+
+
+def finished(validations: Validations, job: str) -> ValidationStatus:
+    until(lambda: validations.status(job).finished)
+    return validations.status(job)
+
+
+class Gate:
+    """Holds a service's validations back until it opens, and notes which began."""
+
+    def __init__(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun: list[Path] = []
+        self._opened = threading.Event()
+        inner = service.open_validation
+
+        def wait(file: Path, *args: Any, **options: Any) -> Any:
+            self.begun.append(file)
+            assert self._opened.wait(60)
+            return inner(file, *args, **options)
+
+        monkeypatch.setattr(service, "open_validation", wait)
+
+    def open(self) -> None:
+        self._opened.set()
+
+
+@pytest.fixture
+def gate(service: Service, monkeypatch: pytest.MonkeyPatch) -> Gate:
+    return Gate(service, monkeypatch)
+
+
+def test_one_at_a_time_in_order(validations: Validations, card: ModelCard, gate: Gate) -> None:
+    ids = [validations.start(SAMPLE, [card]) for _ in range(3)]
+    until(lambda: validations.status(ids[0]).state == "running")
+    assert [validations.status(i).state for i in ids] == ["running", "waiting", "waiting"]
+    assert [validations.status(i).place for i in ids] == [0, 1, 2]
+    until(lambda: len(gate.begun) == 1)
+    validations.cancel(ids[1])
+    assert validations.status(ids[1]).state == "cancelled"
+    assert validations.status(ids[2]).place == 1
+    gate.open()
+    assert finished(validations, ids[2]).state == "done"
+    assert len(gate.begun) == 2, "the cancelled one never started"
+    first = validations.status(ids[0])
+    assert first.state == "done"
+    assert first.report is not None
+    assert validations.reports(["guess", *ids]) == [first.report, validations.status(ids[2]).report]
+
+
+def test_too_many(validations: Validations, card: ModelCard, gate: Gate) -> None:
+    first = validations.start(SAMPLE, [card])
+    until(lambda: validations.status(first).state == "running")
+    for _ in range(MAX_WAITING):
+        validations.start(SAMPLE, [card])
+    with pytest.raises(Busy, match="try again"):
+        validations.start(SAMPLE, [card])
+    gate.open()
+
+
+def test_failures_leave_the_others(
+    service: Service, validations: Validations, card: ModelCard, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = (folder / "long.lmdb").read_bytes()
+    (folder / "cut.lmdb").write_bytes(data[: len(data) // 2])
+    status = finished(validations, validations.start("cut.lmdb", [card]))
+    assert status.state == "failed"
+    assert "cut.lmdb is cut off" in status.error
+
+    def crash(*args: Any, **options: Any) -> Any:
+        raise ZeroDivisionError("/secret/path")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(service, "open_validation", crash)
+        status = finished(validations, validations.start(SAMPLE, [card]))
+    assert status.state == "failed"
+    assert "secret" not in status.error
+    assert finished(validations, validations.start(SAMPLE, [card])).state == "done"
+
+
+def test_ids_are_secrets(validations: Validations, card: ModelCard, gate: Gate) -> None:
+    for call in (validations.status, validations.cancel):
+        with pytest.raises(UnknownJob):
+            call("guess")
+    ids = {validations.start(SAMPLE, [card]) for _ in range(5)}
+    assert len(ids) == 5
+    assert min(map(len, ids)) >= 20
+    gate.open()
 
 
 def test_sample_is_usable_at_once(settings: Settings) -> None:
-    desk = ValidationDesk(Service(settings), [(photo_path("lion.jpg"), 291)])
-    assert desk.files() == [SAMPLE]
-    status = finished(desk, desk.start(SAMPLE, [PREVIEW]))
+    service = Service(settings)
+    files = LabelledFiles(settings, [(photo_path("lion.jpg"), 291)])
+    validations = Validations(service, files)
+    assert files.names() == [SAMPLE]
+    status = finished(validations, validations.start(SAMPLE, [service.zoo.get(PREVIEW)]))
     assert status.state == "done"
     assert status.report is not None
     assert (status.report.count, status.report.models[0].top5_error) == (1, 0.0)
 
 
-def test_only_names_on_offer(desk: ValidationDesk, folder: Path, tmp_path: Path) -> None:
+def test_only_names_on_offer(
+    validations: Validations, files: LabelledFiles, card: ModelCard, folder: Path, tmp_path: Path
+) -> None:
     (folder / ".hidden.lmdb").touch()
     (folder / "note.txt").touch()
     (tmp_path / "outside.lmdb").touch()
-    assert desk.files() == ["long.lmdb", SAMPLE]
+    assert files.names() == ["long.lmdb", SAMPLE]
     for name in ("../outside.lmdb", str(folder / "long.lmdb"), ".hidden.lmdb", "note.txt", "", "x" * 500):
         with pytest.raises(UsageError, match=r"expected one of: long\.lmdb"):
-            desk.start(name, [PREVIEW])
-    with pytest.raises(UnknownModel):
-        desk.start("long.lmdb", ["no/such"])
+            validations.start(name, [card])
     with pytest.raises(UsageError, match="No model"):
-        desk.start("long.lmdb", [])
+        validations.start("long.lmdb", [])
 
 
-def test_cancel_keeps_what_was_measured(desk: ValidationDesk) -> None:
-    job = desk.start("long.lmdb", [PREVIEW])
-    while not desk.status(job).results:
-        time.sleep(0.01)
-    running = desk.status(job)
+def test_cancel_keeps_what_was_measured(validations: Validations, card: ModelCard) -> None:
+    job = validations.start("long.lmdb", [card])
+    until(lambda: bool(validations.status(job).results))
+    running = validations.status(job)
     assert running.state == "running"
     assert running.progress is not None
     assert running.progress.total == 1200
-    desk.cancel(job)
-    status = finished(desk, job)
+    validations.cancel(job)
+    status = finished(validations, job)
     assert status.state == "cancelled"
     assert status.report is not None
     assert 0 < status.report.count < 1200
 
 
-def test_classifying_stays_responsive_meanwhile(desk: ValidationDesk) -> None:
-    service = desk._service
-    photo = Photo("lion.jpg", photo_path("lion.jpg").read_bytes)
-    service.classify([photo], PREVIEW)
-    job = desk.start("long.lmdb", [PREVIEW])
-    while not desk.status(job).results:
-        time.sleep(0.01)
+def test_a_model_in_memory_is_not_loaded_again(validations: Validations, service: Service, card: ModelCard) -> None:
+    classifier = service.classifier(card)
+    with service.open_validation(service.settings.lmdb_dir / "long.lmdb", [card], batch_size=8) as run:  # pyright: ignore[reportOptionalOperand]
+        next(iter(run))
+    assert service.classifier(card) is classifier
+
+
+def test_classifying_stays_responsive_meanwhile(validations: Validations, service: Service, card: ModelCard) -> None:
+    photo = Photo.from_file(photo_path("lion.jpg"))
+    service.classify([photo], card)
+    job = validations.start("long.lmdb", [card])
+    until(lambda: bool(validations.status(job).results))
     waits = []
     for _ in range(5):
         began = time.monotonic()
-        service.classify([photo], PREVIEW)
+        service.classify([photo], card)
         waits.append(time.monotonic() - began)
-    assert desk.status(job).state == "running"
-    desk.cancel(job)
+    assert validations.status(job).state == "running"
+    validations.cancel(job)
     assert sorted(waits)[2] < 1
 
 
-def test_upload(desk: ValidationDesk, tmp_path: Path) -> None:
+def test_upload(validations: Validations, files: LabelledFiles, card: ModelCard, tmp_path: Path) -> None:
     path = tmp_path / "set.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("lion/1.jpg", photo_path("lion.jpg").read_bytes())
         archive.writestr("lion/2.jpg", b"no photo")
-    upload = desk.upload(path)
+    upload = files.upload(path)
     assert (upload.count, len(upload.refused)) == (1, 1)
-    assert upload.token not in desk.files(), "others do not see it"
-    status = finished(desk, desk.start(upload.token, [PREVIEW]))
+    assert upload.token not in files.names(), "others do not see it"
+    status = finished(validations, validations.start(upload.token, [card]))
     assert (status.state, status.title) == ("done", "your photos")
     assert status.report is not None
-
-
-def test_a_damaged_file_fails_with_its_sentence(desk: ValidationDesk, folder: Path) -> None:
-    data = (folder / "long.lmdb").read_bytes()
-    (folder / "cut.lmdb").write_bytes(data[: len(data) // 2])
-    status = finished(desk, desk.start("cut.lmdb", [PREVIEW]))
-    assert status.state == "failed"
-    assert "cut.lmdb is cut off" in status.error

@@ -19,7 +19,7 @@ def test_what_differs_is_marked(zoo: Zoo) -> None:
     bad = ImageError("The file is <b>damaged</b>; expected a photo.")
     answers = ((saying(291), saying(293), bad), (saying(291, 0.25), saying(10), bad))
     photos = [Photo(name, lambda: b"") for name in ("a.jpg", "<script>.jpg", "c.jpg")]
-    table = comparison_table(photos, Comparison(cards, answers), 5)
+    table = comparison_table(photos, Comparison(cards, answers, (None, None, None)), 5)
     assert table.count("lr-differs") == 1
     assert table.count("lr-same") == 3
     assert "agrees on 1 of 2" in table
@@ -31,5 +31,7 @@ def test_what_differs_is_marked(zoo: Zoo) -> None:
 
 
 def test_one_model_alone(zoo: Zoo) -> None:
-    table = comparison_table([Photo("a.jpg", lambda: b"")], Comparison((zoo.get("scheme_2/v5"),), ((saying(1),),)), 1)
+    table = comparison_table(
+        [Photo("a.jpg", lambda: b"")], Comparison((zoo.get("scheme_2/v5"),), ((saying(1),),), (None,)), 1
+    )
     assert "nothing to compare it with" in table

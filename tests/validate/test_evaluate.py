@@ -28,7 +28,6 @@ from lowrank_demo.serve.service import Service
 from lowrank_demo.settings import Settings
 from lowrank_demo.validate.evaluate import Validation
 from lowrank_demo.validate.report import disagreements, make_report, report_csv, report_json
-from lowrank_demo.validate.run import choose_models, open_validation
 from lowrank_demo.validate.sums import LOSS_UNIT, ModelSums, Sums
 from tests.conftest import CONDITIONS, SHARED_LMDB, encoded, open_photo
 
@@ -197,15 +196,15 @@ def test_many_models_in_one_pass_equal_single_passes(file: Path, settings: Setti
 
 def test_stopped_and_resumed_has_the_same_bits(file: Path, settings: Settings) -> None:
     service = Service(settings)
-    cards = choose_models(service, PREVIEW)
+    cards = [service.zoo.get(PREVIEW)]
 
     def one_pass(stop_after: int | None, resume: bool) -> tuple[Sums, int | None]:
-        with open_validation(service, file, cards, batch_size=16, resume=resume) as run:
+        with service.open_validation(file, cards, batch_size=16, resume=resume) as run:
             for number, _ in enumerate(run, start=1):
                 if number == stop_after:
-                    run.save()
+                    run.checkpoint.save(run.validation.sums)
                     break
-            return run._validation.sums, run.resumed_at
+            return run.validation.sums, run.resumed_at
 
     whole, _ = one_pass(None, False)
     part, _ = one_pass(3, False)
@@ -219,16 +218,16 @@ def test_stopped_and_resumed_has_the_same_bits(file: Path, settings: Settings) -
 
 def test_a_checkpoint_of_another_pass_is_not_taken(file: Path, settings: Settings) -> None:
     service = Service(settings)
-    cards = choose_models(service, PREVIEW)
-    with open_validation(service, file, cards, batch_size=16) as run:
+    cards = [service.zoo.get(PREVIEW)]
+    with service.open_validation(file, cards, batch_size=16) as run:
         next(iter(run))
-        run.save()
-    with open_validation(service, file, cards, batch_size=32, resume=True) as run:
+        run.checkpoint.save(run.validation.sums)
+    with service.open_validation(file, cards, batch_size=32, resume=True) as run:
         assert run.resumed_at is None
     (saved,) = (settings.cache_dir / "validations").iterdir()
     saved.write_bytes(saved.read_bytes()[:100])
     with pytest.raises(DataError, match=r"checkpoint .* is damaged"):
-        open_validation(service, file, cards, batch_size=16, resume=True)
+        service.open_validation(file, cards, batch_size=16, resume=True)
 
 
 def test_a_wrong_label_further_on_stops_with_its_record(tmp_path: Path, settings: Settings) -> None:

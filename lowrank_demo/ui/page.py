@@ -1,0 +1,147 @@
+"""What the tabs share: the service behind them, and the components that more than one of them uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from ..errors import LowRankError
+from ..models.cards import ModelCard
+from ..serve.inspection import Inspection
+from ..serve.service import Service
+from ..serve.uploads import LabelledFiles
+from ..serve.validations import Validations
+from .picker import Picker
+
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+"""For listeners that answer at once: no endpoint of the API, no progress animation."""
+POLL_SECONDS = 0.7
+LOG_LAMBDA, LOG_MU = -4.0, -2.0
+"""Where the sliders start: at μ = 0.01, λ = 10⁻⁴ cuts a part of every layer of most models."""
+LOG_LAMBDAS, LOG_MUS, LOG_STEP = (-6.0, -3.0), (-3.0, 1.0), 0.05
+
+Items = list[tuple[str, str | None]] | None
+"""A gallery's value: paths and captions."""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The objects behind the page."""
+
+    service: Service
+    inspection: Inspection
+    files: LabelledFiles
+    validations: Validations
+
+
+@dataclass(frozen=True)
+class Page:
+    """The components that more than one tab uses. The tab that shows a component renders it."""
+
+    desk: Desk
+    picker: Picker
+    tabs: gr.Tabs
+    photos: gr.Gallery
+    """The visitor's photos."""
+    results: gr.HTML
+    """The answers to the photos; changes after every classification."""
+    other: gr.Dropdown
+    """The model drawn beside the chosen one: an id, or empty."""
+    log_lambda: gr.Slider
+    log_mu: gr.Slider
+    job: gr.BrowserState
+    """Id of the visitor's validation, kept by the browser."""
+    timer: gr.Timer
+    """Ticks while a validation runs."""
+    finished: gr.State
+    """Ids of the visitor's validations that have ended, the latest last."""
+    loaded: Callable[..., Any]
+    """The event that a visitor opened the page."""
+    url: str
+    """The app's own address, for the code examples."""
+
+    def card(self, model_id: str) -> ModelCard:
+        """Return the card that a component's value names.
+
+        Raises:
+            UnknownModel: There is no such model.
+        """
+        return self.desk.service.zoo.get(model_id)
+
+    def start_validation(self, file: str | None, model_ids: list[str]) -> str:
+        """Start a validation; returns its id.
+
+        Raises:
+            LowRankError: It cannot be started; the message says why.
+        """
+        return self.desk.validations.start(file or "", [self.card(model_id) for model_id in model_ids])
+
+
+def create(desk: Desk, demo: gr.Blocks, welcome: str, url: str) -> Page:
+    """Create the shared components, none of them rendered but those that must stand at the top level.
+
+    Gradio mounts a tab's components when the tab is opened; a validation must be found again before that.
+
+    Args:
+        desk: The objects behind the page.
+        demo: The page as a whole.
+        welcome: What the results show before there is a photo.
+        url: The app's own address, for the code examples.
+    """
+    service = desk.service
+    return Page(
+        desk=desk,
+        picker=Picker.create(service),
+        tabs=gr.Tabs(elem_id="lr-tabs", render=False),
+        photos=gr.Gallery(
+            label="Your photos",
+            type="filepath",
+            interactive=True,
+            file_types=["image"],
+            columns=3,
+            height=300,
+            object_fit="cover",
+            elem_id="lr-photos",
+            render=False,
+        ),
+        results=gr.HTML(welcome, elem_id="lr-results", render=False),
+        other=gr.Dropdown(
+            [("no other model", ""), *((card.id, card.id) for card in service.zoo)],
+            value="",
+            label="Compare with",
+            info="A second model is drawn beside the chosen one.",
+            elem_id="lr-compare",
+            render=False,
+        ),
+        log_lambda=gr.Slider(
+            *LOG_LAMBDAS,
+            value=LOG_LAMBDA,
+            step=LOG_STEP,
+            label="log₁₀ λ",
+            info="The price of cost: further right, fewer ranks.",
+            elem_id="lr-lambda",
+            render=False,
+        ),
+        log_mu=gr.Slider(
+            *LOG_MUS,
+            value=LOG_MU,
+            step=LOG_STEP,
+            label="log₁₀ μ",
+            info="The weight of what is lost: further right, more ranks.",
+            elem_id="lr-mu",
+            render=False,
+        ),
+        job=gr.BrowserState("", storage_key="lowrank-validation"),
+        timer=gr.Timer(POLL_SECONDS, active=False),
+        finished=gr.State([]),
+        loaded=demo.load,
+        url=url,
+    )
+
+
+def warn(error: LowRankError) -> None:
+    """Show an error's sentence as a warning on the page."""
+    gr.Warning(str(error))

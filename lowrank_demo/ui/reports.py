@@ -1,0 +1,53 @@
+"""The address of a validation's report: the file is made when it is fetched, and never lies on the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from ..charts.report_page import report_page
+from ..errors import UnknownJob
+from ..models.cards import Zoo
+from ..serve.validations import Validations
+from ..validate.report import Report, dump_json, report_csv
+
+KINDS = {"csv": "CSV", "json": "JSON", "html": "report"}
+"""File extensions, and what people call the files."""
+_TYPES = {"csv": "text/csv", "json": "application/json", "html": "text/html"}
+
+
+def report_address(job_id: str, kind: str) -> str:
+    """Return the address of a report, relative to the page's own."""
+    return f"validation/{job_id}.{kind}"
+
+
+def report_file_name(report: Report, kind: str) -> str:
+    """Return the name that a report is saved under."""
+    return f"{Path(report.file).stem}-validation.{kind}"
+
+
+def report_route(validations: Validations, zoo: Zoo) -> Route:
+    """Return the route that answers :func:`report_address`; the id in it is a secret."""
+    makers: dict[str, Callable[[Report], str]] = {
+        "csv": report_csv,
+        "json": dump_json,
+        "html": lambda report: report_page(report, zoo),
+    }
+
+    def answer(request: Request) -> Response:
+        job_id, kind = request.path_params["job_id"], request.path_params["kind"]
+        try:
+            report = validations.status(job_id).report
+        except UnknownJob as error:
+            return PlainTextResponse(str(error), 404)
+        if report is None or not report.count or kind not in makers:
+            return PlainTextResponse("This validation has no such report yet; wait for its end.", 404)
+        name = report_file_name(report, kind).encode("ascii", "replace").decode().replace('"', "'")
+        headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+        return Response(makers[kind](report), media_type=_TYPES[kind], headers=headers)
+
+    return Route("/validation/{job_id}.{kind}", answer)
