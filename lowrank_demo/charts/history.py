@@ -1,4 +1,4 @@
-"""How the ranks were learned: a rank history as figures. No torch, no Gradio."""
+"""A rank history as figures: how the ranks were learned."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .style import CHOSEN, SCHEME_COLOURS, styled
 
 
 def rank_history_figure(history: RankHistory) -> go.Figure:
-    """Each layer's rank, as a share of its full rank, after every C step."""
+    """Draw each layer's rank after every C step, as a share of its full rank."""
     figure = go.Figure()
     steps = [step.step for step in history.steps]
     for index, (layer, colour) in enumerate(zip(LAYERS, qualitative.D3, strict=False)):
@@ -33,7 +33,7 @@ def rank_history_figure(history: RankHistory) -> go.Figure:
 
 
 def cost_history_figure(history: RankHistory) -> go.Figure:
-    """MACs of the network that each C step chose, and the error after the L step that followed."""
+    """Draw the MACs of the network that each C step chose, and the error after the L step that followed."""
     figure = go.Figure()
     figure.add_scatter(
         x=[step.step for step in history.steps],
@@ -63,7 +63,7 @@ def cost_history_figure(history: RankHistory) -> go.Figure:
 
 
 def _by_step(figure: go.Figure, steps: int) -> go.Figure:
-    """With LC steps, whole numbers, along the bottom and the legend below their title."""
+    """Put whole LC steps on the x axis and the legend below its title."""
     figure.update_xaxes(title={"text": "LC step", "standoff": 4}, tick0=0, dtick=max(1, steps // 8))
     figure.update_layout(legend={"y": -0.24}, margin={"b": 60})
     return figure

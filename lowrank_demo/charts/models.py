@@ -1,4 +1,4 @@
-"""What a model's ranks mean: ranks, MACs and parameters of every layer. No torch, no Gradio."""
+"""A model layer by layer: ranks, MACs and parameters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _V_OTHER, _U_OTHER = "rgba(20,184,166,0.45)", "rgba(139,92,246,0.45)"
 
 
 def ranks_figure(card: ModelCard, other: ModelCard | None = None) -> go.Figure:
-    """Learned rank as a share of the full rank, layer by layer, with the ranks as text."""
+    """Draw each layer's learned rank as a share of its full rank, with the rank as text."""
     figure = go.Figure()
     names = [cost.layer.name for cost in card.cost.layers]
     if other is None:
@@ -51,22 +51,22 @@ def ranks_figure(card: ModelCard, other: ModelCard | None = None) -> go.Figure:
 
 
 def macs_figure(card: ModelCard, other: ModelCard | None = None) -> go.Figure:
-    """MACs of each layer, split into V and U."""
+    """Draw the MACs of each layer, split into V and U."""
     return _split_figure(card, other, "macs", "million MACs", "MACs of each layer, one image")
 
 
 def params_figure(card: ModelCard, other: ModelCard | None = None) -> go.Figure:
-    """Parameters of each layer, split into V and U."""
+    """Draw the parameters of each layer, split into V and U."""
     return _split_figure(card, other, "params", "million parameters", "Parameters of each layer")
 
 
 def macs_text(macs: int) -> str:
-    """A number of MACs for people."""
+    """Return a number of MACs as text."""
     return f"{macs / 1e6:.2f} million MACs"
 
 
 def macs_summary(cost: NetworkCost) -> str:
-    """One sentence that relates the network's MACs to the dense net's."""
+    """Return a sentence that compares the network's cost with the dense network's."""
     return (
         f"{macs_text(cost.macs)} and {cost.params / 1e6:.2f} million parameters for one image, "
         f"{DENSE_MACS / cost.macs:.1f}× fewer MACs than the dense net of the same shape "

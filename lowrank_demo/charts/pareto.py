@@ -1,4 +1,4 @@
-"""What compression saves against what it costs in error. No torch, no Gradio."""
+"""The Pareto plot: what compression saves against the error it costs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _COST: dict[Saving, Callable[[ModelCard], float]] = {
     "megabytes": lambda card: card.cost.fp32_bytes / 1e6,
 }
 _MFLOPS = (90, 790)
-"""Shown at least: from the most compressed published model to the uncompressed one."""
+"""The x axis covers at least this range: from the most compressed published model to the uncompressed one."""
 
 
 def pareto_figure(
@@ -42,16 +42,16 @@ def pareto_figure(
     latencies: Mapping[str, Latency] | None = None,
     published: bool = True,
 ) -> go.Figure:
-    """A point for each model; its ``customdata`` is the model's id, for clicks.
+    """Draw a point for each model; its ``customdata`` is the model's id, for clicks.
 
     Args:
         zoo: The cards, with their published errors.
-        metric: Which error.
+        metric: The error on the y axis.
         chosen: The card to mark.
-        measured: Validations whose results are drawn as points of their own, those of cut models marked so.
-        saving: What the x axis shows.
-        latencies: For the x axis ``latency``: model id -> what was measured; models without are left out.
-        published: Whether published errors are drawn; else only measured ones.
+        measured: Validations to draw; points of truncated models look different.
+        saving: The saving on the x axis.
+        latencies: Model id -> measured time, for the saving ``latency``; models without one are left out.
+        published: Draw published errors as well as measured ones.
     """
     known = latencies or {}
 
@@ -95,7 +95,7 @@ def pareto_figure(
 
 
 def _by_file(reports: Sequence[Report]) -> list[tuple[str, int, list[ModelResult]]]:
-    """Name, images and results of each file that was measured on; a model's latest result counts."""
+    """Group results by file: name, images, and each model's latest result."""
     found: dict[tuple[str, int], dict[str, ModelResult]] = {}
     for report in reports:
         results = {result.card.id: result for result in report.models if result.top1_error is not None}
@@ -111,7 +111,7 @@ def _published(
     x_of: Callable[[ModelCard], float | None],
     latencies: Mapping[str, Latency],
 ) -> None:
-    """A line for each scheme, and the uncompressed network where its cost is known."""
+    """Draw a line for each scheme, and the uncompressed network where its cost is known."""
     for scheme in dict.fromkeys(card.scheme for card in zoo):
         cards = [card for card in zoo.of_scheme(scheme) if card.published and x_of(card) is not None]
         cards.sort(key=lambda card: card.cost.macs)

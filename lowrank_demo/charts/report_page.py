@@ -1,4 +1,4 @@
-"""A validation's report as one HTML file that needs neither server nor network. No torch, no Gradio."""
+"""A validation's report as one HTML file that needs neither server nor network."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ small { display: block; } small, caption { color: #6b7280; } caption { text-alig
 
 
 def report_page(report: Report, zoo: Zoo) -> str:
-    """The whole page: errors beside the published ones, the Pareto plot, classes, confusions.
+    """Return the page: errors beside the published ones, the Pareto plot, classes and confusions.
 
     Args:
-        report: Of a validation with at least one image.
-        zoo: For the published points.
+        report: The report of a validation that measured at least one image.
+        zoo: Has the published errors.
     """
     figures = [pareto_figure(zoo, "top1", report.models[0].card, [report]), _classes_figure(report)]
     drawn = "".join(
@@ -52,7 +52,7 @@ def report_page(report: Report, zoo: Zoo) -> str:
 
 
 def _classes_figure(report: Report) -> go.Figure:
-    """The classes that the first model knows least, with every model's error on them."""
+    """Draw the classes with the first model's largest errors, and every model's error on them."""
     labels = classes()
     counts, first = report.class_count, report.class_right[report.models[0].card.id][0]
     worst = sorted(counts, key=lambda i: (first[i] / counts[i], -counts[i]))[:_WORST]
@@ -68,5 +68,5 @@ def _classes_figure(report: Report) -> go.Figure:
     figure.update_xaxes(tickangle=-60, automargin=True)
     shown = "The classes" if len(worst) < _WORST else f"The {_WORST} classes with the largest error"
     styled(figure, f"{shown}, with their number of images", height=480)
-    # Class names hang below the axis, where other figures have their legend; on a phone it has a line for each model.
+    # Class names hang below the axis, where other figures have their legend, so the legend goes above.
     return figure.update_layout(legend={"y": 1.02, "yanchor": "bottom"}, margin={"t": 65 + 20 * len(report.models)})

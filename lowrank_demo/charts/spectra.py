@@ -1,4 +1,4 @@
-"""What a C step keeps of a network: ranks, singular values with the cut, and the whole path of λ. No Gradio."""
+"""What a C step keeps of a network: ranks, singular values with the cut, and the whole path of λ."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def cut_figure(spectra: Spectra, cut: Cut) -> go.Figure:
-    """Each layer's kept rank, as a share of the rank that its weights have."""
+    """Draw the rank that each layer keeps, as a share of the model's own rank."""
     names = [layer.name for layer in LAYERS]
     own = [len(values) for values in spectra.values]
     figure = go.Figure()
@@ -40,7 +40,7 @@ def cut_figure(spectra: Spectra, cut: Cut) -> go.Figure:
 
 
 def spectra_figure(spectra: Spectra, cut: Cut) -> go.Figure:
-    """Every layer's singular values, relative to its largest, with a dot on the last one that is kept."""
+    """Draw every layer's singular values relative to its largest, with a dot on the last one that is kept."""
     figure = go.Figure()
     for layer, values, rank, colour in zip(LAYERS, spectra.values, cut.ranks, qualitative.D3, strict=False):
         relative = [round(value, 5) for value in (values / values[0].clamp(min=1e-30)).tolist()]
@@ -67,7 +67,7 @@ def spectra_figure(spectra: Spectra, cut: Cut) -> go.Figure:
 
 
 def path_figure(spectra: Spectra, path: Sequence[Cut], now: Cut) -> go.Figure:
-    """MACs and every layer's rank, as shares of the model's own, along λ; a line marks the present one."""
+    """Draw MACs and every layer's rank along λ, as shares of the model's own; a line marks the present λ."""
     figure = go.Figure()
     lambdas = [cut.lambda_ for cut in path]
     for index, (layer, colour) in enumerate(zip(LAYERS, qualitative.D3, strict=False)):

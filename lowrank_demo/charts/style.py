@@ -28,7 +28,7 @@ def short_name(card: ModelCard) -> str:
 
 
 def styled(figure: go.Figure, title: str, height: int = 380) -> go.Figure:
-    """The figure with its title and the look that all share."""
+    """Give a figure its title and the common look; returns the figure."""
     figure.update_layout(
         title={"text": title, "font": {"size": 14}, "x": 0, "xref": "container", "pad": {"l": 12}},
         template="none",

@@ -1,4 +1,4 @@
-"""What one request may cost: bytes, time between two pieces, and room for uploads on the disk. Plain ASGI."""
+"""Limits on one request: its size, the time it takes to arrive, and the disk space of all uploads. Plain ASGI."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _App = Callable[[MutableMapping[str, Any], _Receive, _Send], Awaitable[None]]
 
 
 class RequestLimits:
-    """Refuses a body that is too large, comes too slowly, or no longer fits the room for uploads.
+    """Refuses a body that is too large or too slow, and uploads for which there is no disk space.
 
     Args:
-        app: What answers.
-        max_bytes: Of one request's body.
-        stall_seconds: Longest wait for the next piece of a body.
-        body_seconds: Longest time for a whole body.
-        uploads: Folder that uploaded files go to.
-        max_upload_bytes: In that folder; more is refused until old files have been deleted.
+        app: The application behind the limits.
+        max_bytes: Largest body of a request.
+        stall_seconds: Longest wait for the next chunk of a body.
+        body_seconds: Longest time that a whole body may take.
+        uploads: The folder of uploaded files.
+        max_upload_bytes: Largest size of that folder; more is refused until old files have been deleted.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class RequestLimits:
         self._body_seconds = body_seconds
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
-        """One request, or whatever else the server passes through."""
+        """Pass a request on, counting its body on the way."""
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
             await self._app(scope, receive, send)
             return
@@ -56,11 +56,11 @@ class RequestLimits:
         async def limited() -> _Message:
             nonlocal seen, complete, checked
             if complete:
-                # What comes now is the end of the connection, and that may be a long time away.
+                # The next message is the end of the connection, which may be a long time away.
                 return await receive()
             if is_upload and not checked:
                 checked = True
-                # Not in the server's one loop: the folder may hold thousands of files.
+                # In a thread: the folder may hold thousands of files, and the server has one event loop.
                 await asyncio.to_thread(self._refuse_without_room)
             left = deadline - asyncio.get_running_loop().time()
             try:
@@ -82,7 +82,7 @@ class RequestLimits:
 
 
 def _size(folder: Path) -> int:
-    """Bytes of the files below a folder."""
+    """Return the bytes of all files below a folder."""
     total = 0
     for path in folder.rglob("*"):
         with contextlib.suppress(OSError):  # deleted meanwhile
