@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commandline import run_module
+from tests.helpers.commands import run_module
 
 
 @pytest.mark.timeout(600)

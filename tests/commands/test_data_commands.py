@@ -13,9 +13,12 @@ import pytest
 from PIL import Image
 
 from lowrank_demo.data.lmdb.reader import LmdbReader
-from tests.commandline import run
-from tests.conftest import build_long_lmdb, free_port, photo_path, zoo_with
-from tests.terminal import stopped_under_way
+from tests.helpers.app import free_port
+from tests.helpers.commands import run
+from tests.helpers.lmdb_files import build_long_lmdb
+from tests.helpers.models import zoo_with
+from tests.helpers.photos import photo_path
+from tests.helpers.terminal import stopped_under_way
 
 PREVIEW = "preview/scheme_2/v5"
 

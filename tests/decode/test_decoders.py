@@ -18,7 +18,7 @@ from lowrank_demo.decode.choose import choose_decoder
 from lowrank_demo.decode.dali import DaliDecoder
 from lowrank_demo.decode.pillow import PillowDecoder
 from lowrank_demo.settings import Settings
-from tests.conftest import encoded, open_photo, photo_path
+from tests.helpers.photos import encoded, open_photo, photo_path
 
 PIXELS = 64_000_000
 LARGEST, MEAN_DIFFERENCE = 12, 0.25

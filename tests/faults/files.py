@@ -13,7 +13,7 @@ from typing import Literal
 
 from PIL import Image, features
 
-from tests.conftest import encoded, photo_path
+from tests.helpers.photos import encoded, photo_path
 
 Expected = Literal["answer", "refusal", "either"]
 

@@ -9,8 +9,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.conftest import encoded, open_photo
 from tests.faults.client import ApiClient, Refused
+from tests.helpers.photos import encoded, open_photo
 
 KINDS = ("lion.jpg", "cheetah.jpg", "tower.jpg")
 BAD = (b"", b"<svg/>", b"\xff\xd8\xff\xe0 no photo")

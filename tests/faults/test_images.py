@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, photo_path
 from tests.faults.files import Case, cases
+from tests.helpers.paths import ROOT
+from tests.helpers.photos import photo_path
 
 CASES = cases()
 SECONDS, MEGABYTES = 2.0, 300.0

@@ -19,7 +19,11 @@ from lowrank_demo.data.lmdb.manifest import file_sha256, verify
 from lowrank_demo.data.lmdb.reader import LmdbReader
 from lowrank_demo.data.resize import resize_bytes
 from lowrank_demo.train.trainer import load_checkpoint
-from tests.conftest import ROOT, FileServer, build_long_lmdb, encoded, open_photo, sha256, zoo_with
+from tests.helpers.lmdb_files import build_long_lmdb
+from tests.helpers.models import zoo_with
+from tests.helpers.paths import ROOT, sha256
+from tests.helpers.photos import encoded, open_photo
+from tests.helpers.server import FileServer
 
 TIMES = [3, pytest.param(50, marks=[pytest.mark.long, pytest.mark.timeout(3600)])]
 

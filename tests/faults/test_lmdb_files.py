@@ -17,7 +17,8 @@ from lowrank_demo.data.lmdb.reader import check_label
 from lowrank_demo.data.lmdb.record import Record, encode_record
 from lowrank_demo.data.lmdb.writer import LmdbWriter
 from lowrank_demo.errors import DataError, RecordError
-from tests.conftest import encoded, keys_of, open_photo, raw_lmdb
+from tests.helpers.lmdb_files import keys_of, raw_lmdb
+from tests.helpers.photos import encoded, open_photo
 
 PAGE = 4096
 COUNT = 40

@@ -13,9 +13,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import ROOT, FileServer, RunningApp, build_long_lmdb, photo_path, start_app
 from tests.faults import load
 from tests.faults.client import ApiClient, Refused
+from tests.helpers.app import RunningApp, running_app
+from tests.helpers.lmdb_files import build_long_lmdb
+from tests.helpers.paths import ROOT
+from tests.helpers.photos import photo_path
+from tests.helpers.server import FileServer
 
 MODEL = "preview/scheme_2/v5"
 
@@ -35,10 +39,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp]:
         "LOWRANK_MAX_UPLOADS_MB": "60",
         "GRADIO_TEMP_DIR": str(folder / "uploads"),
     }
-    running = start_app(environment, folder / "log")
-    yield running
-    running.process.terminate()
-    running.process.wait(20)
+    with running_app(environment, folder / "log") as running:
+        yield running
 
 
 @pytest.fixture

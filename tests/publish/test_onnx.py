@@ -20,7 +20,7 @@ from lowrank_demo.lowrank.load import load_network
 from lowrank_demo.models.cards import Zoo
 from lowrank_demo.models.store import LocalFile
 from lowrank_demo.publish import onnx as export
-from tests.conftest import photo_path
+from tests.helpers.photos import photo_path
 
 PREVIEW = "preview/scheme_2/v5"
 

@@ -12,7 +12,7 @@ from lowrank_demo.errors import Busy, DataError, UnknownJob
 from lowrank_demo.runtime.progress import Progress
 from lowrank_demo.serve.jobs import MOST_WAITING, Job, JobRegistry, JobStatus
 from lowrank_demo.validate.report import Report
-from tests.conftest import CONDITIONS
+from tests.helpers.examples import CONDITIONS
 
 REPORT = Report("file", 10, 10, (), (), 1.0, True, {}, {}, {}, CONDITIONS)
 

@@ -21,8 +21,10 @@ import pytest
 from lowrank_demo.data.lmdb.record import Record
 from lowrank_demo.data.lmdb.writer import LmdbWriter
 from lowrank_demo.validate.evaluate import slice_of
-from tests.conftest import ROOT, build_long_lmdb, encoded, open_photo
-from tests.terminal import read_screen
+from tests.helpers.lmdb_files import build_long_lmdb
+from tests.helpers.paths import ROOT
+from tests.helpers.photos import encoded, open_photo
+from tests.helpers.terminal import read_screen
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
 TWO = (*TORCHRUN, "--standalone", "--nproc-per-node", "2")
