@@ -37,7 +37,7 @@ def test_from_folder_to_report(imagenet: Path, tmp_path: Path) -> None:
     resized = tmp_path / "resized"
     done = run("resize", str(imagenet / "val"), "--to", str(resized / "val"))
     assert done.returncode == 2, "one image was refused"
-    assert "3 images resized, 0 had been done, 1 refused" in done.stdout or "2 images resized" in done.stdout
+    assert "3 images resized, 0 had been done, 1 refused" in done.stdout
     assert "text.JPEG: The file is a text" in done.stderr
 
     out = tmp_path / "val"
