@@ -9,7 +9,7 @@ demo: $(VENV)/.demo
 	$(BIN)/python app.py
 
 test: $(VENV)/.dev
-	$(BIN)/python tests/browser.py
+	$(BIN)/python -m tests.helpers.browser
 	$(BIN)/python -m pytest
 
 # What the README's reliability section states.
@@ -27,8 +27,8 @@ bench: $(VENV)/.demo
 
 # The README's picture.
 screenshot: $(VENV)/.dev
-	$(BIN)/python tests/browser.py
-	$(BIN)/python tests/screenshot.py assets/screenshot.png
+	$(BIN)/python -m tests.helpers.browser
+	$(BIN)/python -m tests.helpers.screenshot assets/screenshot.png
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 10) <= sys.version_info < (3, 14) else "Found Python %s; expected 3.10 to 3.13: make PYTHON=python3.12" % sys.version.split()[0])'

@@ -11,8 +11,11 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from gradio_client import Client, handle_file
 
-from tests.conftest import ROOT, start_app
+from tests.helpers.app import running_app
+from tests.helpers.paths import ROOT
+from tests.helpers.photos import photo_path
 
 
 def front_matter() -> dict[str, str]:
@@ -51,19 +54,13 @@ def test_as_a_user_who_may_write_only_home_and_tmp(tmp_path: Path) -> None:
         "XDG_CACHE_HOME": "",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    running = start_app(environment, tmp_path / "log", [*user, sys.executable, "app.py"])
     try:
-        from gradio_client import Client, handle_file
-
-        from tests.conftest import photo_path
-
-        client = Client(running.url, verbose=False)
-        (answer,) = client.predict(files=[handle_file(str(photo_path()))], model="", api_name="/classify")
-        assert len(answer["top"]) == 5
-        client.close()
+        with running_app(environment, tmp_path / "log", [*user, sys.executable, "app.py"]) as running:
+            client = Client(running.url, verbose=False)
+            (answer,) = client.predict(files=[handle_file(str(photo_path()))], model="", api_name="/classify")
+            assert len(answer["top"]) == 5
+            client.close()
     finally:
-        running.process.terminate()
-        running.process.wait(20)
         shutil.rmtree(home)
 
 
@@ -81,13 +78,11 @@ def test_start_up_contacts_nothing(tmp_path: Path) -> None:
         "    return real(host, *args, **kwargs)\n"
         "socket.getaddrinfo = only_here\n"
     )
-    running = start_app({"PYTHONPATH": str(tmp_path)}, tmp_path / "log")
-    try:
-        with urllib.request.urlopen(running.url, timeout=10) as page:
-            assert b"Low-rank AlexNet" in page.read()
-    finally:
-        running.process.terminate()
-        running.process.wait(20)
+    with (
+        running_app({"PYTHONPATH": str(tmp_path)}, tmp_path / "log") as running,
+        urllib.request.urlopen(running.url, timeout=10) as page,
+    ):
+        assert b"Low-rank AlexNet" in page.read()
     assert not record.exists(), record.read_text()
 
 

@@ -6,8 +6,11 @@ import sys
 from pathlib import Path
 
 from lowrank_demo.models.cards import Zoo
-from tests.commandline import run
-from tests.conftest import ROOT, free_port, photo_path, zoo_with
+from tests.helpers.app import free_port
+from tests.helpers.commands import run
+from tests.helpers.models import zoo_with
+from tests.helpers.paths import ROOT
+from tests.helpers.photos import photo_path
 
 
 def test_help_loads_nothing_heavy() -> None:

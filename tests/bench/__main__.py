@@ -49,7 +49,7 @@ def _bench(args: argparse.Namespace) -> None:
     unknown = sorted(set(chosen) - set(PARTS))
     if unknown:
         raise UsageError(f"--only names {unknown[0]!r}; expected some of {', '.join(PARTS)}.")
-    for name, value, least in (("--images", args.images, 64), ("--many", args.many, 256)):
+    for name, value, least in (("--images", args.images, 64), ("--many", args.many, 64)):
         if value < least:
             raise UsageError(f"{name} is {value}; expected at least {least}.")
     if args.json and not args.json.absolute().parent.is_dir():

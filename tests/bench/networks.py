@@ -84,20 +84,20 @@ def growth(zoo: Zoo, file: Path, images: int) -> Iterator[Outcome]:
     with LmdbReader(file) as reader:
         counts = [images, 2 * images, 3 * images, 4 * images]
         times = [seconds(lambda n=n: validate(reader, small, n, decoder)) for n in counts]
-        yield from _line("time against images", counts, times, "ms for each image", 1e3)
+        yield from straight_line("time against images", counts, times, "ms for each image", 1e3)
         copies = [1, 2, 3, 4]
         times = [
             seconds(lambda n=n: validate(reader, [(str(i), small[0][1]) for i in range(n)], images, decoder))
             for n in copies
         ]
-        yield from _line("time against models", copies, times, f"s for each model and {images} images", 1.0)
+        yield from straight_line("time against models", copies, times, f"s for each model and {images} images", 1.0)
         sizes = [16, 32, 64]
         pixels = decoder.decode([reader[i].image for i in range(max(sizes))], oriented=False).pixels
         times = [seconds(lambda n=n: small[0][1].logits(pixels[:n]), 5) for n in sizes]
-        yield from _line("time against batch size", sizes, times, "ms for each image of a batch", 1e3)
+        yield from straight_line("time against batch size", sizes, times, "ms for each image of a batch", 1e3)
 
 
-def _line(what: str, x: Sequence[int], y: Sequence[float], unit: str, scale: float) -> Iterator[Outcome]:
+def straight_line(what: str, x: Sequence[int], y: Sequence[float], unit: str, scale: float) -> Iterator[Outcome]:
     """The slope of a straight line through the points, and how straight it is."""
     slope, start = np.polyfit(x, y, 1)
     spread = float(np.abs(np.polyval([slope, start], x) / np.asarray(y) - 1).max())

@@ -13,7 +13,7 @@ from lowrank_demo.models.cards import Zoo
 from tests.bench.__main__ import outcome_text
 from tests.bench.material import jpegs, published, random_classifier, write_lmdb
 from tests.bench.measure import Result, interleaved, matrix_product
-from tests.bench.networks import _line, cpu_decoder, smallest, validate
+from tests.bench.networks import cpu_decoder, smallest, straight_line, validate
 
 
 def test_ratio_and_goal() -> None:
@@ -55,8 +55,8 @@ def test_work_is_timed() -> None:
 
 
 def test_a_straight_line_has_its_slope() -> None:
-    slope, straight = _line("time", [1, 2, 4], [0.5, 0.7, 1.1], "ms", 1e3)
+    slope, straight = straight_line("time", [1, 2, 4], [0.5, 0.7, 1.1], "ms", 1e3)
     assert slope.value == pytest.approx(200)  # pyright: ignore[reportAttributeAccessIssue]
     assert straight.ratio == pytest.approx(1.0)  # pyright: ignore[reportAttributeAccessIssue]
-    _, bent = _line("time", [1, 2, 4], [0.5, 1.0, 1.1], "ms", 1e3)
+    _, bent = straight_line("time", [1, 2, 4], [0.5, 1.0, 1.1], "ms", 1e3)
     assert not bent.reached  # pyright: ignore[reportAttributeAccessIssue]

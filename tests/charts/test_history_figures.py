@@ -10,7 +10,7 @@ import pytest
 from lowrank_demo.charts.history import cost_history_figure, rank_history_figure
 from lowrank_demo.lowrank.history import RankHistory, read_history
 from lowrank_demo.models.architecture import LAYERS, full_rank
-from tests.conftest import HISTORY
+from tests.helpers.examples import HISTORY
 
 
 @pytest.fixture

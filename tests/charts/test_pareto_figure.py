@@ -11,7 +11,7 @@ from lowrank_demo.charts.pareto import Saving, pareto_figure
 from lowrank_demo.classify.latency import Latency
 from lowrank_demo.models.cards import Zoo
 from lowrank_demo.validate.report import ModelResult, Report
-from tests.conftest import CONDITIONS
+from tests.helpers.examples import CONDITIONS
 
 IDS = [f"published/scheme_2/v{i}" for i in range(1, 6)]
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from lowrank_demo.charts.report_page import report_page
 from lowrank_demo.models.cards import Zoo
 from lowrank_demo.validate.report import ModelResult, Report
-from tests.browser import ARGUMENTS, find
-from tests.conftest import CONDITIONS
+from tests.helpers.examples import CONDITIONS
 
 
 def a_report(zoo: Zoo) -> Report:
@@ -45,21 +43,16 @@ def test_figures_and_words(zoo: Zoo) -> None:
     assert "<img src=x>" not in page
 
 
-def test_in_a_browser_without_network(zoo: Zoo, tmp_path: Path) -> None:
-    chromium = find()
-    if chromium is None:
-        pytest.skip("no Chromium here and none could be installed")
+def test_in_a_browser_without_network(zoo: Zoo, browser: Browser, tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     file.write_text(report_page(a_report(zoo), zoo), encoding="utf-8")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        page = browser.new_page(offline=True)
-        problems: list[str] = []
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.goto(file.as_uri())
-        expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
-        expect(page.locator(".js-plotly-plot")).to_have_count(2)
-        expect(page.locator("table").first).to_contain_text("published 41.03 (+2.47)")
-        expect(page.locator("body")).to_contain_text("cheetah (30)")
-        browser.close()
+    page = browser.new_page(offline=True)
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto(file.as_uri())
+    expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
+    expect(page.locator(".js-plotly-plot")).to_have_count(2)
+    expect(page.locator("table").first).to_contain_text("published 41.03 (+2.47)")
+    expect(page.locator("body")).to_contain_text("cheetah (30)")
+    page.close()
     assert problems == []

@@ -13,7 +13,8 @@ from lowrank_demo.data.lmdb.reader import LmdbReader
 from lowrank_demo.lowrank.load import load_network
 from lowrank_demo.serve.service import Service
 from lowrank_demo.settings import ENGINES, Arithmetic, Settings
-from tests.conftest import SHARED_LMDB, photo_path
+from tests.helpers.paths import SHARED_LMDB
+from tests.helpers.photos import photo_path
 
 
 @pytest.mark.parametrize("decoder", ["auto", "pillow"])

@@ -13,9 +13,12 @@ import pytest
 from PIL import Image
 
 from lowrank_demo.data.lmdb.reader import LmdbReader
-from tests.commandline import run
-from tests.conftest import build_long_lmdb, free_port, photo_path, zoo_with
-from tests.terminal import stopped_under_way
+from tests.helpers.app import free_port
+from tests.helpers.commands import run
+from tests.helpers.lmdb_files import build_long_lmdb
+from tests.helpers.models import zoo_with
+from tests.helpers.photos import photo_path
+from tests.helpers.terminal import stopped_under_way
 
 PREVIEW = "preview/scheme_2/v5"
 
@@ -34,7 +37,7 @@ def test_from_folder_to_report(imagenet: Path, tmp_path: Path) -> None:
     resized = tmp_path / "resized"
     done = run("resize", str(imagenet / "val"), "--to", str(resized / "val"))
     assert done.returncode == 2, "one image was refused"
-    assert "3 images resized, 0 had been done, 1 refused" in done.stdout or "2 images resized" in done.stdout
+    assert "3 images resized, 0 had been done, 1 refused" in done.stdout
     assert "text.JPEG: The file is a text" in done.stderr
 
     out = tmp_path / "val"

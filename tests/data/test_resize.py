@@ -15,7 +15,7 @@ from PIL import Image
 
 from lowrank_demo.data.resize import Resizing, resize_bytes, resized_size
 from lowrank_demo.errors import ImageError, UsageError
-from tests.conftest import encoded, open_photo, photo_path
+from tests.helpers.photos import encoded, open_photo, photo_path
 
 
 def imagemagick() -> str | None:

@@ -18,7 +18,7 @@ from lowrank_demo.decode.choose import choose_decoder
 from lowrank_demo.decode.dali import DaliDecoder
 from lowrank_demo.decode.pillow import PillowDecoder
 from lowrank_demo.settings import Settings
-from tests.conftest import encoded, open_photo, photo_path
+from tests.helpers.photos import encoded, open_photo, photo_path
 
 PIXELS = 64_000_000
 LARGEST, MEAN_DIFFERENCE = 12, 0.25
@@ -181,14 +181,18 @@ def test_bad_files_get_a_sentence_and_harm_no_other(which: str, on_cpu: Decoder,
     assert decoder.decode([good]).rows == (0,), "the next request is right"
 
 
-def test_jpeg_inside_which_dali_fails_alone(on_cpu: Decoder) -> None:
-    """Headers and ends are whole but the coded data is not: the batch fails in DALI and is isolated."""
+@pytest.mark.parametrize("which", ["dali", "pillow"])
+def test_jpeg_that_fails_only_when_it_is_decoded(which: str, on_cpu: Decoder, with_pillow: Decoder) -> None:
+    """Headers and ends are whole but the coded data is not: DALI's batch fails, and only this file is refused."""
+    decoder = on_cpu if which == "dali" else with_pillow
     good = KINDS["baseline JPEG"]
     broken = bytearray(good)
     start = good.index(b"\xff\xda") + 20
     broken[start - 18 : start - 16] = b"\x00\x01"  # a scan header of an impossible length
-    decoded = on_cpu.decode([good, bytes(broken), good])
-    assert decoded.rows in ((0, 2), (0, 1, 2))
+    decoded = decoder.decode([good, bytes(broken), good])
+    assert decoded.rows == (0, 2)
+    assert decoded.decoders == (decoder.name, decoder.name)
+    assert "is damaged and cannot be decoded" in str(decoded.refused[1])
     assert torch.equal(decoded.pixels[0], decoded.pixels[-1])
 
 

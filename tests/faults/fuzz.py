@@ -16,7 +16,7 @@ import torch
 from lowrank_demo.decode.choose import choose_decoder
 from lowrank_demo.decode.pillow import PillowDecoder
 from lowrank_demo.settings import Settings
-from tests.conftest import encoded, open_photo
+from tests.helpers.photos import encoded, open_photo
 
 HANG_SECONDS = 5
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import threading
 import time
@@ -9,8 +10,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.conftest import encoded, open_photo
 from tests.faults.client import ApiClient, Refused
+from tests.helpers.photos import encoded, open_photo
 
 KINDS = ("lion.jpg", "cheetah.jpg", "tower.jpg")
 BAD = (b"", b"<svg/>", b"\xff\xd8\xff\xe0 no photo")
@@ -38,21 +39,28 @@ def signature(answer: dict) -> Signature:
     return best["name"], round(100 * best["probability"])
 
 
+@functools.cache
 def photos() -> list[bytes]:
     """Thirty photos whose answers differ."""
+    whole = [open_photo(name) for name in KINDS]
     made: list[bytes] = []
     for i in range(30):
-        photo = open_photo(KINDS[i % len(KINDS)])
+        photo = whole[i % len(whole)]
         edge = min(photo.size) - 4 * i
         made.append(encoded(photo.crop((i, i, edge, edge)).rotate(7 * i), "JPEG", quality=80))
     return made
 
 
-def run(url: str, clients: int, seconds: float) -> Load:
-    """So many visitors for so long."""
-    own = photos()
+@functools.cache
+def known_answers(url: str) -> list[Signature]:
+    """What this server says to each of the photos alone."""
     with ApiClient(url) as client:
-        known = [signature(client.classify(data)) for data in own]
+        return [signature(client.classify(data)) for data in photos()]
+
+
+def run(url: str, clients: int, seconds: float) -> Load:
+    """Send so many visitors for so long."""
+    own, known = photos(), known_answers(url)
     load, lock = Load(), threading.Lock()
     ends = time.monotonic() + seconds
 

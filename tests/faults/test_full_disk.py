@@ -16,10 +16,13 @@ import pytest
 from lowrank_demo.errors import LowRankError
 from lowrank_demo.serve.uploads import LabelledFiles
 from lowrank_demo.settings import Settings
-from tests.commandline import run
-from tests.conftest import ROOT, build_long_lmdb, photo_path, start_app
 from tests.faults.client import ApiClient, Refused
-from tests.terminal import stopped_under_way
+from tests.helpers.app import running_app
+from tests.helpers.commands import run
+from tests.helpers.lmdb_files import build_long_lmdb
+from tests.helpers.paths import ROOT
+from tests.helpers.photos import photo_path
+from tests.helpers.terminal import stopped_under_way
 
 MODEL = "preview/scheme_2/v5"
 
@@ -121,8 +124,7 @@ def test_an_uploaded_set(small_disk: Path, tmp_path: Path, settings: Settings, m
 
 def test_photos_sent_to_the_app(small_disk: Path, tmp_path: Path) -> None:
     environment = {"LOWRANK_CACHE_DIR": str(tmp_path / "cache"), "GRADIO_TEMP_DIR": str(small_disk / "uploads")}
-    app = start_app(environment, tmp_path / "log")
-    try:
+    with running_app(environment, tmp_path / "log") as app:
         filler = fill(small_disk, 40_000)
         with ApiClient(app.url) as client, pytest.raises((Refused, httpx.TransportError)):
             client.upload("photo.jpg", os.urandom(3_000_000))
@@ -130,9 +132,6 @@ def test_photos_sent_to_the_app(small_disk: Path, tmp_path: Path) -> None:
         # The server may have closed the line on the upload that it could not keep.
         with ApiClient(app.url) as client:
             assert client.classify(photo_path().read_bytes())["top"]
-    finally:
-        app.process.terminate()
-        app.process.wait(20)
 
 
 def test_starting_the_app(small_disk: Path, tmp_path: Path) -> None:

@@ -19,7 +19,11 @@ from lowrank_demo.data.lmdb.manifest import file_sha256, verify
 from lowrank_demo.data.lmdb.reader import LmdbReader
 from lowrank_demo.data.resize import resize_bytes
 from lowrank_demo.train.trainer import load_checkpoint
-from tests.conftest import ROOT, FileServer, build_long_lmdb, encoded, open_photo, sha256, zoo_with
+from tests.helpers.lmdb_files import build_long_lmdb
+from tests.helpers.models import zoo_with
+from tests.helpers.paths import ROOT, sha256
+from tests.helpers.photos import encoded, open_photo
+from tests.helpers.server import FileServer
 
 TIMES = [3, pytest.param(50, marks=[pytest.mark.long, pytest.mark.timeout(3600)])]
 
@@ -55,12 +59,20 @@ def killed(seconds: float, *arguments: str, **environment: str) -> bool:
 
 
 def at_random(times: int, whole: float, attempt: Callable[[float], bool]) -> None:
-    """So many kills at moments spread over the time that a whole run takes."""
+    """Kill at moments spread over the time that a whole run takes, until most were killed under way.
+
+    A run that ends before its moment shows how long one takes by now, as when the machine has less to do.
+    """
     randomness = random.Random(times)
     hits = 0
-    for number in range(times):
-        hits += attempt(whole * (number + randomness.random()) / times)
-    assert hits > times / 2, "most were killed under way"
+    for number in range(3 * times):
+        moment = whole * (number % times + randomness.random()) / times
+        hit = attempt(moment)
+        hits += hit
+        whole = whole if hit else min(whole, moment)
+        if number + 1 >= times and hits > times / 2:
+            return
+    raise AssertionError(f"{hits} of {3 * times} were killed under way")
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import random
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from lowrank_demo.data.lmdb.reader import check_label
 from lowrank_demo.data.lmdb.record import Record, encode_record
 from lowrank_demo.data.lmdb.writer import LmdbWriter
 from lowrank_demo.errors import DataError, RecordError
-from tests.conftest import encoded, keys_of, open_photo, raw_lmdb
+from tests.helpers.lmdb_files import keys_of, raw_lmdb
+from tests.helpers.photos import encoded, open_photo
+from tests.helpers.processes import children, opened
 
 PAGE = 4096
 COUNT = 40
@@ -231,9 +234,9 @@ def test_overwritten_while_it_is_read(built: Path) -> None:
 
 
 def test_reading_process_killed(built: Path) -> None:
-    reader = IsolatedReader(built)
-    reader._process.kill()
-    with pytest.raises(DataError):
-        reader.read_each(range(1))
-    reader.close()
-    assert reader._process.returncode is not None
+    with IsolatedReader(built) as reader:
+        (process,) = (pid for pid in children(os.getpid()) if opened(pid, built))
+        os.kill(process, signal.SIGKILL)
+        with pytest.raises(DataError):
+            reader.read_each(range(1))
+    assert process not in children(os.getpid()), "nothing of it is left"

@@ -16,7 +16,10 @@ from lowrank_demo.errors import WeightsError, WeightsRefused, WeightsUnavailable
 from lowrank_demo.models import download
 from lowrank_demo.serve.service import Photo, Service
 from lowrank_demo.settings import Settings
-from tests.conftest import FileServer, photo_path, sha256, zoo_with
+from tests.helpers.models import zoo_with
+from tests.helpers.paths import sha256
+from tests.helpers.photos import photo_path
+from tests.helpers.server import FileServer
 
 ID = "published/scheme_2/v5"
 IN_USE = "preview/scheme_2/v5"

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from lowrank_demo.errors import DataError
 from lowrank_demo.lowrank.history import read_history
-from tests.conftest import HISTORY, JSON
+from tests.helpers.examples import HISTORY
+from tests.helpers.strategies import JSON
 
 
 def write(folder: Path, value: object) -> Path:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lowrank_demo.errors import CardError
 from lowrank_demo.models.cards import parse_card, read_zoo
 from lowrank_demo.settings import ASSETS
-from tests.conftest import JSON
+from tests.helpers.strategies import JSON
 
 CARD = json.loads((ASSETS / "zoo.json").read_text())["models"][0]
 

@@ -4,7 +4,7 @@ import pytest
 
 from lowrank_demo.errors import UnknownModel
 from lowrank_demo.models.cards import Zoo
-from tests.conftest import sha256
+from tests.helpers.paths import sha256
 
 
 def test_published_cards_are_the_reference(zoo: Zoo, published_models: list[dict]) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from lowrank_demo.errors import WeightsRefused, WeightsUnavailable
 from lowrank_demo.models.download import DownloadProgress, download
-from tests.conftest import FileServer, free_port
+from tests.helpers.app import free_port
+from tests.helpers.server import FileServer
 
 CONTENT = os.urandom(5_000_000)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()

@@ -15,7 +15,10 @@ from lowrank_demo.models.cards import read_zoo
 from lowrank_demo.models.store import WeightStore
 from lowrank_demo.nn.state_dict import read_state_dict
 from lowrank_demo.settings import Settings
-from tests.conftest import FileServer, free_port, sha256, zoo_with
+from tests.helpers.app import free_port
+from tests.helpers.models import zoo_with
+from tests.helpers.paths import sha256
+from tests.helpers.server import FileServer
 
 ID = "published/scheme_2/v5"
 

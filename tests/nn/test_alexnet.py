@@ -8,7 +8,7 @@ import torch
 from lowrank_demo import low_rank_alexnet
 from lowrank_demo.errors import UnknownModel
 from lowrank_demo.nn.alexnet import LowRankAlexNet, LowRankLayer
-from tests.conftest import FILES
+from tests.helpers.paths import FILES
 
 LAYOUT = json.loads((FILES / "state_dict_layout.json").read_text())
 

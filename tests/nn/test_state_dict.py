@@ -12,7 +12,7 @@ from lowrank_demo.errors import WeightsRefused
 from lowrank_demo.lowrank.load import load_network
 from lowrank_demo.models.cards import Zoo
 from lowrank_demo.models.store import LocalFile
-from tests.conftest import sha256
+from tests.helpers.paths import sha256
 
 Change = Callable[[dict[str, torch.Tensor]], object]
 

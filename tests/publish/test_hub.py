@@ -16,7 +16,8 @@ from lowrank_demo.lowrank.load import load_network
 from lowrank_demo.models.cards import Zoo
 from lowrank_demo.models.store import LocalFile
 from lowrank_demo.nn.alexnet import LowRankAlexNet
-from tests.conftest import sha256, zoo_with
+from tests.helpers.models import zoo_with
+from tests.helpers.paths import sha256
 
 PREVIEW = "preview/scheme_2/v5"
 

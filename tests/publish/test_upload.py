@@ -21,7 +21,8 @@ import torch
 
 from lowrank_demo.errors import UsageError
 from lowrank_demo.publish.upload import stage_space
-from tests.conftest import sha256, zoo_with
+from tests.helpers.models import zoo_with
+from tests.helpers.paths import sha256
 
 PREVIEW = "preview/scheme_2/v5"
 REPO = Path(__file__).parents[2]

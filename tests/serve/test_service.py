@@ -14,7 +14,9 @@ from lowrank_demo.models.store import LocalFile
 from lowrank_demo.serve.inspection import Inspection
 from lowrank_demo.serve.service import Photo, Service
 from lowrank_demo.settings import Settings
-from tests.conftest import free_port, own_model, photo_path, zoo_with
+from tests.helpers.app import free_port
+from tests.helpers.models import own_model, zoo_with
+from tests.helpers.photos import photo_path
 
 PREVIEW = "preview/scheme_2/v5"
 

@@ -12,7 +12,7 @@ import pytest
 from lowrank_demo.data.lmdb.reader import LmdbReader
 from lowrank_demo.errors import DataError, LowRankError, UsageError
 from lowrank_demo.serve.uploads import build_from_zip
-from tests.conftest import encoded, open_photo, photo_path
+from tests.helpers.photos import encoded, open_photo, photo_path
 
 PHOTO = photo_path("lion.jpg").read_bytes()
 

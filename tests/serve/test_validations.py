@@ -18,7 +18,8 @@ from lowrank_demo.serve.service import Photo, Service
 from lowrank_demo.serve.uploads import SAMPLE, LabelledFiles
 from lowrank_demo.serve.validations import MAX_WAITING, Validations, ValidationStatus
 from lowrank_demo.settings import Settings
-from tests.conftest import build_long_lmdb, photo_path
+from tests.helpers.lmdb_files import build_long_lmdb
+from tests.helpers.photos import photo_path
 
 PREVIEW = "preview/scheme_2/v5"
 

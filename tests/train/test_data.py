@@ -12,7 +12,7 @@ from lowrank_demo.data.lmdb.reader import LmdbReader
 from lowrank_demo.decode.pillow import decode_one
 from lowrank_demo.train.config import DataConfig
 from lowrank_demo.train.data import Batches, LmdbImages
-from tests.conftest import build_long_lmdb
+from tests.helpers.lmdb_files import build_long_lmdb
 
 
 @pytest.fixture(scope="module")

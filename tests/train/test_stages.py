@@ -23,8 +23,10 @@ from lowrank_demo.settings import ASSETS
 from lowrank_demo.train.config import read_config
 from lowrank_demo.train.data import LmdbImages
 from lowrank_demo.train.output import quantised
-from tests.commandline import run
-from tests.conftest import ROOT, build_long_lmdb, photo_path
+from tests.helpers.commands import run
+from tests.helpers.lmdb_files import build_long_lmdb
+from tests.helpers.paths import ROOT
+from tests.helpers.photos import photo_path
 
 CONFIG = """
 seed = 5

@@ -21,7 +21,7 @@ from lowrank_demo.train.config import DataConfig, StageConfig
 from lowrank_demo.train.data import Batches, LmdbImages, evenly_spread
 from lowrank_demo.train.teacher import load_teacher
 from lowrank_demo.train.trainer import Trainer
-from tests.conftest import build_long_lmdb
+from tests.helpers.lmdb_files import build_long_lmdb
 
 CPU = torch.device("cpu")
 

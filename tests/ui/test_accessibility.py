@@ -6,8 +6,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.conftest import RunningApp, photo_path
-from tests.ui.test_page import browser, drop, opened, page, pytestmark  # noqa: F401
+from tests.helpers.app import RunningApp
+from tests.helpers.pages import drop, opened
+from tests.helpers.photos import photo_path
 
 TABS = ("Classify", "Compare", "Ranks", "Explore λ", "Pareto", "Validate", "About")
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
@@ -16,7 +17,7 @@ GRADIOS_OWN = {("nested-interactive", 'button[aria-label="Click to Upload"]')}
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_no_serious_violations(app: RunningApp, page: Page, theme: str) -> None:  # noqa: F811
+def test_no_serious_violations(app: RunningApp, page: Page, theme: str) -> None:
     opened(page, app, f"__theme={theme}&scheme=2&version=v5&family=preview")
     drop(page, photo_path("lion.jpg"), photo_path("tower.jpg"))
     expect(page.locator(".lr-card")).to_have_count(2)

@@ -16,7 +16,8 @@ from gradio_client.exceptions import AppError
 
 from lowrank_demo.models.architecture import network_cost
 from lowrank_demo.models.cards import Zoo
-from tests.conftest import RunningApp, photo_path
+from tests.helpers.app import RunningApp
+from tests.helpers.photos import photo_path
 
 PREVIEW = "preview/scheme_2/v5"
 

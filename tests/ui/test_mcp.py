@@ -5,14 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import photo_path, start_app
+from tests.helpers.app import running_app
+from tests.helpers.packages import as_here, installed
+from tests.helpers.photos import photo_path
 
 PREVIEW = "preview/scheme_2/v5"
 ASK = """
@@ -36,22 +37,14 @@ asyncio.run(main())
 
 
 @pytest.fixture(scope="module")
-def extra(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("mcp")
-    freeze = subprocess.run([sys.executable, "-m", "pip", "freeze"], capture_output=True, text=True, check=True).stdout
-    kept = [line for line in freeze.splitlines() if re.match(r"[\w.-]+==", line) and not line.startswith("pydantic")]
-    constraints = folder / "constraints.txt"
-    constraints.write_text("\n".join(line for line in kept if not line.startswith("torch")))
-    install = [sys.executable, "-m", "pip", "install", "-q", "--target", str(folder), "-c", str(constraints)]
-    if subprocess.run([*install, "mcp>=1.21,<2", "pydantic<2.12.6"], check=False, capture_output=True).returncode:
-        pytest.skip("the mcp extra cannot be installed here")
-    return folder
+def extra() -> Path:
+    """Return the folder of the mcp extra, whose pydantic is older than the one here."""
+    return installed("mcp", ["mcp>=1.21,<2", "pydantic<2.12.6"], as_here("pydantic", "torch", "lowrank-demo"))
 
 
 def test_a_real_client(extra: Path, tmp_path: Path) -> None:
     paths = os.pathsep.join([str(extra), os.environ.get("PYTHONPATH", "")])
-    app = start_app({"LOWRANK_CACHE_DIR": str(tmp_path), "PYTHONPATH": paths}, tmp_path / "log")
-    try:
+    with running_app({"LOWRANK_CACHE_DIR": str(tmp_path), "PYTHONPATH": paths}, tmp_path / "log") as app:
         lion = base64.b64encode(photo_path("lion.jpg").read_bytes()).decode()
         calls = [
             ("ranks", {"model": "scheme_1/v2"}),
@@ -85,6 +78,3 @@ def test_a_real_client(extra: Path, tmp_path: Path) -> None:
         for refused in (outside, elsewhere, garbled):
             assert refused[0]
             assert refused[1].startswith("The file was not uploaded here")
-    finally:
-        app.process.terminate()
-        app.process.wait(20)

@@ -7,54 +7,16 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from lowrank_demo.models.cards import Zoo
-from tests.browser import ARGUMENTS, find
-from tests.conftest import RunningApp, photo_path
-
-CHROMIUM = find()
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here and none could be installed")
-expect.set_options(timeout=20_000)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
-    page.set_default_timeout(20_000)
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("request", lambda request: problems.append(request.url) if _outside(request.url) else None)
-    yield page
-    page.close()
-    assert problems == [], "no script error, and nothing but this server is contacted"
-
-
-def _outside(url: str) -> bool:
-    return not url.startswith(("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:"))
-
-
-def drop(page: Page, *files: Path | str) -> None:
-    page.set_input_files("#lr-photos input[type=file]", [str(file) for file in files])
-
-
-def opened(page: Page, app: RunningApp, query: str = "") -> Page:
-    page.goto(f"{app.url}/?{query}")
-    expect(page.locator("#lr-version input")).not_to_have_count(0)
-    return page
+from tests.helpers.app import RunningApp
+from tests.helpers.pages import drop, opened
+from tests.helpers.photos import photo_path
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -29,7 +29,9 @@ from lowrank_demo.settings import Settings
 from lowrank_demo.validate.evaluate import Validation
 from lowrank_demo.validate.report import disagreements, make_report, report_csv, report_json
 from lowrank_demo.validate.sums import LOSS_UNIT, ModelSums, Sums
-from tests.conftest import CONDITIONS, SHARED_LMDB, encoded, open_photo
+from tests.helpers.examples import CONDITIONS
+from tests.helpers.paths import SHARED_LMDB
+from tests.helpers.photos import encoded, open_photo
 
 PREVIEW = "preview/scheme_2/v5"
 CPU = torch.device("cpu")

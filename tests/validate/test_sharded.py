@@ -21,8 +21,11 @@ import pytest
 from lowrank_demo.data.lmdb.record import Record
 from lowrank_demo.data.lmdb.writer import LmdbWriter
 from lowrank_demo.validate.evaluate import slice_of
-from tests.conftest import ROOT, build_long_lmdb, encoded, open_photo
-from tests.terminal import read_screen
+from tests.helpers.lmdb_files import build_long_lmdb
+from tests.helpers.paths import ROOT
+from tests.helpers.photos import encoded, open_photo
+from tests.helpers.processes import children, opened
+from tests.helpers.terminal import read_screen
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
 TWO = (*TORCHRUN, "--standalone", "--nproc-per-node", "2")
@@ -134,17 +137,6 @@ class Terminal:
             shown += more
         assert self._process.wait(60) != 0
         return shown
-
-
-def children(parent: int) -> list[int]:
-    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True, check=False)
-    return [int(pid) for pid in found.stdout.split()]
-
-
-def opened(pid: int, file: Path) -> bool:
-    with contextlib.suppress(OSError):
-        return str(file) in Path(f"/proc/{pid}/maps").read_text()
-    return False
 
 
 def variables(pid: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -18,7 +19,10 @@ from lowrank_demo.data.lmdb.reader import LmdbReader
 from lowrank_demo.data.lmdb.record import Record, encode_record
 from lowrank_demo.data.lmdb.writer import LmdbWriter
 from lowrank_demo.errors import DataError, RecordError, UsageError
-from tests.conftest import ROOT, SHARED_LMDB, encoded, keys_of, open_photo, raw_lmdb
+from tests.helpers.lmdb_files import keys_of, raw_lmdb
+from tests.helpers.packages import installed
+from tests.helpers.paths import ROOT, SHARED_LMDB
+from tests.helpers.photos import encoded, open_photo
 
 LABELS = [*range(256, 1000, 7), 0, 255, 256, 999]
 
@@ -105,17 +109,16 @@ print(digest.hexdigest(), *labels)
 """
 
 
-def test_tensorpacks_own_reader_reads_ours(built: Path, records: list[Record], tmp_path: Path) -> None:
-    """The real package, 0.9.8, in an environment of its own."""
-    import hashlib
-
-    python = tmp_path / "tensorpack" / "bin" / "python"
-    subprocess.run([sys.executable, "-m", "venv", str(python.parent.parent)], check=True)
-    install = [str(python), "-m", "pip", "install", "-q", "tensorpack==0.9.8", "lmdb"]
-    if subprocess.run(install, check=False, capture_output=True, timeout=240).returncode:
-        pytest.skip("tensorpack 0.9.8 cannot be installed here")
+def test_tensorpacks_own_reader_reads_ours(built: Path, records: list[Record]) -> None:
+    """The real package, 0.9.8, which needs the numpy and msgpack of its own folder alone."""
+    folder = installed("tensorpack", ["tensorpack==0.9.8", "lmdb"])
     done = subprocess.run(
-        [str(python), "-c", READ_WITH_TENSORPACK, str(built)], check=True, capture_output=True, text=True
+        # Without site: the packages of this environment are not seen.
+        [sys.executable, "-S", "-c", READ_WITH_TENSORPACK, str(built)],
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        check=True,
+        capture_output=True,
+        text=True,
     )
     digest, *labels = done.stdout.splitlines()[-1].split()
     assert [int(label) for label in labels] == LABELS
@@ -246,20 +249,22 @@ def test_the_file_is_named_as_typed(tmp_path: Path, records: list[Record]) -> No
         assert (tmp_path / name).is_file()
 
 
-def test_map_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lowrank_demo.data.lmdb.writer._FIRST_MAP", 1 << 20)
+def test_map_grows(tmp_path: Path) -> None:
+    """More than the 256 MiB that LMDB is given at first."""
+    image = os.urandom(10_000_000)
     with LmdbWriter(tmp_path / "large") as writer:
-        for i in range(50):
-            writer.put(Record(os.urandom(1_000_000), i))
+        for i in range(30):
+            writer.put(Record(image, i))
+    assert (tmp_path / "large").stat().st_size > 1 << 28
     with LmdbReader(tmp_path / "large") as reader:
-        assert [record.label for record in reader] == list(range(50))
+        assert [record.label for record in reader] == list(range(30))
 
 
 BUILD = """
 import sys, time
 from pathlib import Path
-from lowrank_demo.data.lmdb_writer import LmdbWriter
-from lowrank_demo.data.records import Record
+from lowrank_demo.data.lmdb.record import Record
+from lowrank_demo.data.lmdb.writer import LmdbWriter
 import os
 with LmdbWriter(Path(sys.argv[1]), overwrite=True) as writer:
     print("building", flush=True)

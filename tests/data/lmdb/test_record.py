@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from lowrank_demo.data.lmdb.record import Record, decode_record, encode_record
 from lowrank_demo.errors import RecordError
-from tests.conftest import SHARED_LMDB
+from tests.helpers.paths import SHARED_LMDB
 
 
 @pytest.mark.skipif(not SHARED_LMDB.exists(), reason="the file built by the original tool is not here")

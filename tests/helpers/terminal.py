@@ -12,7 +12,7 @@ import termios
 import threading
 from collections.abc import Mapping, Sequence
 
-from tests.conftest import ROOT
+from tests.helpers.paths import ROOT
 
 
 def stopped_under_way(arguments: Sequence[str], env: Mapping[str, str]) -> tuple[int, str, str]:

@@ -10,10 +10,9 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
 from lowrank_demo.ui.classify import EXAMPLES
-from tests.browser import ARGUMENTS, find
-from tests.conftest import start_app
+from tests.helpers.app import running_app
+from tests.helpers.browser import ARGUMENTS, find
 
 
 def main(target: Path) -> None:
@@ -21,8 +20,11 @@ def main(target: Path) -> None:
     chromium = find()
     if chromium is None:
         raise SystemExit("screenshot: no Chromium here; install one and run again.")
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        app = start_app({"LOWRANK_CACHE_DIR": folder}, Path(folder) / "log")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        sync_playwright() as playwright,
+        running_app({"LOWRANK_CACHE_DIR": folder}, Path(folder) / "log") as app,
+    ):
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(f"{app.url}/?__theme=light")
@@ -33,8 +35,6 @@ def main(target: Path) -> None:
         shot = Image.open(io.BytesIO(page.screenshot()))
         shot.quantize(256).save(target, optimize=True)
         browser.close()
-        app.process.terminate()
-        app.process.wait(20)
     print(f"{target}: {target.stat().st_size / 1e3:.0f} kB")
 
 
