@@ -1,4 +1,4 @@
-"""Images to top-5 answers, with the time of each stage."""
+"""Classify images: the five most probable classes, and the time of each stage."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from ..nn.fuse import inference_form
 from ..settings import Arithmetic
 
 TOP = 5
+"""Classes in an answer."""
 BATCH = 32
+"""Images that are decoded and classified together."""
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
 class Guess:
-    """One class and the probability that the network gives it."""
+    """A class, and the probability that the network gives it."""
 
     label: ImageNetClass
     probability: float
@@ -31,33 +33,35 @@ class Guess:
 
 @dataclass(frozen=True)
 class Timings:
-    """Milliseconds; each image's share of its batch."""
+    """Milliseconds for one image: its share of the time of its batch."""
 
     decode: float
-    """Header check, decoding, resizing, normalising."""
+    """Checking the header, decoding, resizing, normalising."""
     network: float
-    """To the device, forward pass, softmax and top 5."""
+    """Moving the batch to the device, forward pass, softmax, top 5."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one image."""
+    """A network's answer for one image."""
 
     top: tuple[Guess, ...]
     """Five guesses, the most probable first."""
     decoder: str
+    """Name of the decoder that read the image."""
     device: str
+    """Device that ran the network, such as ``cpu``."""
     timings: Timings
 
 
 class Classifier:
-    """A network ready to answer.
+    """A network that is ready to classify.
 
     Args:
-        network: With its weights loaded; it is copied, not changed.
+        network: The network with its weights. It is copied, not changed.
         pre_shrink: The model card's ``pre_shrink``.
-        device: Where it runs.
-        arithmetic: The program that computes, and its precision.
+        device: Device to run on.
+        arithmetic: Engine and precision.
     """
 
     def __init__(
@@ -68,44 +72,45 @@ class Classifier:
         arithmetic: Arithmetic = Arithmetic(),
     ) -> None:
         self.device = device
-        self._module = _prepared(network, pre_shrink, device, arithmetic)
+        self._module = _prepare(network, pre_shrink, device, arithmetic)
 
     @torch.inference_mode()
     def logits(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Float32 [n, 1000] on the device, from normalised float32 [n, 3, 227, 227]."""
+        """Compute the logits, float32 [n, 1000] on the device, of normalised images, float32 [n, 3, 227, 227]."""
         return self._module(pixels.to(self.device, memory_format=torch.channels_last)).float()
 
 
 @dataclass(frozen=True)
 class DecodedPhotos:
-    """Photos ready for a network, in batches, with the milliseconds that each image of a batch took to decode."""
+    """Photos that are decoded for a network."""
 
     batches: tuple[tuple[Decoded, float], ...]
+    """Each batch, and the milliseconds that decoding took for one of its images."""
 
 
 def decode_photos(images: Sequence[bytes], decoder: Decoder) -> DecodedPhotos:
-    """Decode once, for any number of networks; an image that cannot be used harms no other."""
+    """Decode images for any number of networks. An image that cannot be read does not affect the others."""
     batches: list[tuple[Decoded, float]] = []
     for start in range(0, len(images), BATCH):
         part = images[start : start + BATCH]
         began = time.perf_counter()
         decoded = decoder.decode(part)
-        _wait_for(decoded.pixels.device)
+        _synchronise(decoded.pixels.device)
         batches.append((decoded, (time.perf_counter() - began) * 1e3 / len(part)))
     return DecodedPhotos(tuple(batches))
 
 
 def answer(photos: DecodedPhotos, classifier: Classifier) -> list[Prediction | ImageError]:
-    """One network's answer for each image, in order; an image that cannot be used gets its error."""
+    """Return one network's answer for each image, in order; for an image that could not be read, its error."""
     return [one for decoded, decode_ms in photos.batches for one in _answer_batch(decoded, decode_ms, classifier)]
 
 
 def classify(images: Sequence[bytes], classifier: Classifier, decoder: Decoder) -> list[Prediction | ImageError]:
-    """Decode and answer with one network."""
+    """Decode images and classify them with one network; see :func:`answer`."""
     return answer(decode_photos(images, decoder), classifier)
 
 
-def _prepared(
+def _prepare(
     network: LowRankAlexNet, pre_shrink: int | None, device: torch.device, arithmetic: Arithmetic
 ) -> nn.Module:
     if arithmetic.engine == "openvino":
@@ -132,7 +137,7 @@ def _answer_batch(decoded: Decoded, decode_ms: float, classifier: Classifier) ->
     return [answers[position] for position in sorted(answers)]
 
 
-def _wait_for(device: torch.device) -> None:
+def _synchronise(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
