@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ..data.build import Building
+from ..data.build import LmdbBuild
 from ..data.resize import Refused
 from ..data.samples import EXTENSIONS, class_folder_samples, label_of
 from ..decode.base import EDGE
@@ -46,7 +46,7 @@ def build_from_zip(zip_file: Path, target: Path, *, max_file_mb: int, max_zip_mb
                 _unpack(archive, folder, max_file_mb * 1_000_000, _MOST_UNPACKED * max_zip_mb * 1_000_000)
         except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
             raise DataError("The file is not a zip that can be read; expected a zip of class-named folders.") from error
-        building = Building(class_folder_samples(folder), target, shortest_edge=EDGE, threads=threads)
+        building = LmdbBuild(class_folder_samples(folder), target, shortest_edge=EDGE, threads=threads)
         for _ in building:
             pass
         # The temporary names mean nothing to the visitor.
