@@ -1,6 +1,6 @@
-"""Low-rank AlexNet models of Idelbayev & Carreira-Perpiñán (CVPR 2020): load, classify, inspect, validate.
+"""Low-rank AlexNet models of Idelbayev & Carreira-Perpiñán (CVPR 2020): load, classify, inspect, validate, train.
 
-``low_rank_alexnet`` works as in the original release. Importing the package loads no torch.
+``low_rank_alexnet`` works as in the original release. Importing the package does not load torch.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 def low_rank_alexnet(
     scheme: str, version: str, pretrained: bool = False, progress: bool = True, family: str = "published"
 ) -> LowRankAlexNet:
-    """A low-rank AlexNet with the ranks of one released version.
+    """Build a low-rank AlexNet with the ranks of a released version.
 
     Args:
         scheme: ``scheme_1`` or ``scheme_2``.
         version: ``v1`` to ``v4`` or ``v5``.
-        pretrained: Load the weights, downloading them if they are not on this machine; else they are random.
-        progress: Show the download on standard error.
-        family: ``published`` for the paper's weights, ``preview`` for those bundled with the app.
+        pretrained: Load the weights, downloading them if necessary; otherwise the weights are random.
+        progress: Show the progress of the download on standard error.
+        family: ``published`` for the weights of the paper, ``preview`` for those bundled with the app.
 
     Returns:
-        The network, float32, on the CPU; in evaluation mode if ``pretrained``.
+        The network: float32, on the CPU, in evaluation mode if ``pretrained``.
 
     Raises:
-        lowrank_demo.errors.UnknownModel: There is no such model.
-        lowrank_demo.errors.WeightsError: The weights cannot be fetched or are not what was published.
+        lowrank_demo.errors.UnknownModel: The model does not exist.
+        lowrank_demo.errors.WeightsError: The weights cannot be downloaded, or are not the published ones.
     """
     from .lowrank.load import fetch_network
     from .models.download import print_download

@@ -1,4 +1,4 @@
-"""``python -m lowrank_demo``: the command line. Heavy imports happen in the commands that need them."""
+"""The command line, ``python -m lowrank_demo``. Heavy packages are imported only by the commands that need them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .errors import LowRankError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code: 0 done, 1 usage, 2 bad data, 3 weights missing."""
+    """Run one command and return its exit code: 0 done, 1 usage, 2 bad data, 3 weights missing, 130 stopped."""
     try:
         args = _parser().parse_args(argv)
     except SystemExit as stop:
-        # argparse exits with 2 for a wrong option, which here means bad data.
+        # For a wrong option argparse exits with 2, which here means bad data.
         return 1 if stop.code else 0
     command: Callable[[argparse.Namespace], int] = args.command
     try:

@@ -1,20 +1,20 @@
-"""The exception tree: every error a user can meet.
+"""The exception tree: every error that a user can meet.
 
-A message is one sentence (or two) that says what was found, what was expected and what to do. Nothing here carries a
-traceback to a user: the command line prints the message and exits with ``exit_code``, the page shows the message.
+A message is one or two sentences: what was found, what was expected, and what to do. Users never see a traceback. The
+command line prints the message and exits with ``exit_code``; the page shows the message.
 """
 
 from __future__ import annotations
 
 
 class LowRankError(Exception):
-    """Base of every error raised on purpose by this package."""
+    """The base class of all errors that this package raises on purpose."""
 
     exit_code = 1
 
 
 class UsageError(LowRankError):
-    """The request itself is wrong: an option, a name, an amount."""
+    """A request is wrong: an option, a name, a number."""
 
 
 class SettingError(UsageError):
@@ -22,61 +22,55 @@ class SettingError(UsageError):
 
 
 class UnknownModel(UsageError):
-    """No model card has the id asked for."""
+    """No model card has the requested id."""
+
+
+class UnknownJob(UsageError):
+    """No validation has the requested id."""
 
 
 class TooManyPhotos(UsageError):
-    """More photos in one request than the limit allows."""
+    """A request has more photos than the limit allows."""
+
+
+class Busy(LowRankError):
+    """Too many requests are waiting; trying again later helps."""
 
 
 class DataError(LowRankError):
-    """Input data is damaged, foreign or outside the limits."""
+    """Input data is damaged, in another format, or outside the limits."""
 
     exit_code = 2
 
 
-class UnknownJob(UsageError):
-    """No validation has the id asked for."""
-
-
-class Busy(LowRankError):
-    """Too much is waiting already; trying again later helps."""
+class ImageError(DataError):
+    """An image cannot be used; the others of its batch are not affected."""
 
 
 class RecordError(DataError):
-    """One record of an LMDB file is not what the format says; the others are unaffected."""
-
-
-class NotWritten(DataError):
-    """A file could not be written, mostly because the disk is full."""
+    """A record of an LMDB file is damaged; the other records are not affected."""
 
 
 class CardError(DataError):
     """A model card does not follow the format."""
 
 
-class ImageError(DataError):
-    """One photo cannot be used; the others of its batch are unaffected."""
+class NotWritten(DataError):
+    """A file could not be written, usually because the disk is full."""
 
 
 class WeightsError(LowRankError):
-    """A model's weights cannot be used."""
+    """The weights of a model cannot be used."""
 
     exit_code = 3
 
 
 class WeightsUnavailable(WeightsError):
-    """The weights are neither bundled nor cached, and could not be downloaded."""
+    """The weights are neither bundled nor cached, and cannot be downloaded."""
 
 
 class WeightsRefused(WeightsError):
-    """A weight file was found, but is not what its model card describes."""
-
-
-class ProcessLost(LowRankError):
-    """Another process of the same run ended before its work was done."""
-
-    exit_code = 2
+    """A weight file is not what its model card describes."""
 
 
 class TrainingDiverged(LowRankError):
@@ -85,7 +79,13 @@ class TrainingDiverged(LowRankError):
     exit_code = 2
 
 
+class ProcessLost(LowRankError):
+    """Another process of the same run ended before its work was done."""
+
+    exit_code = 2
+
+
 class NotPublished(LowRankError):
-    """The Hub could not be reached or refused the upload."""
+    """The Hub cannot be reached or refused an upload."""
 
     exit_code = 3

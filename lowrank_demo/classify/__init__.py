@@ -1,1 +1,1 @@
-"""Photos to top-5 answers, and what lies behind an answer."""
+"""Classify photos, time the networks, and show what an answer rests on."""

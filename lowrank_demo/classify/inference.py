@@ -1,4 +1,4 @@
-"""Images to top-5 answers, with the time of each stage."""
+"""Classify images: the five most probable classes, and the time of each stage."""
 
 from __future__ import annotations
 
@@ -19,13 +19,15 @@ from ..nn.fuse import inference_form
 from ..settings import Arithmetic
 
 TOP = 5
+"""Classes in an answer."""
 BATCH = 32
+"""Images that are decoded and classified together."""
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
 class Guess:
-    """One class and the probability that the network gives it."""
+    """A class, and the probability that the network gives it."""
 
     label: ImageNetClass
     probability: float
@@ -33,33 +35,35 @@ class Guess:
 
 @dataclass(frozen=True)
 class Timings:
-    """Milliseconds; each image's share of its batch."""
+    """Milliseconds for one image: its share of the time of its batch."""
 
     decode: float
-    """Header check, decoding, resizing, normalising."""
+    """Checking the header, decoding, resizing, normalising."""
     network: float
-    """To the device, forward pass, softmax and top 5."""
+    """Moving the batch to the device, forward pass, softmax, top 5."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one image."""
+    """A network's answer for one image."""
 
     top: tuple[Guess, ...]
     """Five guesses, the most probable first."""
     decoder: str
+    """Name of the decoder that read the image."""
     device: str
+    """Device that ran the network, such as ``cpu``."""
     timings: Timings
 
 
 class Classifier:
-    """A network ready to answer.
+    """A network that is ready to classify.
 
     Args:
-        network: With its weights loaded; it is copied, not changed.
+        network: The network with its weights. It is copied, not changed.
         pre_shrink: The model card's ``pre_shrink``.
-        device: Where it runs.
-        arithmetic: The program that computes, and its precision.
+        device: Device to run on.
+        arithmetic: Engine and precision.
     """
 
     def __init__(
@@ -70,11 +74,11 @@ class Classifier:
         arithmetic: Arithmetic = Arithmetic(),
     ) -> None:
         self.device = device
-        self._module = _prepared(network, pre_shrink, device, arithmetic)
+        self._module = _prepare(network, pre_shrink, device, arithmetic)
 
     @torch.inference_mode()
     def logits(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Float32 [n, 1000] on the device, from normalised float32 [n, 3, 227, 227]."""
+        """Compute the logits, float32 [n, 1000] on the device, of normalised images, float32 [n, 3, 227, 227]."""
         return self._module(pixels.to(self.device, memory_format=torch.channels_last)).float()
 
 
@@ -98,7 +102,7 @@ def decode_photos(contents: Iterable[bytes | ImageError], decoder: Decoder) -> D
     while part := list(itertools.islice(waiting, BATCH)):
         began = time.perf_counter()
         decoded = _decode_batch(part, decoder)
-        _wait_for(decoded.pixels.device)
+        _synchronise(decoded.pixels.device)
         batches.append((decoded, (time.perf_counter() - began) * 1e3 / len(part)))
     return DecodedPhotos(tuple(batches))
 
@@ -146,7 +150,7 @@ def _decode_batch(contents: Sequence[bytes | ImageError], decoder: Decoder) -> D
     )
 
 
-def _prepared(
+def _prepare(
     network: LowRankAlexNet, pre_shrink: int | None, device: torch.device, arithmetic: Arithmetic
 ) -> nn.Module:
     if arithmetic.engine == "openvino":
@@ -173,7 +177,7 @@ def _answer_batch(decoded: Decoded, decode_ms: float, classifier: Classifier) ->
     return [answers[position] for position in sorted(answers)]
 
 
-def _wait_for(device: torch.device) -> None:
+def _synchronise(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

@@ -1,4 +1,4 @@
-"""How long one image takes in a model's network on this machine, measured now."""
+"""Measure how long a model's network takes for one image on this machine."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from ..settings import Arithmetic
 from .inference import Classifier
 
 _REPEATS = 25
-_WARM = 3
+_WARM_UP = 3
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds for one image, decoding not included."""
+    """Milliseconds for one image, without decoding."""
 
     median: float
     low: float
-    """A quarter of the passes took less."""
+    """Lower quartile of the passes."""
     high: float
-    """A quarter of the passes took more."""
+    """Upper quartile of the passes."""
 
 
 def measure(card: ModelCard, device: torch.device, arithmetic: Arithmetic = Arithmetic()) -> Latency:
     """Time forward passes of one image.
 
-    Weights do not change the time, so that random ones serve: a model need not be downloaded for it.
+    The weights are random, because they do not change the time: the model need not be downloaded.
 
     Args:
-        card: Gives scheme and ranks.
-        device: Where to run.
-        arithmetic: As for :class:`~lowrank_demo.classify.inference.Classifier`.
+        card: The model; its scheme, ranks and ``pre_shrink`` count.
+        device: Device to run on.
+        arithmetic: Engine and precision.
     """
     classifier = Classifier(
         LowRankAlexNet(card.scheme, [max(rank, 1) for rank in card.ranks]), card.pre_shrink, device, arithmetic
     )
     image = torch.randn(1, 3, INPUT_SIZE, INPUT_SIZE, device=device)
     times: list[float] = []
-    for _ in range(_WARM + _REPEATS):
+    for _ in range(_WARM_UP + _REPEATS):
         began = time.perf_counter()
-        # Bringing the answer back waits for a GPU.
+        # Copying the logits to the CPU waits until a GPU is done.
         classifier.logits(image).cpu()
         times.append((time.perf_counter() - began) * 1e3)
-    low, median, high = statistics.quantiles(times[_WARM:], n=4)
+    low, median, high = statistics.quantiles(times[_WARM_UP:], n=4)
     return Latency(median, low, high)

@@ -1,4 +1,4 @@
-"""Where in a photo a network's answer comes from: how much of its probability is lost when a part is hidden.
+"""Find the parts of a photo that a network's answer rests on: hide each part, and see how much probability is lost.
 
 Zeiler & Fergus, "Visualizing and Understanding Convolutional Networks" (ECCV 2014), section 4.2.
 """
@@ -17,42 +17,44 @@ from ..decode.base import CROP
 from .inference import BATCH, Classifier
 
 SQUARE, STEP = 47, 15
-"""Edge of the square that hides a part, and the distance between its places, in pixels: 13 × 13 places."""
+"""Edge of the square that hides a part, and the step from one position to the next, in pixels: 13 × 13 positions."""
 
 
 @dataclass(frozen=True)
 class Occlusion:
-    """One network's answer for one photo, and what it rests on."""
+    """A network's answer for one photo, and the parts that it rests on."""
 
     label: ImageNetClass
     probability: float
     weight: np.ndarray
-    """Float32 [227, 227]: mean loss of the answer's probability over the squares that hid the pixel; below zero where
-    hiding it helped."""
+    """Float32 [227, 227]: for each pixel, how much probability the answer lost on average when a square hid the pixel.
+    Negative where hiding it raised the probability."""
 
 
 @torch.inference_mode()
 def occlusion(pixels: Tensor, classifier: Classifier) -> Occlusion:
-    """Hide one square after the other, in the grey that normalisation makes zero.
+    """Measure how much probability the network's answer loses when each part of a photo is hidden.
+
+    The hidden parts are grey: the ImageNet mean, which normalisation turns into zero.
 
     Args:
         pixels: Normalised float32 [3, 227, 227].
-        classifier: The network, asked 170 times.
+        classifier: The network. It classifies 170 images.
     """
     probabilities = classifier.logits(pixels[None]).softmax(1)[0]
     best = int(probabilities.argmax())
-    whole = float(probabilities[best])
-    places = range(0, CROP - SQUARE + 1, STEP)
-    corners = [(y, x) for y in places for x in places]
+    probability = float(probabilities[best])
+    positions = range(0, CROP - SQUARE + 1, STEP)
+    corners = [(y, x) for y in positions for x in positions]
     lost: list[Tensor] = []
     for start in range(0, len(corners), BATCH):
         part = corners[start : start + BATCH]
         hidden = pixels.repeat(len(part), 1, 1, 1)
         for image, (y, x) in zip(hidden, part, strict=True):
             image[:, y : y + SQUARE, x : x + SQUARE] = 0
-        lost.append(whole - classifier.logits(hidden).softmax(1)[:, best].cpu())
-    losses = torch.cat(lost).view(1, 1, len(places), len(places))
+        lost.append(probability - classifier.logits(hidden).softmax(1)[:, best].cpu())
+    losses = torch.cat(lost).view(1, 1, len(positions), len(positions))
     square = torch.ones(1, 1, SQUARE, SQUARE)
-    spread = F.conv_transpose2d(losses, square, stride=STEP)
+    total = F.conv_transpose2d(losses, square, stride=STEP)
     covered = F.conv_transpose2d(torch.ones_like(losses), square, stride=STEP)
-    return Occlusion(classes()[best], whole, (spread / covered)[0, 0].numpy())
+    return Occlusion(classes()[best], probability, (total / covered)[0, 0].numpy())

@@ -1,1 +1,1 @@
-"""The command line: one file for each group of commands."""
+"""The commands of the command line, one module for each group."""

@@ -1,4 +1,4 @@
-"""``models``, ``classify``, ``convert`` and ``export``: what there is, what it says, and a model in other formats."""
+"""``models``, ``classify``, ``convert`` and ``export``: list models, use them, write them in other formats."""
 
 from __future__ import annotations
 
@@ -16,29 +16,31 @@ if TYPE_CHECKING:
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the commands."""
-    models = commands.add_parser("models", help="list every model: ranks, cost, published figures, weights")
-    models.add_argument("--json", action="store_true", help="as JSON")
+    """Add the commands to the parser."""
+    models = commands.add_parser("models", help="list all models: ranks, cost, published errors, where the weights are")
+    models.add_argument("--json", action="store_true", help="print JSON")
     models.set_defaults(command=_models)
 
     classify = commands.add_parser("classify", help="classify photos")
-    classify.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="photo files")
-    classify.add_argument("--model", metavar="ID", help="family/scheme/version; default: the best one that is here")
-    classify.add_argument("--json", action="store_true", help="as JSON")
+    classify.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="photo file")
+    classify.add_argument(
+        "--model", metavar="ID", help="family/scheme/version; default: the most compressed one available"
+    )
+    classify.add_argument("--json", action="store_true", help="print JSON")
     classify.set_defaults(command=_classify)
 
     convert = commands.add_parser(
-        "convert", help="turn a model's weights into safetensors, with configuration and model card"
+        "convert", help="write a model's weights as safetensors, with configuration and model card"
     )
     convert.add_argument("--to", required=True, type=Path, metavar="FOLDER", help="a new folder")
     convert.set_defaults(command=_convert)
-    export = commands.add_parser("export", help="turn a model into an ONNX file, checked with ONNX Runtime")
+    export = commands.add_parser("export", help="write a model as an ONNX file, checked with ONNX Runtime")
     export.add_argument("--to", required=True, type=Path, metavar="FILE", help="the .onnx file")
     export.set_defaults(command=_export)
     for command in (convert, export):
         command.add_argument("model", metavar="ID", help="family/scheme/version")
         command.add_argument(
-            "--file", type=Path, help="the weight file (.th); default: as for classify, downloaded if need be"
+            "--file", type=Path, help="the weight file (.th); default: the bundled or cached one, else a download"
         )
 
 
@@ -104,7 +106,7 @@ def _convert(args: argparse.Namespace) -> int:
 
     card, file = _weights(args)
     write_hub_folder(card, file, args.to)
-    print(f"{args.to}: {card.id} for LowRankAlexNet.from_pretrained")
+    print(f"{args.to}: {card.id}, to load with LowRankAlexNet.from_pretrained")
     return 0
 
 
@@ -119,13 +121,12 @@ def _export(args: argparse.Namespace) -> int:
 
 
 def _weights(args: argparse.Namespace) -> tuple[ModelCard, LocalFile]:
-    """The card that the options name, and its weight file."""
-    from ..models.store import LocalFile
-    from ..serve.service import Service
+    """Return the card that the options name, and its weight file."""
+    from ..models.store import LocalFile, WeightStore
     from ..settings import Settings
 
-    service = Service(Settings.from_environment())
-    card = service.zoo.get(args.model)
+    store = WeightStore.from_settings(Settings.from_environment())
+    card = store.zoo.get(args.model)
     if args.file:
         return card, LocalFile(args.file, card.weights.sha256, card.weights.format)
-    return card, service.weights.ensure(card, print_download)
+    return card, store.ensure(card, print_download)

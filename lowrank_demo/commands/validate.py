@@ -1,4 +1,4 @@
-"""``validate``: measure models on an LMDB file, and compare with what was published."""
+"""``validate``: measure models on an LMDB file and compare their errors with the published ones."""
 
 from __future__ import annotations
 
@@ -23,45 +23,48 @@ from ..settings import usable_cpus
 if TYPE_CHECKING:
     from types import FrameType
 
-    from ..models.cards import ModelCard
+    from ..models.cards import ModelCard, Zoo
     from ..serve.service import Service
-    from ..validate.report import ModelResult
+    from ..validate.report import ModelResult, Report
     from ..validate.run import ValidationRun
     from ..validate.sums import Sums
 
 _SAVE_SECONDS = 20.0
 _TOLERANCE = 0.3
-_PATIENCE = datetime.timedelta(days=2)
-"""Slices may take unequal time; a process that died is noticed at once, by its closed connection."""
-_LOST = "stopped, since another process of this run ended early or all were told to stop"
+"""Percentage points."""
+_GATHER_TIMEOUT = datetime.timedelta(days=2)
+"""Slices may take unequal time. A process that dies is noticed at once, because its connection closes."""
+_LOST = "stopped, because another process of this run ended early or all were told to stop"
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command."""
+    """Add the command to the parser."""
     validate = commands.add_parser(
         "validate",
         help="measure errors on an LMDB file",
-        description="Measure top-1 and top-5 error and loss of any number of models in one pass over an LMDB file. "
-        "Ctrl-C stops and prints what is known; --resume goes on from there. Exit codes: 0 done, 1 usage, 2 bad data "
-        "or --verify failed, 3 weights missing.",
+        description="Measure the top-1 error, top-5 error and loss of any number of models in one pass over an LMDB "
+        "file. Ctrl-C stops the pass and prints the results so far; --resume continues it. Exit codes: 0 done, 1 "
+        "usage, 2 bad data or --verify failed, 3 weights missing.",
     )
     validate.add_argument(
         "--lmdb-file", type=Path, required=True, metavar="F", help="built by build-lmdb or tensorpack"
     )
     validate.add_argument(
-        "--models", metavar="LIST", help="ids separated by commas, 'published' or 'all'; default: those that are here"
+        "--models",
+        metavar="LIST",
+        help="ids separated by commas, 'published' or 'all'; default: all models whose weights are here",
     )
     validate.add_argument("--batch-size", type=int, default=64, metavar="N", help="default: 64")
     validate.add_argument("--device", help="auto, cpu, cuda or cuda:N; default: LOWRANK_DEVICE")
     validate.add_argument("--decoder", help="auto, dali-gpu, dali-cpu or pillow; default: LOWRANK_DECODER")
     validate.add_argument("--engine", help="torch or openvino; default: LOWRANK_ENGINE")
     validate.add_argument("--precision", help="fp32 or bf16; default: LOWRANK_PRECISION")
-    validate.add_argument("--json", type=Path, metavar="OUT", help="write the whole report")
-    validate.add_argument("--html", type=Path, metavar="OUT", help="write the report as a page that needs no server")
-    validate.add_argument("--csv", type=Path, metavar="OUT", help="write one line for each model")
-    validate.add_argument("--resume", action="store_true", help="go on from where the same command was stopped")
+    validate.add_argument("--json", type=Path, metavar="OUT", help="write the full report")
+    validate.add_argument("--html", type=Path, metavar="OUT", help="write the report as a self-contained page")
+    validate.add_argument("--csv", type=Path, metavar="OUT", help="write a table with one line for each model")
+    validate.add_argument("--resume", action="store_true", help="continue where the same command was stopped")
     validate.add_argument(
-        "--check-file", action="store_true", help="first compare the file with its manifest's SHA-256"
+        "--check-file", action="store_true", help="first check the file against the SHA-256 in its manifest"
     )
     validate.add_argument(
         "--verify",
@@ -69,7 +72,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         type=float,
         const=_TOLERANCE,
         metavar="POINTS",
-        help=f"fail when a measured error is further from the published one (default: {_TOLERANCE} percentage points)",
+        help="fail if a measured error differs from the published one by more than this "
+        f"(default: {_TOLERANCE} percentage points)",
     )
     validate.set_defaults(command=_validate)
 
@@ -77,13 +81,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def _validate(args: argparse.Namespace) -> int:
     from ..serve.service import Service
     from ..settings import Settings
-    from ..validate.report import disagreements, dump_json, report_csv, report_text
+    from ..validate.report import report_text
 
-    if not 1 <= args.batch_size <= 4096:
-        raise UsageError(f"The batch size is {args.batch_size}; expected 1 to 4096.")
-    for output in (args.json, args.csv, args.html):
-        if output and not output.absolute().parent.is_dir():
-            raise UsageError(f"{output} lies in no folder that is there; make it first.")
+    _check_options(args)
     service = Service(dataclasses.replace(Settings.from_environment(_environment(args)), models_in_memory=100))
     cards = _chosen(service, args.models)
     if args.verify is not None and not any(card.published for card in cards):
@@ -93,13 +93,13 @@ def _validate(args: argparse.Namespace) -> int:
 
         verify(args.lmdb_file)
 
-    from ..runtime.processes import place
+    from ..runtime.processes import rank_and_world
 
-    rank, world = place()
+    rank, world = rank_and_world()
     name = f"slice {rank + 1} of {world}" if world > 1 else ""
     if world > 1:
-        # With this signal torchrun ends the other processes when one is lost, while they still load as well.
-        signal.signal(signal.SIGTERM, _terminated)
+        # When one process is lost, torchrun sends this signal to the others, even while they are still loading.
+        signal.signal(signal.SIGTERM, _terminate)
     with service.open_validation(
         args.lmdb_file,
         cards,
@@ -109,16 +109,16 @@ def _validate(args: argparse.Namespace) -> int:
         part=(rank, world),
     ) as run:
         if run.resumed_at is not None:
-            print(f"{name + ': ' if name else ''}going on from record {run.resumed_at:,}", file=sys.stderr)
-        stopped = _iterate(run, rank, name)
+            print(f"{name + ': ' if name else ''}continuing from record {run.resumed_at:,}", file=sys.stderr)
+        stopped = _run(run, rank, name)
         if stopped:
-            kept = _save(run)
+            saved = _save(run)
             if rank == 0:
-                print(f"\n{stopped}{'; --resume goes on from here' if kept else ''}.", file=sys.stderr)
+                print(f"\n{stopped}{'; --resume continues from here' if saved else ''}.", file=sys.stderr)
         elif world > 1:
-            # Kept until all slices are joined: should another process be lost, this one's work is not.
+            # Saved until all slices are joined: if another process is lost, this one's work is not.
             _save(run)
-            for sums, rate in _others((run.validation.sums, run.validation.rate)):
+            for sums, rate in _gather((run.validation.sums, run.validation.rate)):
                 run.validation.sums.add(sums)
                 run.validation.rate += rate
         report = run.report()
@@ -127,22 +127,13 @@ def _validate(args: argparse.Namespace) -> int:
     if rank != 0 or (world > 1 and stopped):
         return 130 if stopped else 0
     print(report_text(report))
-    for output, text in ((args.json, dump_json), (args.csv, report_csv)):
-        if output:
-            _write(output, text(report))
-    if args.html and report.count:
-        from ..charts.report_page import report_page
-
-        _write(args.html, report_page(report, service.zoo))
+    _write_reports(args, report, service.zoo)
     if stopped:
         return 130
     if report.count == 0:
         raise DataError(f"No image of {args.lmdb_file.name} could be read; expected at least one.")
     if args.verify is not None:
-        found = disagreements(report, args.verify)
-        if found:
-            raise DataError("The published errors were not reproduced: " + " ".join(found))
-        print(f"The published errors were reproduced within {args.verify:g} percentage points.")
+        _compare_with_published(report, args.verify)
     return 0
 
 
@@ -166,32 +157,44 @@ def _chosen(service: Service, text: str | None) -> list[ModelCard]:
     return list(dict.fromkeys(chosen))
 
 
+def _check_options(args: argparse.Namespace) -> None:
+    if not 1 <= args.batch_size <= 4096:
+        raise UsageError(f"The batch size is {args.batch_size}; expected 1 to 4096.")
+    for output in (args.json, args.csv, args.html):
+        if output and not output.absolute().parent.is_dir():
+            raise UsageError(f"There is no folder {output.absolute().parent} for {output.name}; create it first.")
+
+
 def _environment(args: argparse.Namespace) -> dict[str, str]:
-    """The process's environment with what the options and ``torchrun`` change."""
+    """Return the environment, changed by the options and by what ``torchrun`` requires."""
     environment = {**os.environ}
     environment |= {"LOWRANK_DEVICE": args.device} if args.device else {}
     environment |= {"LOWRANK_DECODER": args.decoder} if args.decoder else {}
     environment |= {"LOWRANK_ENGINE": args.engine} if args.engine else {}
     environment |= {"LOWRANK_PRECISION": args.precision} if args.precision else {}
-    here = int(environment.get("LOCAL_WORLD_SIZE", "1"))
-    if here > 1:
+    processes_here = int(environment.get("LOCAL_WORLD_SIZE", "1"))
+    if processes_here > 1:
         import torch
 
-        environment.setdefault("LOWRANK_THREADS", str(max(1, usable_cpus() // here)))
-        by_torch = environment.get("LOWRANK_ENGINE", "torch").lower() != "openvino"
-        if by_torch and torch.cuda.is_available() and environment.get("LOWRANK_DEVICE", "auto") in ("auto", "cuda"):
+        environment.setdefault("LOWRANK_THREADS", str(max(1, usable_cpus() // processes_here)))
+        uses_torch = environment.get("LOWRANK_ENGINE", "torch").lower() != "openvino"
+        if uses_torch and torch.cuda.is_available() and environment.get("LOWRANK_DEVICE", "auto") in ("auto", "cuda"):
             environment["LOWRANK_DEVICE"] = f"cuda:{environment.get('LOCAL_RANK', '0')}"
     return environment
 
 
-def _iterate(run: ValidationRun, rank: int, name: str) -> str:
-    """Go through the slice, showing progress and saving now and then; says why if it did not come to the end."""
+def _run(run: ValidationRun, rank: int, name: str) -> str:
+    """Process the slice, showing progress and saving the state now and then.
+
+    Returns:
+        Why the pass was stopped; empty if it is complete.
+    """
     line = ProgressLine()
     saved = time.monotonic()
     try:
         for progress in stoppable(run, {**STOPPED, signal.SIGTERM: _LOST} if name else STOPPED):
             if rank == 0:
-                line.show(progress, (f", {name}" if name else "") + _running(run.results()))
+                line.show(progress, (f", {name}" if name else "") + _running_errors(run.results()))
             if time.monotonic() - saved > _SAVE_SECONDS:
                 _save(run)
                 saved = time.monotonic()
@@ -201,36 +204,59 @@ def _iterate(run: ValidationRun, rank: int, name: str) -> str:
 
 
 def _save(run: ValidationRun) -> bool:
-    """Keep the state; a disk that is full ends no pass, it is only said."""
+    """Save the state of the pass; return whether that worked. A full disk does not end the pass."""
     try:
         run.checkpoint.save(run.validation.sums)
     except OSError as error:
         print(
-            f"\nThe state of the pass could not be kept ({error.strerror}), so that a stop would lose it; free space "
-            "or set LOWRANK_CACHE_DIR.",
+            f"\nThe state of the pass could not be saved ({error.strerror}), so stopping would lose it; free space or "
+            "set LOWRANK_CACHE_DIR.",
             file=sys.stderr,
         )
         return False
     return True
 
 
-def _terminated(signum: int, frame: FrameType | None) -> None:
+def _terminate(signum: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt(_LOST)
 
 
-def _others(mine: tuple[Sums, float]) -> list[tuple[Sums, float]]:
-    """In the first process what the others counted; in the others nothing."""
+def _gather(counted: tuple[Sums, float]) -> list[tuple[Sums, float]]:
+    """Return what the other processes counted, in the first process; in the others, an empty list."""
     from ..runtime.processes import Processes
 
-    # Sums are integers in memory: gloo carries them on any machine, with or without a GPU.
-    with Processes.join("gloo", _PATIENCE) as processes:
-        return processes.gather(mine)[1:]
+    # The sums are integers in the CPU's memory, so gloo can exchange them on any machine, with or without a GPU.
+    with Processes.join("gloo", _GATHER_TIMEOUT) as processes:
+        return processes.gather(counted)[1:]
 
 
-def _running(results: Sequence[ModelResult]) -> str:
-    """The running top-1 errors, for the progress line."""
+def _running_errors(results: Sequence[ModelResult]) -> str:
+    """Return the top-1 errors so far, for the progress line."""
     errors = [f"{result.top1_error:.1f}" for result in results if result.top1_error is not None]
     return f", top-1 error {' / '.join(errors)} %" if errors else ""
+
+
+def _write_reports(args: argparse.Namespace, report: Report, zoo: Zoo) -> None:
+    """Write the report to the files that the options name."""
+    from ..validate.report import dump_json, report_csv
+
+    if args.json:
+        _write(args.json, dump_json(report))
+    if args.csv:
+        _write(args.csv, report_csv(report))
+    if args.html and report.count:
+        from ..charts.report_page import report_page
+
+        _write(args.html, report_page(report, zoo))
+
+
+def _compare_with_published(report: Report, tolerance: float) -> None:
+    from ..validate.report import disagreements
+
+    found = disagreements(report, tolerance)
+    if found:
+        raise DataError("The published errors were not reproduced: " + " ".join(found))
+    print(f"The published errors were reproduced within {tolerance:g} percentage points.")
 
 
 def _write(path: Path, text: str) -> None:
@@ -238,4 +264,6 @@ def _write(path: Path, text: str) -> None:
         with atomic_write(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"{path} could not be written ({error.strerror}); choose another place.") from error
+        raise UsageError(
+            f"{path} could not be written ({error.strerror}); free some space or choose another place."
+        ) from error

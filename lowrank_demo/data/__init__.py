@@ -1,1 +1,1 @@
-"""Labelled images: ImageNet's classes, folders of images, resizing, and LMDB files."""
+"""Labelled images: ImageNet's classes, image folders, resizing, LMDB files."""

@@ -1,34 +1,36 @@
-"""Samples to an LMDB file: every image checked, resized on the way if asked, the refused ones listed."""
+"""Build an LMDB file from labelled image files."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 from ..decode.base import CROP, read_header
 from ..decode.pillow import check_image
 from ..errors import ImageError, UsageError
+from ..runtime.parallel import map_ahead
 from ..runtime.progress import Meter, Progress
 from .lmdb.record import Record
 from .lmdb.writer import LmdbWriter
-from .resize import MAX_PIXELS, Refused, resize_bytes
+from .resize import MAX_PIXELS, Refused, read_image_file, resize_bytes
 from .samples import Sample
 
 
-class Building:
-    """Builds one LMDB file. Iterating does the work and yields progress; ``refused`` lists what was left out.
+class LmdbBuild:
+    """A build of one LMDB file. Iterate over it to do the work; it yields progress.
+
+    Every image is checked by decoding it. Images that cannot be read are left out and listed in ``refused``.
 
     Args:
-        samples: In the order of the records.
-        path: The finished file.
-        shortest_edge: Resize to it on the way; None stores the files as they are.
+        samples: The images and labels, in the order of the records.
+        path: The LMDB file to build.
+        shortest_edge: Resize the images to it; None stores the files unchanged.
         threads: Images read and checked at the same time.
-        overwrite: Replace a file that is there.
+        overwrite: Replace ``path`` if it exists.
 
     Raises:
-        UsageError: The file is there, or there is nothing to build from.
+        UsageError: ``path`` exists, there are no samples, or the shortest edge is too small.
     """
 
     def __init__(
@@ -41,7 +43,7 @@ class Building:
         overwrite: bool = False,
     ) -> None:
         if not samples:
-            raise UsageError("There is no image to store; expected at least one.")
+            raise UsageError("There are no images to store; expected at least one.")
         if shortest_edge is not None and shortest_edge < CROP:
             raise UsageError(f"The shortest edge is {shortest_edge}; expected at least {CROP}, the networks' input.")
         self._samples = samples
@@ -57,38 +59,26 @@ class Building:
 
     def __iter__(self) -> Iterator[Progress]:
         meter = Meter(len(self._samples))
-        ahead: deque[tuple[Sample, Future[bytes]]] = deque()
-        waiting = iter(self._samples)
-        done = 0
-        with self._writer as writer, ThreadPoolExecutor(self._threads, thread_name_prefix="build") as pool:
-            try:
-                while True:
-                    while len(ahead) < 8 * self._threads and (sample := next(waiting, None)):
-                        ahead.append((sample, pool.submit(self._read, sample.path)))
-                    if not ahead:
-                        break
-                    sample, future = ahead.popleft()
-                    try:
-                        writer.put(Record(future.result(), sample.label))
-                    except ImageError as error:
-                        self.refused.append(Refused(sample.path, str(error)))
-                        writer.refused = len(self.refused)
-                    done += 1
-                    yield meter.at(done)
-            finally:
-                for _, future in ahead:
-                    future.cancel()
+        outcomes = map_ahead(self._read, self._samples, threads=self._threads, name="build")
+        with self._writer as writer, closing(outcomes):
+            for done, (sample, outcome) in enumerate(outcomes, start=1):
+                if isinstance(outcome, ImageError):
+                    self.refused.append(Refused(sample.path, str(outcome)))
+                    writer.refused = len(self.refused)
+                else:
+                    writer.put(Record(outcome, sample.label))
+                yield meter.at(done)
 
-    def _read(self, path: Path) -> bytes:
-        """The file's bytes, once all of them were read as an image to be sure of them."""
+    def _read(self, sample: Sample) -> bytes | ImageError:
+        """Return the bytes to store, or why the file is not an image that can be decoded."""
         try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise ImageError(f"The file cannot be read ({error.strerror}); expected an image.") from error
-        if self._edge is not None:
-            resized = resize_bytes(data, self._edge)
-            if resized is not data:
-                return resized
-        read_header(data, MAX_PIXELS)
-        check_image(data)
+            data = read_image_file(sample.path)
+            if self._edge is not None:
+                resized = resize_bytes(data, self._edge)
+                if resized is not data:
+                    return resized
+            read_header(data, MAX_PIXELS)
+            check_image(data)
+        except ImageError as error:
+            return error
         return data

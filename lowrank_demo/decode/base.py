@@ -1,8 +1,9 @@
-"""What every decoder agrees on: the input pipeline, and what is looked at before any decoding.
+"""What all decoders share: the input pipeline, and the checks of a file's header before it is decoded.
 
-Pipeline: RGB; shortest edge 256 by an antialiased bicubic filter (the one on which DALI and Pillow agree best; a no-op
-for files resized beforehand, so serving and validating share it); centre crop 227, an odd margin rounded up; minus the
-ImageNet mean, over the standard deviation; float32 NCHW.
+The pipeline converts to RGB, resizes the shortest edge to 256, crops the central 227 x 227 pixels (an odd margin is
+rounded up), subtracts the ImageNet mean and divides by the standard deviation. The result is float32 NCHW. The filter
+is an antialiased bicubic one, on which DALI and Pillow agree best. Files that already have the size are not resized, so
+the app and validation share this pipeline.
 """
 
 from __future__ import annotations
@@ -25,50 +26,54 @@ register_heif_opener()
 Image.init()
 
 CROP = 227
+"""Edge of the centre crop, in pixels."""
 EDGE = 256
+"""Shortest edge of an image before the crop, in pixels."""
 MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
+"""ImageNet's mean and standard deviation of R, G and B, for values from 0 to 255."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
-"""Formats taken, told by content; names are Pillow's, whose JPEG reader also takes the MPO of phones."""
+"""Pillow's names of the accepted formats, which are recognised by content. Its JPEG reader also reads phones' MPO."""
 _FORMATS_TEXT = "a JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC photo"
-_DALI_MODES = {"JPEG": ("L", "RGB", "CMYK"), "MPO": ("L", "RGB"), "PNG": ("L", "P", "RGB", "I;16")}
-_MOST_ELONGATED = 8
+_EXACT_DALI_MODES = {"JPEG": ("L", "RGB", "CMYK"), "MPO": ("L", "RGB"), "PNG": ("L", "P", "RGB", "I;16")}
+_MAX_DALI_RATIO = 8
+"""Ratio of the edges up to which DALI resizes exactly."""
 _ORIENTATION_TAG = 0x0112
 
-# In entropy-coded data 0xFF is followed by 0x00 or a restart marker; anything else is the next segment's marker.
+# In entropy-coded data, 0x00 or a restart marker follows 0xFF. Anything else is the marker of the next segment.
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says about itself, read without decoding it."""
+    """What a file's header says, read without decoding the image."""
 
     format: str
     width: int
     height: int
     orientation: int
-    """EXIF orientation, 1 to 8; 1 where there is none."""
+    """EXIF orientation, 1 to 8; 1 if the file states none."""
     dali: bool
-    """Whether DALI decodes this kind exactly as Pillow does."""
+    """Whether DALI decodes this kind of file exactly as Pillow does."""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """A decoded batch: the images that could be read, and why the others could not."""
+    """A decoded batch: k images that could be read, and the errors of the others."""
 
     pixels: Tensor
     """Float32 [k, 3, 227, 227], normalised."""
     rows: tuple[int, ...]
-    """For each of the k rows, its position in the request."""
+    """The position in the request of each of the k images."""
     decoders: tuple[str, ...]
-    """For each of the k rows, the name of the decoder that read it."""
+    """The name of the decoder of each of the k images."""
     refused: Mapping[int, ImageError]
-    """Position in the request -> why this image cannot be used."""
+    """For each position in the request whose image could not be read, the error."""
 
 
 class Decoder(Protocol):
-    """Original file bytes in, normalised batch out."""
+    """Decodes image files to a normalised batch."""
 
     @property
     def name(self) -> str:
@@ -79,24 +84,24 @@ class Decoder(Protocol):
         """Decode a batch of any size.
 
         Args:
-            images: The files' bytes.
-            oriented: Honour EXIF orientation, as for photos that people drop; not so in validation.
+            images: The bytes of the files.
+            oriented: Apply the EXIF orientation. The app does so; validation and training do not.
         """
         ...
 
 
 def blank_jpeg(edge: int) -> bytes:
-    """A square black photo, to try a decoder with."""
+    """Return a square black photo, to test a decoder with."""
     file = io.BytesIO()
     Image.new("RGB", (edge, edge)).save(file, "JPEG")
     return file.getvalue()
 
 
 def read_header(data: bytes, max_pixels: int) -> Header:
-    """Check a file by its content, before it costs anything to decode.
+    """Check a file by its content, before any time or memory goes into decoding it.
 
     Raises:
-        ImageError: It is empty, not an allowed format, too large, or a JPEG whose end is missing.
+        ImageError: The file is empty, not in an accepted format, too large, or a JPEG that is cut off.
     """
     if not data:
         raise ImageError(f"The file is empty; expected {_FORMATS_TEXT}.")
@@ -110,8 +115,8 @@ def read_header(data: bytes, max_pixels: int) -> Header:
             f"The photo has more than {max_pixels / 1e6:.0f} megapixels, the limit here; make it smaller and try again."
         ) from error
     except UnidentifiedImageError as error:
-        raise ImageError(f"The file is {_what_it_looks_like(data)}; expected {_FORMATS_TEXT}.") from error
-    except Exception as error:  # Pillow's parsers raise nearly anything on damaged headers
+        raise ImageError(f"The file is {_apparent_type(data)}; expected {_FORMATS_TEXT}.") from error
+    except Exception as error:  # on damaged headers Pillow's parsers raise nearly any type
         raise ImageError(f"The file's header is damaged; expected {_FORMATS_TEXT}.") from error
     width, height = image.size
     if width * height > max_pixels:
@@ -121,25 +126,25 @@ def read_header(data: bytes, max_pixels: int) -> Header:
         )
     kind = image.format or ""
     if kind in ("JPEG", "MPO") and not _jpeg_is_whole(data):
-        raise ImageError("The JPEG is cut off before its end; expected a whole file: copy or download it again.")
+        raise ImageError("The JPEG is cut off; expected a whole file: copy or download it again.")
     exact = (
-        image.mode in _DALI_MODES.get(kind, ())
+        image.mode in _EXACT_DALI_MODES.get(kind, ())
         and "transparency" not in image.info
         and (kind == "MPO" or not getattr(image, "is_animated", False))
-        and max(image.size) <= _MOST_ELONGATED * min(image.size)
+        and max(image.size) <= _MAX_DALI_RATIO * min(image.size)
     )
     return Header(kind, width, height, orientation if orientation in range(1, 9) else 1, exact)
 
 
-def resized(width: int, height: int) -> tuple[int, int]:
-    """(width, height) after the shortest edge is brought to 256; halves round up, as in DALI."""
+def target_size(width: int, height: int) -> tuple[int, int]:
+    """Return (width, height) with the shortest edge scaled to 256; halves round up, as in DALI."""
     if width <= height:
         return EDGE, max(EDGE, math.floor(height * EDGE / width + 0.5))
     return max(EDGE, math.floor(width * EDGE / height + 0.5)), EDGE
 
 
 def _jpeg_is_whole(data: bytes) -> bool:
-    """Whether the end-of-image marker follows the scans; a thumbnail's own marker does not count."""
+    """Return whether an end-of-image marker follows the scans; that of an embedded thumbnail does not count."""
     position = 2
     while 0 <= position < len(data) - 1:
         found = _NEXT_MARKER.search(data, position)
@@ -153,7 +158,7 @@ def _jpeg_is_whole(data: bytes) -> bool:
     return False
 
 
-def _what_it_looks_like(data: bytes) -> str:
+def _apparent_type(data: bytes) -> str:
     start = data[:512].lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html")):
         return "a web page"
@@ -162,5 +167,5 @@ def _what_it_looks_like(data: bytes) -> str:
     if start.startswith(b"%pdf"):
         return "a PDF"
     if b"\0" not in data[:512]:
-        return "a text"
+        return "a text file"
     return "of an unknown format"

@@ -1,4 +1,4 @@
-"""Choosing a decoder and a device once, at start, with the reason in words where it is not the best one."""
+"""Choose the decoder and the device, once at start; say why if the fastest decoder cannot be used."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from .pillow import PillowDecoder
 
 @dataclass(frozen=True)
 class Choice:
-    """The decoder in use, and why it is not a faster one (empty where it is the fastest)."""
+    """The chosen decoder, and why no faster one is used (empty if the choice was the user's or the fastest)."""
 
     decoder: Decoder
     reason: str
 
 
 def choose_device(settings: Settings) -> torch.device:
-    """The device that networks run on.
+    """Return the device that networks run on.
 
     Raises:
-        SettingError: A GPU was asked for and there is none.
+        SettingError: The settings name a GPU that does not exist.
     """
     if settings.device == "auto":
         gpu = torch.cuda.is_available() and settings.arithmetic.engine == "torch"
@@ -32,17 +32,19 @@ def choose_device(settings: Settings) -> torch.device:
     device = torch.device(settings.device)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise SettingError(
-            f"LOWRANK_DEVICE is {settings.device}, but torch sees {torch.cuda.device_count()} GPUs; set it to auto or "
-            "cpu."
+            f"LOWRANK_DEVICE is {settings.device}, but torch finds {torch.cuda.device_count()} GPUs; set it to auto "
+            "or cpu."
         )
     return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
 
 
 def choose_decoder(settings: Settings, device: torch.device) -> Choice:
-    """The decoder asked for, or the fastest one that works here: DALI on the GPU, DALI on the CPU, Pillow.
+    """Return the decoder that the settings name, or the fastest that works here.
+
+    From fastest to slowest, they are DALI on the GPU, DALI on the CPU, and Pillow.
 
     Raises:
-        SettingError: The one asked for does not work here.
+        SettingError: The decoder that the settings name does not work here.
     """
     max_pixels = settings.max_megapixels * 1_000_000
     if settings.decoder == "pillow":
@@ -57,7 +59,7 @@ def choose_decoder(settings: Settings, device: torch.device) -> Choice:
             from .dali import DaliDecoder
 
             decoder = DaliDecoder(max_pixels, settings.threads, device if gpu else torch.device("cpu"))
-            _prove(decoder)
+            _try_out(decoder)
         except (ImportError, OSError, RuntimeError) as error:
             reasons.append(_first_line(error))
             continue
@@ -68,8 +70,8 @@ def choose_decoder(settings: Settings, device: torch.device) -> Choice:
     return Choice(PillowDecoder(max_pixels, settings.threads), f"NVIDIA DALI cannot be used here ({reasons[-1]})")
 
 
-def _prove(decoder: Decoder) -> None:
-    """Decode a photo as it is and one that is resized: a DALI that imports may still not run on this machine's card."""
+def _try_out(decoder: Decoder) -> None:
+    """Decode one photo without and one with resizing: a DALI that imports may still not run on this GPU."""
     decoded = decoder.decode([blank_jpeg(EDGE), blank_jpeg(EDGE + 1)])
     if decoded.decoders != (decoder.name, decoder.name):
         raise RuntimeError("DALI did not decode a test image")

@@ -1,12 +1,14 @@
-"""Decoding with NVIDIA DALI, on the CPU or (``mixed``) on the GPU.
+"""Decode with NVIDIA DALI, on the CPU or the GPU.
 
-DALI fails a whole batch for one bad image and the pipeline then repeats the error for ever: headers are checked first,
-what DALI does not decode exactly goes to Pillow, and a failed batch is tried again image by image on a new pipeline.
+One bad image makes DALI fail a whole batch, and the pipeline then repeats the error for ever. Headers are therefore
+checked first, files that DALI does not decode exactly go to Pillow, and a failed batch is decoded again image by image
+on a new pipeline.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,29 +21,45 @@ from nvidia.dali.plugin.pytorch import feed_ndarray
 from torch import Tensor
 
 from ..errors import ImageError
-from .base import CROP, EDGE, MEAN, STD, Decoded, read_header, resized
+from .base import CROP, EDGE, MEAN, STD, Decoded, read_header, target_size
 from .pillow import PillowDecoder
 
 MAX_BATCH = 64
-_Run = Callable[[Sequence[bytes], Sequence[int]], Tensor]
 _MIRRORED_ROWS = frozenset({3, 4, 6, 7})
-"""EXIF orientations whose stored rows run against the upright photo's axis they lie on."""
+"""EXIF orientations in which the stored rows run in the opposite direction of the upright photo's axis."""
 _MIRRORED_COLUMNS = frozenset({2, 3, 7, 8})
+"""The same for columns."""
 _SCHEMA = backend.GetSchema("decoders__Image")  # pyright: ignore[reportAttributeAccessIssue]
 _AS_STORED: dict[str, Any] = {"adjust_orientation": False} if _SCHEMA.HasArgument("adjust_orientation") else {}
-"""DALI 2 turns photos by their EXIF orientation unless told not to; DALI 1 cannot, and does not know the argument."""
+"""DALI 2 applies the EXIF orientation unless this argument says no; DALI 1 never does and lacks the argument."""
 _MIDDLE, _JUST_BEFORE_MIDDLE = 0.5, 0.4999
 
 
-class _Chain:
-    """A pipeline that is built anew after an error, which it would repeat for ever otherwise."""
+@dataclass(frozen=True, eq=False)
+class _File:
+    position: int
+    """In the request."""
+    data: bytes
+    orientation: int
+    """EXIF orientation to undo, 1 to 8."""
+
+
+_Decode = Callable[[Sequence[_File]], Tensor]
+"""Decodes at most ``MAX_BATCH`` files to upright float32 [n, 3, 227, 227]."""
+
+
+class _RestartingPipeline:
+    """A DALI pipeline that is rebuilt after an error, because it would repeat the error for ever."""
 
     def __init__(self, build: Callable[[], Pipeline]) -> None:
         self._build = build
         self._pipeline = build()
 
     def run(self, **inputs: Sequence[Any]) -> Any:
-        """Its output for a batch of each input, by name.
+        """Return the output for one batch.
+
+        Args:
+            inputs: The batch of each external source, by name.
 
         Raises:
             RuntimeError: DALI cannot decode one of the files.
@@ -57,12 +75,12 @@ class _Chain:
 
 
 class DaliDecoder:
-    """Decodes with DALI; what it refuses goes to Pillow. Not safe for use by several threads at once.
+    """Decodes with DALI, and with Pillow what DALI cannot decode. Not safe for use by several threads at once.
 
     Args:
         max_pixels: Larger images are refused before they are decoded.
-        threads: DALI's processor threads.
-        device: ``cpu``, or the CUDA device to decode on and return tensors on.
+        threads: CPU threads that decode.
+        device: ``cpu``, or the CUDA device that decodes and holds the tensors.
     """
 
     def __init__(self, max_pixels: int, threads: int, device: torch.device) -> None:
@@ -71,13 +89,14 @@ class DaliDecoder:
         self._threads = threads
         self._max_pixels = max_pixels
         self._pillow = PillowDecoder(max_pixels, threads)
-        self._resizing, self._cropping = _Chain(self._build_resizing), _Chain(self._build_cropping)
+        self._resizing = _RestartingPipeline(self._build_resizing)
+        self._cropping = _RestartingPipeline(self._build_cropping)
 
     def decode(self, images: Sequence[bytes], *, oriented: bool = True) -> Decoded:
         """See :class:`~lowrank_demo.decode.base.Decoder`."""
         refused: dict[int, ImageError] = {}
-        to_resize: list[tuple[int, int]] = []
-        of_size: list[tuple[int, int]] = []
+        to_resize: list[_File] = []
+        to_crop: list[_File] = []
         for_pillow: list[int] = []
         for position, data in enumerate(images):
             try:
@@ -85,25 +104,25 @@ class DaliDecoder:
             except ImageError as error:
                 refused[position] = error
                 continue
-            orientation = header.orientation if oriented else 1
+            file = _File(position, data, header.orientation if oriented else 1)
             size = (header.width, header.height)
-            if header.dali and orientation == 1 and resized(*size) == size:
-                of_size.append((position, orientation))
-            elif header.dali:
-                to_resize.append((position, orientation))
-            else:
+            if not header.dali:
                 for_pillow.append(position)
+            elif file.orientation == 1 and target_size(*size) == size:
+                to_crop.append(file)
+            else:
+                to_resize.append(file)
 
         batches: list[Tensor] = []
         order: list[int] = []
         decoders: dict[int, str] = {}
-        for part, run in [*_parts(to_resize, self._resize_and_crop), *_parts(of_size, self._crop)]:
-            pixels, failed = self._run_or_isolate(images, part, run)
-            positions = [position for i, (position, _) in enumerate(part) if i not in failed]
+        for files, decode in [*_batches(to_resize, self._resize_and_crop), *_batches(to_crop, self._crop)]:
+            pixels, failed = self._decode_or_isolate(files, decode)
+            positions = [file.position for file in files if file not in failed]
             batches.append(pixels)
             order += positions
             decoders |= dict.fromkeys(positions, self.name)
-            for_pillow += [part[i][0] for i in sorted(failed)]
+            for_pillow += [file.position for file in failed]
 
         if for_pillow:
             rest = self._pillow.decode([images[position] for position in for_pillow], oriented=oriented)
@@ -119,37 +138,41 @@ class DaliDecoder:
             pixels = pixels[torch.tensor([order.index(row) for row in rows], device=self._device)]
         return Decoded(pixels, rows, tuple(decoders[row] for row in rows), refused)
 
-    def _run_or_isolate(
-        self, images: Sequence[bytes], part: Sequence[tuple[int, int]], run: _Run
-    ) -> tuple[Tensor, set[int]]:
-        """The pixels of the images that DALI can decode, and which of the part it cannot."""
-        try:
-            return run([images[i] for i, _ in part], [orientation for _, orientation in part]), set()
-        except RuntimeError:
-            if len(part) == 1:
-                return _empty(0, self._device), {0}
-        alone = [self._run_or_isolate(images, [one], run) for one in part]
-        return torch.cat([pixels for pixels, _ in alone]), {i for i, (_, failed) in enumerate(alone) if failed}
+    def _decode_or_isolate(self, files: Sequence[_File], decode: _Decode) -> tuple[Tensor, list[_File]]:
+        """Decode a batch, file by file if that fails.
 
-    def _crop(self, images: Sequence[bytes], orientations: Sequence[int]) -> Tensor:
-        """Float32 [n, 3, 227, 227] of upright images whose shortest edge is right: only the crop is decoded."""
-        return self._on_device(self._cropping.run(files=_vectors(images)), len(images))
-
-    def _resize_and_crop(self, images: Sequence[bytes], orientations: Sequence[int]) -> Tensor:
-        """Float32 [n, 3, 227, 227], upright.
-
-        The crop is turned, not the photo. An odd margin rounds up in the upright photo, so along an axis that is
-        stored mirrored it must round down.
+        Returns:
+            The pixels of the files that DALI can decode, in order, and the files that it cannot.
         """
-        x = [_JUST_BEFORE_MIDDLE if o in _MIRRORED_COLUMNS else _MIDDLE for o in orientations]
-        y = [_JUST_BEFORE_MIDDLE if o in _MIRRORED_ROWS else _MIDDLE for o in orientations]
+        try:
+            return decode(files), []
+        except RuntimeError:
+            if len(files) == 1:
+                return _empty(0, self._device), list(files)
+        alone = [self._decode_or_isolate([file], decode) for file in files]
+        return torch.cat([pixels for pixels, _ in alone]), [file for _, failed in alone for file in failed]
+
+    def _crop(self, files: Sequence[_File]) -> Tensor:
+        """Decode only the crop of upright images whose shortest edge is 256."""
+        return self._on_device(self._cropping.run(files=_as_arrays(files)), len(files))
+
+    def _resize_and_crop(self, files: Sequence[_File]) -> Tensor:
+        """Decode images of any size.
+
+        Only the crop is turned upright, not the whole photo. An odd margin is rounded up in the upright photo, so it
+        must be rounded down along an axis that is stored mirrored.
+        """
+        x = [_JUST_BEFORE_MIDDLE if file.orientation in _MIRRORED_COLUMNS else _MIDDLE for file in files]
+        y = [_JUST_BEFORE_MIDDLE if file.orientation in _MIRRORED_ROWS else _MIDDLE for file in files]
         output = self._resizing.run(
-            files=_vectors(images), crop_x=[np.float32(value) for value in x], crop_y=[np.float32(value) for value in y]
+            files=_as_arrays(files),
+            crop_x=[np.float32(value) for value in x],
+            crop_y=[np.float32(value) for value in y],
         )
-        pixels = self._on_device(output, len(images))
-        for i, orientation in enumerate(orientations):
-            if orientation != 1:
-                pixels[i] = upright(pixels[i], orientation)
+        pixels = self._on_device(output, len(files))
+        for i, file in enumerate(files):
+            if file.orientation != 1:
+                pixels[i] = _turn_upright(pixels[i], file.orientation)
         return pixels
 
     def _on_device(self, output: Any, count: int) -> Tensor:
@@ -178,7 +201,7 @@ class DaliDecoder:
                 crop=(CROP, CROP),
                 **_AS_STORED,
             )
-            pipeline.set_outputs(_normalised(photos))
+            pipeline.set_outputs(_crop_and_normalise(photos))
         pipeline.build()
         return pipeline
 
@@ -199,13 +222,13 @@ class DaliDecoder:
                 antialias=True,
                 subpixel_scale=False,
             )
-            pipeline.set_outputs(_normalised(photos, crop_pos_x=crop_x, crop_pos_y=crop_y))
+            pipeline.set_outputs(_crop_and_normalise(photos, crop_pos_x=crop_x, crop_pos_y=crop_y))
         pipeline.build()
         return pipeline
 
 
-def _normalised(photos: Any, **position: Any) -> Any:
-    """The crop of a pipeline's photos, normalised."""
+def _crop_and_normalise(photos: Any, **position: Any) -> Any:
+    """Add the last step of a pipeline; the crop is central unless ``position`` says otherwise."""
     return fn.crop_mirror_normalize(  # pyright: ignore[reportCallIssue]
         photos,
         crop=(CROP, CROP),
@@ -217,22 +240,22 @@ def _normalised(photos: Any, **position: Any) -> Any:
     )
 
 
-def _vectors(images: Sequence[bytes]) -> list[np.ndarray]:
-    return [np.frombuffer(data, np.uint8) for data in images]
+def _as_arrays(files: Sequence[_File]) -> list[np.ndarray]:
+    return [np.frombuffer(file.data, np.uint8) for file in files]
 
 
-def _parts(work: list[tuple[int, int]], run: _Run) -> list[tuple[list[tuple[int, int]], _Run]]:
-    """The work in batches that a pipeline takes, each with what does it."""
-    return [(work[start : start + MAX_BATCH], run) for start in range(0, len(work), MAX_BATCH)]
+def _batches(files: list[_File], decode: _Decode) -> list[tuple[list[_File], _Decode]]:
+    """Split files into batches that a pipeline accepts, each with the function that decodes it."""
+    return [(files[start : start + MAX_BATCH], decode) for start in range(0, len(files), MAX_BATCH)]
 
 
 def _empty(count: int, device: torch.device) -> Tensor:
-    """Float32 [count, 3, 227, 227], channels last, as the networks take it: nothing is rearranged later."""
+    """Return uninitialised float32 [count, 3, 227, 227], stored channels last because the networks read it so."""
     return torch.empty(count, CROP, CROP, 3, device=device).permute(0, 3, 1, 2)
 
 
-def upright(pixels: Tensor, orientation: int) -> Tensor:
-    """A photo [3, h, w] stored with this EXIF orientation, turned upright."""
+def _turn_upright(pixels: Tensor, orientation: int) -> Tensor:
+    """Return a photo [3, h, w] turned upright from its EXIF orientation."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.transpose(1, 2)
     flips = {2: (2,), 3: (1, 2), 4: (1,), 6: (2,), 7: (1, 2), 8: (1,)}.get(orientation, ())

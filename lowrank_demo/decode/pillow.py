@@ -1,4 +1,4 @@
-"""Decoding with Pillow: everywhere, and for what DALI refuses."""
+"""Decode with Pillow: on any machine, and whatever DALI cannot decode."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from ..errors import ImageError
-from .base import CROP, FORMATS, MEAN, STD, Decoded, read_header, resized
+from .base import CROP, FORMATS, MEAN, STD, Decoded, read_header, target_size
 
 _MEAN = np.asarray(MEAN, np.float32)
 _INVERSE_STD = 1 / np.asarray(STD, np.float32)
-_PAPER = (255, 255, 255)
+_WHITE = (255, 255, 255, 255)
 
 
 class PillowDecoder:
-    """Decodes with Pillow in a few threads.
+    """Decodes with Pillow, in threads.
 
     Args:
         max_pixels: Larger images are refused before they are decoded.
@@ -38,14 +38,14 @@ class PillowDecoder:
     def decode(self, images: Sequence[bytes], *, oriented: bool = True) -> Decoded:
         """See :class:`~lowrank_demo.decode.base.Decoder`."""
 
-        def one(data: bytes) -> Tensor | ImageError:
+        def decode_or_refuse(data: bytes) -> Tensor | ImageError:
             try:
                 read_header(data, self._max_pixels)
                 return decode_one(data, oriented=oriented)
             except ImageError as error:
                 return error
 
-        outcomes = list(self._pool.map(one, images))
+        outcomes = list(self._pool.map(decode_or_refuse, images))
         rows = tuple(i for i, outcome in enumerate(outcomes) if isinstance(outcome, Tensor))
         tensors = [outcome for outcome in outcomes if isinstance(outcome, Tensor)]
         return Decoded(
@@ -57,15 +57,19 @@ class PillowDecoder:
 
 
 def decode_one(data: bytes, *, oriented: bool) -> Tensor:
-    """One image whose header was checked, as float32 [3, 227, 227].
+    """Decode one image whose header was checked, to normalised float32 [3, 227, 227].
 
-    Transparent images are laid on white, of animations the first frame is taken, 16-bit grey keeps its high byte.
+    Transparent images get a white background, animations give their first frame, 16-bit grey keeps its high byte.
+
+    Args:
+        data: The bytes of the file.
+        oriented: Apply the EXIF orientation.
 
     Raises:
-        ImageError: It is damaged.
+        ImageError: The image is damaged.
     """
     image = load_image(data)
-    with _damage_in_one_sentence():
+    with _damage_as_image_error():
         if oriented:
             image = ImageOps.exif_transpose(image)
         pixels = _crop(_to_rgb(image))
@@ -74,34 +78,34 @@ def decode_one(data: bytes, *, oriented: bool) -> Tensor:
 
 
 def load_image(data: bytes) -> Image.Image:
-    """An image whose header was checked, decoded to its last pixel.
+    """Decode all of an image whose header was checked.
 
     Raises:
-        ImageError: It is damaged.
+        ImageError: The image is damaged.
     """
-    with _damage_in_one_sentence():
+    with _damage_as_image_error():
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         image.load()
         return image
 
 
 def check_image(data: bytes) -> None:
-    """Refuse an image whose header was checked but whose data is damaged.
+    """Check the data of an image whose header was checked.
 
-    Of a JPEG all data is read, but only an eighth of its edge is made of it, which takes half the time.
+    All data of a JPEG is read but decoded at an eighth of the size, which takes half the time.
 
     Raises:
-        ImageError: It is damaged.
+        ImageError: The image is damaged.
     """
-    with _damage_in_one_sentence():
+    with _damage_as_image_error():
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         image.draft(None, (1, 1))
         image.load()
 
 
 @contextlib.contextmanager
-def _damage_in_one_sentence() -> Iterator[None]:
-    """Pillow's decoders raise nearly anything on damaged files, and warn on standard error besides."""
+def _damage_as_image_error() -> Iterator[None]:
+    """Turn whatever Pillow raises on damaged files into an ImageError, and silence its warnings."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -120,14 +124,14 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         image = Image.fromarray(np.clip(np.nan_to_num(np.asarray(image)), 0, 255).astype(np.uint8))
     elif image.has_transparency_data:
         rgba = image.convert("RGBA")
-        image = Image.new("RGBA", rgba.size, (*_PAPER, 255))
+        image = Image.new("RGBA", rgba.size, _WHITE)
         image.alpha_composite(rgba)
     return image.convert("RGB")
 
 
 def _crop(image: Image.Image) -> Image.Image:
-    """The 227 x 227 centre of the image resized to shortest edge 256, without making the rest of it."""
-    width, height = resized(*image.size)
+    """Resize the shortest edge to 256 and crop the central 227 x 227 pixels, computing only those."""
+    width, height = target_size(*image.size)
     left, top = (width - CROP + 1) // 2, (height - CROP + 1) // 2
     if (width, height) == image.size:
         return image.crop((left, top, left + CROP, top + CROP))

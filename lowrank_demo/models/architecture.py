@@ -1,7 +1,7 @@
-"""The shape and the cost of the network, as data: layers, schemes, the two factors of each layer, MACs and parameters.
+"""The architecture as data: layers, schemes, the two factors of each layer, MACs and parameters.
 
-Everything that counts, draws or builds the network reads this one description (AlexNet with batch normalisation, no
-groups, 227x227 input; Idelbayev & Carreira-Perpiñán, CVPR 2020). No torch here.
+All code that counts, draws or builds the network reads this one description: AlexNet with batch normalisation, without
+groups, for 227 x 227 inputs (Idelbayev & Carreira-Perpiñán, CVPR 2020). This module does not load torch.
 """
 
 from __future__ import annotations
@@ -13,24 +13,28 @@ from typing import Literal
 SCHEMES = ("scheme_1", "scheme_2")
 NUM_CLASSES = 1000
 INPUT_SIZE = 227
+"""Height and width of the input image, in pixels."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One convolution or linear layer of the dense network, and its place in the state_dict."""
+    """One convolution or linear layer of the dense network."""
 
     name: str
     kind: Literal["conv", "linear"]
     key: str
-    """Prefix in the state_dict, such as ``features.0``."""
+    """Prefix of its keys in the state_dict, such as ``features.0``."""
     inputs: int
+    """Input channels or features."""
     outputs: int
+    """Output channels or features."""
     kernel: int = 1
     stride: int = 1
     padding: int = 0
     in_size: int = 1
     """Height and width of the layer's input."""
     pool_after: bool = False
+    """Whether max pooling follows."""
 
     @property
     def out_size(self) -> int:
@@ -39,12 +43,12 @@ class Layer:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of the dense layer for one image."""
+        """Multiply-accumulate operations (MACs) of the dense layer for one image."""
         return self.outputs * self.inputs * self.kernel**2 * self.out_size**2
 
     @property
     def params(self) -> int:
-        """Weights and biases of the dense layer."""
+        """Number of weights and biases of the dense layer."""
         return self.outputs * self.inputs * self.kernel**2 + self.outputs
 
 
@@ -62,7 +66,7 @@ LAYERS = (
 
 @dataclass(frozen=True)
 class Factor:
-    """One of the two factors of a layer: ``V`` (first, no bias) or ``U`` (second, with bias).
+    """One of a layer's two factors: ``V``, the first, without bias, or ``U``, the second, with bias.
 
     Pairs are (vertical, horizontal).
     """
@@ -79,29 +83,30 @@ class Factor:
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
-        """Shape of the weight tensor in the state_dict."""
+        """Shape of the weight in the state_dict."""
         if self.kind == "linear":
             return (self.outputs, self.inputs)
         return (self.outputs, self.inputs, *self.kernel)
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates for one image, bias not counted."""
+        """MACs for one image, without the bias."""
         return self.outputs * self.inputs * self.kernel[0] * self.kernel[1] * self.out_size[0] * self.out_size[1]
 
     @property
     def params(self) -> int:
-        """Weights, and biases where there are any."""
+        """Number of weights and biases."""
         weights = self.outputs * self.inputs * self.kernel[0] * self.kernel[1]
         return weights + (self.outputs if self.bias else 0)
 
 
 def factors(layer: Layer, scheme: str, rank: int) -> tuple[Factor, Factor]:
-    """The two factors of ``layer`` at ``rank``, ``V`` first (paper, section 4).
+    """Return the factors V and U of ``layer`` at ``rank`` (paper, section 4).
 
-    Scheme 1: ``V`` is a k x k convolution to ``rank`` channels that keeps stride and padding, ``U`` a 1 x 1 one.
-    Scheme 2: ``V`` is a 1 x k convolution with the horizontal stride and padding, ``U`` a k x 1 one with the vertical
-    ones, so ``V`` runs at the full input height. Linear layers are a plain product in both.
+    In scheme 1, V is a k x k convolution to ``rank`` channels with the layer's stride and padding, and U is a 1 x 1
+    convolution. In scheme 2, V is a 1 x k convolution with the horizontal stride and padding, and U is a k x 1
+    convolution with the vertical ones, so V runs at the full input height. In both, a linear layer becomes two linear
+    layers.
     """
     k, s, p, out = layer.kernel, layer.stride, layer.padding, layer.out_size
     if layer.kind == "linear" or scheme == "scheme_1":
@@ -114,9 +119,9 @@ def factors(layer: Layer, scheme: str, rank: int) -> tuple[Factor, Factor]:
 
 
 def matrix_shape(layer: Layer, scheme: str) -> tuple[int, int]:
-    """(rows, columns) of the matrix whose rank the scheme learns.
+    """Return (rows, columns) of the matrix whose rank the scheme learns.
 
-    Scheme 1 reshapes W[n, m, k, k] to n x (m k k); scheme 2 to (n k) x (m k).
+    Scheme 1 reshapes W[n, m, k, k] to n x (m k k), scheme 2 to (n k) x (m k).
     """
     k = layer.kernel
     if scheme == "scheme_1":
@@ -125,17 +130,17 @@ def matrix_shape(layer: Layer, scheme: str) -> tuple[int, int]:
 
 
 def full_rank(layer: Layer, scheme: str) -> int:
-    """The largest rank that the layer's matrix can have."""
+    """Return the largest rank that the layer's matrix can have."""
     return min(matrix_shape(layer, scheme))
 
 
 DENSE_MACS = sum(layer.macs for layer in LAYERS)
-"""MACs of the ungrouped dense AlexNet of the same shape, for one image."""
+"""MACs of the dense network for one image."""
 
 
 @dataclass(frozen=True)
 class LayerCost:
-    """What one factored layer costs for one image."""
+    """The cost of one factored layer for one image."""
 
     layer: Layer
     rank: int
@@ -145,46 +150,46 @@ class LayerCost:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of both factors."""
+        """MACs of both factors."""
         return self.v.macs + self.u.macs
 
     @property
     def params(self) -> int:
-        """Weights and biases of both factors."""
+        """Number of weights and biases of both factors."""
         return self.v.params + self.u.params
 
 
 @dataclass(frozen=True)
 class NetworkCost:
-    """What a whole low-rank network costs for one image."""
+    """The cost of a low-rank network for one image."""
 
     scheme: str
     layers: tuple[LayerCost, ...]
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of the convolution and linear layers (the paper's FLOPs)."""
+        """MACs of the convolution and linear layers; the paper calls them FLOPs."""
         return sum(layer.macs for layer in self.layers)
 
     @property
     def params(self) -> int:
-        """Trainable parameters, batch normalisation included."""
+        """Number of trainable parameters, with those of batch normalisation."""
         return sum(layer.params for layer in self.layers) + 2 * self._normalised
 
     @property
     def fp32_bytes(self) -> int:
-        """Bytes of the tensors in a float32 state_dict, running statistics and counters included."""
+        """Bytes of all tensors in a float32 state_dict, with running statistics and counters."""
         normalised_layers = len(self.layers) - 1
         return 4 * (self.params + 2 * self._normalised) + 8 * normalised_layers
 
     @property
     def _normalised(self) -> int:
-        """Channels under batch normalisation: every layer but the last."""
+        """Number of channels with batch normalisation, which every layer but the last has."""
         return sum(cost.layer.outputs for cost in self.layers[:-1])
 
 
 def network_cost(scheme: str, ranks: Sequence[int]) -> NetworkCost:
-    """Cost of the network with these ranks, one for each of the eight layers, conv1 to fc8."""
+    """Return the cost of the network with these ranks, one for each of the eight layers conv1 to fc8."""
     costs: list[LayerCost] = []
     for layer, rank in zip(LAYERS, ranks, strict=True):
         v, u = factors(layer, scheme, rank)

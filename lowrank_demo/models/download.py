@@ -1,7 +1,7 @@
-"""Download a file to a temporary name, check its SHA-256, then move it into place.
+"""Download a file under a temporary name, check its SHA-256, then move it into place.
 
-A partial file stays for the next try to resume. With no network the answer comes within ``CONNECT_SECONDS``, name
-look-up included, which ordinary socket timeouts do not cover.
+A partial file is kept, and the next attempt resumes it. Without a network the error comes within
+``CONNECT_SECONDS``. That includes looking up the host's name, which the timeouts of HTTP clients do not cover.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from filelock import FileLock
 from ..errors import WeightsRefused, WeightsUnavailable
 
 CONNECT_SECONDS = 2.5
-"""For the whole search, however many places are asked."""
+"""Longest wait for a connection, over all sources together."""
 STALL_SECONDS = 30.0
+"""Longest wait for an answer, or for the next bytes."""
 _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
 class DownloadProgress:
-    """How far a download is; ``bytes_total`` is None where the server did not say."""
+    """How far a download is. ``bytes_total`` is None if the server did not state the size."""
 
     bytes_done: int
     bytes_total: int | None
@@ -38,29 +39,28 @@ class DownloadProgress:
 
     @property
     def seconds_left(self) -> float | None:
-        """At the present rate, where the size is known."""
+        """Seconds left at the current rate; None if the size or the rate is unknown."""
         if self.bytes_total is None or self.bytes_per_second <= 0:
             return None
         return (self.bytes_total - self.bytes_done) / self.bytes_per_second
 
     @property
     def text(self) -> str:
-        """``downloading weights: 12.0 of 45.9 MB, 3.2 MB/s, 11 s left``."""
+        """The progress in words: ``downloading weights: 12.0 of 45.9 MB, 3.2 MB/s, 11 s left``."""
         total = f" of {self.bytes_total / 1e6:.1f}" if self.bytes_total else ""
         left = self.seconds_left
-        ends = f", {left:.0f} s left" if left is not None else ""
-        return (
-            f"downloading weights: {self.bytes_done / 1e6:.1f}{total} MB, {self.bytes_per_second / 1e6:.1f} MB/s{ends}"
-        )
+        remaining = f", {left:.0f} s left" if left is not None else ""
+        rate = f"{self.bytes_per_second / 1e6:.1f} MB/s"
+        return f"downloading weights: {self.bytes_done / 1e6:.1f}{total} MB, {rate}{remaining}"
 
 
 OnProgress = Callable[[DownloadProgress], None]
 
 
 def print_download(progress: DownloadProgress) -> None:
-    """Show a download on one line of standard error."""
-    ends = "\n" if progress.bytes_done == progress.bytes_total else ""
-    print(f"\r{progress.text} {ends}", end="", file=sys.stderr, flush=True)
+    """Show the progress of a download on one line of standard error."""
+    end = "\n" if progress.bytes_done == progress.bytes_total else ""
+    print(f"\r{progress.text} ", end=end, file=sys.stderr, flush=True)
 
 
 def download(
@@ -73,38 +73,38 @@ def download(
     headers: Mapping[str, str] | None = None,
     connect_seconds: float = CONNECT_SECONDS,
 ) -> str:
-    """Bring ``url`` to ``target``, resuming what an earlier try left.
+    """Download a file, resuming an earlier attempt if there was one.
 
     Args:
         url: http(s) address; redirects are followed.
-        target: Final path; its folder is made. It appears only once the whole file is there and verified.
-        sha256: Expected digest in hex, or its first digits. None takes the digest that the server states in
+        target: Where the file goes, once it is complete and verified. Its folder is created.
+        sha256: Expected SHA-256 in hex, or its first digits. None means the one that the server states in
             ``X-Linked-ETag``, as the Hub does for large files.
-        max_bytes: A longer file is refused.
-        on_progress: Called a few times a second. An error raised in it stops the download, which can be resumed.
+        max_bytes: A larger file is refused.
+        on_progress: Called a few times a second. If it raises, the download stops and can be resumed.
         headers: Sent with the request.
-        connect_seconds: No connection within this time, name look-up included, means that there is no network.
+        connect_seconds: Longest wait for a connection, including the look-up of the host's name.
 
     Returns:
         The file's full SHA-256 in hex.
 
     Raises:
-        WeightsUnavailable: The server cannot be reached, stalls, or does not have the file.
-        WeightsRefused: What came is not the file expected.
+        WeightsUnavailable: The server cannot be reached, stalls, or does not have the file; or the disk is full.
+        WeightsRefused: The server sent another file than expected.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     with FileLock(target.with_name(target.name + ".lock")):
-        job = _Job(url, target, part, sha256, max_bytes, on_progress, headers or {}, connect_seconds)
+        attempt = _Attempt(url, target, part, sha256, max_bytes, on_progress, headers or {}, connect_seconds)
         resumed = part.exists() and part.stat().st_size > 0
         try:
             try:
-                return job.run()
+                return attempt.run()
             except WeightsRefused:
                 if not resumed:
                     raise
-            # The start that an earlier try left may be of another file: once more from nothing.
-            return job.run()
+            # What the earlier attempt left may have been part of another file. It is removed now: start again.
+            return attempt.run()
         except OSError as error:
             raise WeightsUnavailable(
                 f"{target.name} could not be saved ({error.strerror}); free space there or set LOWRANK_CACHE_DIR."
@@ -112,7 +112,9 @@ def download(
 
 
 @dataclass(frozen=True)
-class _Job:
+class _Attempt:
+    """One attempt at a download; the fields are the arguments of :func:`download`, and the partial file."""
+
     url: str
     target: Path
     part: Path
@@ -123,10 +125,10 @@ class _Job:
     connect_seconds: float
 
     def run(self) -> str:
-        """One try; a part that proves wrong is removed."""
+        """Download and verify the file; remove the partial file if it is refused."""
         try:
             with self.part.open("ab+") as file:
-                digest = self._fill(file)
+                digest = self._complete(file)
                 file.flush()
                 os.fsync(file.fileno())
         except WeightsRefused:
@@ -135,7 +137,8 @@ class _Job:
         os.replace(self.part, self.target)
         return digest
 
-    def _fill(self, file: BinaryIO) -> str:
+    def _complete(self, file: BinaryIO) -> str:
+        """Fetch what ``file`` lacks; return its SHA-256 if that is the expected one."""
         name = self.target.name
         try:
             with self._open(file) as response:
@@ -144,27 +147,28 @@ class _Job:
                     self._receive(response, file)
         except httpx.HTTPError as error:
             raise WeightsUnavailable(
-                f"The download of {name} stopped ({_reason(error)}); try again, it goes on from where it was."
+                f"The download of {name} stopped ({_reason(error)}); try again: it continues where it stopped."
             ) from error
         digest, start = _digest(file)
         if not expected or not digest.startswith(expected):
             page = " The server sent a web page." if start.lstrip()[:1] == b"<" else ""
+            wanted = f"{expected[:16]}…" if expected else "a digest stated by the server"
             raise WeightsRefused(
-                f"{name} came with SHA-256 {digest[:16]}…; expected {expected[:16] or 'a stated one'}…, so "
-                f"it was not kept.{page} Try again later."
+                f"{name} arrived with SHA-256 {digest[:16]}…; expected {wanted}, so it was not kept.{page} Try "
+                "again later."
             )
         return digest
 
     @contextlib.contextmanager
     def _open(self, file: BinaryIO) -> Iterator[httpx.Response]:
-        """The response to the request for what ``file`` still lacks, its status checked and ``file`` positioned."""
+        """Request what ``file`` lacks and check the status; empty ``file`` if the server sends all of it again."""
         have = file.seek(0, os.SEEK_END)
         headers = {**self.headers, "Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
         timeout = httpx.Timeout(STALL_SECONDS, connect=self.connect_seconds)
         with httpx.Client(timeout=timeout, follow_redirects=True) as client:
             request = client.build_request("GET", self.url, headers=headers)
             with contextlib.closing(_send(client, request, self.connect_seconds)) as response:
-                # 416: nothing is missing, or the part is longer than the file; the digest tells which.
+                # 416: nothing is missing, or the partial file is too long. The digest decides.
                 if response.status_code not in (200, 206, 416):
                     raise WeightsUnavailable(
                         f"{request.url.host} answered {response.status_code} for {self.target.name}; expected the file."
@@ -183,7 +187,7 @@ class _Job:
             done += len(chunk)
             if max(done, total or 0) > self.max_bytes:
                 raise WeightsRefused(
-                    f"{name} is larger than the {self.max_bytes / 1e6:.0f} MB its model needs, so it was not kept."
+                    f"{name} is larger than the {self.max_bytes / 1e6:.0f} MB that its model needs, so it was not kept."
                 )
             file.write(chunk)
             now = time.monotonic()
@@ -192,12 +196,16 @@ class _Job:
                 self.on_progress(DownloadProgress(done, total, (done - first) / max(now - began, 1e-6)))
         if total is not None and done < total:
             raise WeightsUnavailable(
-                f"The download of {name} stopped at {done / 1e6:.1f} of {total / 1e6:.1f} MB; try again, it goes on."
+                f"The download of {name} stopped at {done / 1e6:.1f} of {total / 1e6:.1f} MB; try again: it "
+                "continues there."
             )
 
 
 def _send(client: httpx.Client, request: httpx.Request, connect_seconds: float) -> httpx.Response:
-    """Send in a thread of its own, so that no connection within ``connect_seconds`` is an answer too."""
+    """Send a request and return the response, or raise if there is no connection after ``connect_seconds``.
+
+    A thread does the work, because the look-up of the host's name cannot be interrupted.
+    """
     connected, finished, abandoned = threading.Event(), threading.Event(), threading.Event()
     outcome: list[httpx.Response | Exception] = []
 
@@ -231,13 +239,14 @@ def _send(client: httpx.Client, request: httpx.Request, connect_seconds: float) 
 
 
 def _range_start(response: httpx.Response) -> int | None:
+    """Return the position in the file at which a partial response starts."""
     content_range = response.headers.get("content-range", "")
     start = content_range.removeprefix("bytes ").partition("-")[0]
     return int(start) if start.isdecimal() else None
 
 
 def _digest(file: BinaryIO) -> tuple[str, bytes]:
-    """SHA-256 of the whole file, and its first bytes."""
+    """Return the SHA-256 of the whole file, and its first bytes."""
     file.seek(0)
     start = file.read(64)
     digest = hashlib.sha256(start)
@@ -247,5 +256,5 @@ def _digest(file: BinaryIO) -> tuple[str, bytes]:
 
 
 def _reason(error: Exception) -> str:
-    """The cause of a network error in a few words."""
+    """Return the cause of a network error in a few words."""
     return str(error).rstrip(".") or type(error).__name__

@@ -1,13 +1,15 @@
-"""Card -> verified local file. No torch: knowing what is here costs nothing.
+"""Find and download weight files.
 
-Weights are looked for in this order: bundled with the app, the local cache, a Hub repository where one is configured,
-the published address. A downloaded file's full SHA-256 is recorded beside it and holds for every later load.
+A model's weights are taken from the first of these places that has them: the files bundled with the app, the cache, the
+Hub repository if one is configured, the published address. The full SHA-256 of a downloaded file is recorded beside it,
+and every later load checks the file against it. This module does not load torch.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -17,16 +19,31 @@ from ..settings import Settings
 from .cards import ModelCard, Zoo, read_zoo
 from .download import CONNECT_SECONDS, OnProgress, download
 
+Format = Literal["pickle", "safetensors"]
 Where = Literal["bundled", "cached", "to download"]
 
 
 @dataclass(frozen=True)
 class LocalFile:
-    """A weight file on this machine and what it must be."""
+    """A weight file on this machine, and what its content must be."""
 
     path: Path
     sha256: str
-    format: Literal["pickle", "safetensors"]
+    """Expected SHA-256 in hex, or its first digits."""
+    format: Format
+
+
+@dataclass(frozen=True)
+class _Source:
+    """An address that may have a model's weights."""
+
+    url: str
+    file: str
+    """Name in the cache."""
+    sha256: str | None
+    """Expected SHA-256 in hex, or its first digits; None means the one that the server states."""
+    format: Format
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class WeightStore:
@@ -34,7 +51,7 @@ class WeightStore:
 
     Args:
         zoo: The cards; bundled files lie beside it.
-        cache_dir: Where downloads are kept.
+        cache_dir: Folder for downloads.
         hub_repo: ``owner/name`` of a Hub repository with files ``family-scheme-version.safetensors``, or None.
     """
 
@@ -45,7 +62,7 @@ class WeightStore:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> WeightStore:
-        """Read the model cards that the settings name and find their weights.
+        """Read the model cards that the settings name.
 
         Raises:
             CardError: The cards cannot be read.
@@ -53,17 +70,17 @@ class WeightStore:
         return cls(read_zoo(settings.zoo, settings.models_dir), settings.cache_dir, settings.hub_repo)
 
     def where(self, card: ModelCard) -> Where:
-        """Where the card's weights are now; looks at names only, contacts nothing."""
+        """Return where the card's weights are now. Only file names are checked; no server is contacted."""
         if card.bundled:
             return "bundled"
         return "cached" if self._cached(card) else "to download"
 
     def ensure(self, card: ModelCard, on_progress: OnProgress | None = None) -> LocalFile:
-        """The card's weight file, downloaded if it is not here.
+        """Return the card's weight file, downloading it if it is not on this machine.
 
         Raises:
-            WeightsUnavailable: It is not here and cannot be fetched; the message says which models are usable now.
-            WeightsRefused: What was fetched is not the file that the card describes.
+            WeightsUnavailable: It cannot be downloaded; the message lists the models whose weights are here.
+            WeightsRefused: The downloaded file is not the one that the card describes.
         """
         source = card.weights
         if card.bundled:
@@ -76,15 +93,15 @@ class WeightStore:
         except WeightsUnavailable as error:
             here = [other.id for other in self.zoo if self.where(other) != "to download"]
             raise WeightsUnavailable(
-                f"The weights of {card.id} are not on this machine. {error} Check the network, or choose "
-                f"one that is here: {', '.join(here) or 'none is'}."
+                f"The weights of {card.id} are not on this machine. {error} Check the network, or choose a model whose "
+                f"weights are here: {', '.join(here) or 'there is none'}."
             ) from error
 
     def _cached(self, card: ModelCard) -> LocalFile | None:
-        """The cached file with the full digest that was recorded when it was verified."""
+        """Return the cached file with the digest that it must have; None if it is not in the cache."""
         published = self._cache / card.weights.file
         if published.is_file():
-            # Without a record (a file that was put there by hand) the card's own digits decide.
+            # A file that the user put there has no record: the card's own digits decide.
             digest = _recorded_digest(published) or card.weights.sha256
             if not digest.startswith(card.weights.sha256):
                 digest = card.weights.sha256
@@ -96,41 +113,49 @@ class WeightStore:
         return None
 
     def _fetch(self, card: ModelCard, on_progress: OnProgress | None) -> LocalFile:
-        """Download from the first source that has the file, asking each in turn."""
-        sources: list[tuple[str, str, str | None, Literal["pickle", "safetensors"], dict[str, str]]] = []
-        if self._hub_repo:
-            import huggingface_hub
-
-            name = hub_name(card)
-            token = huggingface_hub.get_token()
-            headers = {"Authorization": f"Bearer {token}"} if token else {}
-            sources.append((huggingface_hub.hf_hub_url(self._hub_repo, name), name, None, "safetensors", headers))
-        published = card.weights
-        if published.url:
-            sources.append((published.url, published.file, published.sha256, published.format, {}))
+        """Download the weights from the first source that has them."""
+        sources = self._sources(card)
         failures: list[str] = []
-        for url, name, expected, form, headers in sources:
-            target = self._cache / name
+        for source in sources:
+            target = self._cache / source.file
             try:
                 digest = download(
-                    url,
+                    source.url,
                     target,
-                    sha256=expected,
+                    sha256=source.sha256,
+                    # A little more than the tensors of a float32 state_dict.
                     max_bytes=int(card.cost.fp32_bytes * 1.05) + (1 << 20),
                     on_progress=on_progress,
-                    headers=headers,
+                    headers=source.headers,
                     connect_seconds=CONNECT_SECONDS / len(sources),
                 )
             except WeightsUnavailable as error:
                 failures.append(str(error))
                 continue
             _record_digest(target, digest)
-            return LocalFile(target, digest, form)
+            return LocalFile(target, digest, source.format)
         raise WeightsUnavailable(" ".join(failures))
+
+    def _sources(self, card: ModelCard) -> list[_Source]:
+        """Return the addresses to ask, in order."""
+        sources: list[_Source] = []
+        if self._hub_repo:
+            import huggingface_hub
+
+            name = hub_name(card)
+            token = huggingface_hub.get_token()
+            headers = {"Authorization": f"Bearer {token}"} if token else {}
+            sources.append(
+                _Source(huggingface_hub.hf_hub_url(self._hub_repo, name), name, None, "safetensors", headers)
+            )
+        published = card.weights
+        if published.url:
+            sources.append(_Source(published.url, published.file, published.sha256, published.format))
+        return sources
 
 
 def hub_name(card: ModelCard) -> str:
-    """Name of a card's file in a Hub repository."""
+    """Return the name of a model's file in a Hub repository."""
     return f"{card.family}-{card.scheme}-{card.version}.safetensors"
 
 
@@ -147,6 +172,5 @@ def _recorded_digest(path: Path) -> str | None:
 
 
 def _record_digest(path: Path, digest: str) -> None:
-    record = _digest_file(path)
-    with atomic_write(record) as temporary:
+    with atomic_write(_digest_file(path)) as temporary:
         temporary.write_text(digest + "\n", encoding="ascii")

@@ -1,1 +1,1 @@
-"""Models in other formats, and folders for the Hugging Face Hub."""
+"""Write models in other formats, and upload models and the app to the Hugging Face Hub."""

@@ -1,4 +1,4 @@
-"""A model as a folder that the Hub and ``LowRankAlexNet.from_pretrained`` take: weights, configuration, model card."""
+"""Write a model as a folder for the Hub and ``LowRankAlexNet.from_pretrained``: weights, configuration, model card."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ _TEMPLATE = """---
 
 {{ provenance }} {{ note }}
 
-AlexNet with batch normalisation, each layer a product of two whose rank was learned (Idelbayev & Carreira-Perpiñán,
-"Low-Rank Compression of Neural Nets: Learning the Rank of Each Layer", CVPR 2020). λ = {{ lambda_ }}.
+AlexNet with batch normalisation in which each layer is a product of two factors whose rank was learned (Idelbayev &
+Carreira-Perpiñán, "Low-Rank Compression of Neural Nets: Learning the Rank of Each Layer", CVPR 2020).
+λ = {{ lambda_ }}.
 
 | | |
 |---|---|
 | ranks of conv1..conv5, fc6..fc8 | {{ ranks }} |
-| MACs for one image | {{ macs }} million; the dense net has {{ dense }} million |
+| MACs per image | {{ macs }} million (dense network: {{ dense }} million) |
 | parameters | {{ params }} million |
 
 ```python
@@ -44,32 +45,32 @@ Input: RGB, shortest edge 256, centre crop 227, ImageNet mean and standard devia
 
 
 def write_hub_folder(card: ModelCard, file: LocalFile, folder: Path) -> None:
-    """Write ``model.safetensors`` (float32), ``config.json`` and ``README.md``, all or nothing.
+    """Write ``model.safetensors`` (float32), ``config.json`` and ``README.md`` to a new folder, all or nothing.
 
     Args:
         card: The model.
-        file: Its weights.
-        folder: Must not exist yet.
+        file: Its weight file.
+        folder: The new folder.
 
     Raises:
         UsageError: The folder exists.
         WeightsRefused: The file is not what the card describes.
-        NotWritten: The disk is full, or the place cannot be written.
+        NotWritten: The folder cannot be written, for example because the disk is full.
     """
     if folder.exists():
-        raise UsageError(f"{folder} exists already; expected the name of a new folder: remove it or choose another.")
+        raise UsageError(f"{folder} already exists; expected a new folder: remove it or choose another name.")
     network = load_network(card, file)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".lowrank-", dir=folder.parent) as temporary:
-            made = Path(temporary) / "made"
-            made.mkdir()
-            (made / "README.md").write_text(_readme(card), encoding="utf-8")
-            network.save_pretrained(made)
-            shutil.move(made, folder)
+            finished = Path(temporary) / "finished"
+            finished.mkdir()
+            (finished / "README.md").write_text(_readme(card), encoding="utf-8")
+            network.save_pretrained(finished)
+            shutil.move(finished, folder)
     except OSError as error:
         raise NotWritten(
-            f"{folder} cannot be written ({error.strerror}); free some space or choose another."
+            f"{folder} cannot be written ({error.strerror}); free some space or choose another folder."
         ) from error
 
 
@@ -82,7 +83,7 @@ def _readme(card: ModelCard) -> str:
             task_type="image-classification",
             dataset_type="imagefolder",
             dataset_name=name,
-            # Results without it are merged under the first data set's name.
+            # Without it, all results appear under the name of the first data set.
             dataset_config=name,
             metric_type="accuracy",
             metric_name=metric,

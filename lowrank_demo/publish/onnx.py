@@ -1,4 +1,4 @@
-"""A model as an ONNX file, compared with the network it was made from before it is kept."""
+"""Export a model to an ONNX file, and check that ONNX Runtime computes the same from it."""
 
 from __future__ import annotations
 
@@ -22,37 +22,41 @@ from ..nn.fuse import Shrink
 from ..runtime.files import atomic_write
 
 _TOLERANCE = 1e-4
-"""Of the largest logit."""
+"""Largest difference between logits that is accepted, as a share of the largest logit."""
 _INPUT = "RGB, shortest edge 256, centre crop 227, minus (0.485, 0.456, 0.406), over (0.229, 0.224, 0.225); NCHW"
 
 
 def export_onnx(card: ModelCard, network: LowRankAlexNet, target: Path) -> float:
-    """Write the network, with the card's ``pre_shrink``: ``images`` float32 [n, 3, 227, 227] to ``logits`` [n, 1000].
+    """Write an ONNX file that maps ``images``, float32 [n, 3, 227, 227], to ``logits``, float32 [n, 1000].
+
+    The file is kept only if ONNX Runtime computes the same logits from it as torch. It includes the card's
+    ``pre_shrink``.
 
     Args:
-        card: Of the network; its id, ranks and licence go into the file's metadata.
-        network: With its weights loaded.
-        target: The file; written only when ONNX Runtime computes from it what torch does.
+        card: The model; its id, ranks and licence go into the file's metadata.
+        network: The model's network with its weights.
+        target: The file to write.
 
     Returns:
-        The largest difference between the two programs' logits of random images, as a share of the largest logit.
+        The largest difference between the logits of torch and ONNX Runtime for random images, as a share of the
+        largest logit.
 
     Raises:
-        UsageError: The packages that this needs are not installed.
-        DataError: The file computes something else.
+        UsageError: The packages that the export needs are not installed.
+        DataError: ONNX Runtime computes other logits.
         NotWritten: The file cannot be written.
     """
     try:
         import onnxruntime
-        import onnxscript  # noqa: F401  (torch's exporter needs it)
+        import onnxscript  # noqa: F401  (required by torch's exporter)
     except ImportError as error:
         raise UsageError(
-            f"ONNX files need the package {error.name}, which is not installed; expected `pip install -e '.[onnx]'`."
+            f"ONNX export needs the package {error.name}, which is not installed; run `pip install -e '.[onnx]'`."
         ) from error
     stages = [Shrink(card.pre_shrink)] if card.pre_shrink else []
     module = nn.Sequential(*stages, network).eval()
     example = torch.randn(2, 3, INPUT_SIZE, INPUT_SIZE)
-    with _quiet():
+    with _silent_exporter():
         program = torch.onnx.export(
             module,
             (example,),
@@ -69,31 +73,33 @@ def export_onnx(card: ModelCard, network: LowRankAlexNet, target: Path) -> float
     try:
         with atomic_write(target) as temporary:
             program.save(temporary)
-            difference = _difference(module, onnxruntime.InferenceSession(temporary))
+            difference = _largest_difference(module, onnxruntime.InferenceSession(temporary))
             if not difference <= _TOLERANCE:
                 raise DataError(
-                    f"The ONNX file's logits differ from the network's by {difference:.1e} of the largest; expected at "
-                    f"most {_TOLERANCE:.0e}: it was not kept, try another version of onnxscript."
+                    f"The ONNX file's logits differ from torch's by {difference:.1e} of the largest logit; expected at "
+                    f"most {_TOLERANCE:.0e}, so it was not kept. Try another version of onnxscript."
                 )
     except OSError as error:
-        raise NotWritten(f"{target} cannot be written ({error.strerror}); free space or choose another.") from error
+        raise NotWritten(
+            f"{target} cannot be written ({error.strerror}); free space or choose another place."
+        ) from error
     return difference
 
 
 @torch.inference_mode()
-def _difference(module: nn.Module, session: Any) -> float:
+def _largest_difference(module: nn.Module, session: Any) -> float:
     worst = 0.0
     for count in (1, 3):
         images = torch.randn(count, 3, INPUT_SIZE, INPUT_SIZE)
-        wanted = module(images).numpy()
+        expected = module(images).numpy()
         (found,) = session.run(None, {"images": images.numpy()})
-        worst = max(worst, float(np.abs(found - wanted).max() / np.abs(wanted).max()))
+        worst = max(worst, float(np.abs(found - expected).max() / np.abs(expected).max()))
     return worst
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Torch's exporter talks of its own parts."""
+def _silent_exporter() -> Iterator[None]:
+    """Silence torch's exporter, which prints and warns about its own internals."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Folders for the Hub, made on this machine and looked at before anything is sent: weights, and the app as a Space."""
+"""Stage folders on this machine, for weights or for the app as a Space, and upload them to the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ tags: [low-rank, model-compression, alexnet]
 
 # Low-rank AlexNet weights
 
-AlexNets whose layers' ranks were learned (Idelbayev & Carreira-Perpiñán, CVPR 2020), as safetensors. The app takes
-them from here with `LOWRANK_HUB_REPO={repo}`.
+AlexNets whose layers' ranks were learned (Idelbayev & Carreira-Perpiñán, CVPR 2020), as safetensors files. With
+`LOWRANK_HUB_REPO={repo}` the app downloads them from here.
 
 | file | ranks of conv1..conv5, fc6..fc8 | million MACs | licence |
 |---|---|---|---|
@@ -42,25 +42,34 @@ them from here with `LOWRANK_HUB_REPO={repo}`.
 
 @dataclass(frozen=True)
 class StagedFile:
-    """One file that would go to the Hub."""
+    """A file that is ready for upload."""
 
     name: str
+    """Path in the repository."""
     bytes: int
+    """Size."""
 
 
 def stage_weights(models: Sequence[tuple[ModelCard, LocalFile]], repo: str, folder: Path) -> None:
-    """Fill a folder with the models under the names that ``LOWRANK_HUB_REPO`` looks for.
+    """Fill a folder with weight files under the names that the app expects in a Hub repository, and a README.
 
-    A safetensors file goes as it is; a pickled one becomes float32 safetensors.
+    A safetensors file is copied unchanged; a pickled one becomes float32 safetensors.
+
+    Args:
+        models: Each model and its weight file.
+        repo: ``owner/name`` of the repository, for the README.
+        folder: An empty folder.
 
     Raises:
         WeightsRefused: A file is not what its card describes.
-        UsageError: A model is truncated: what it is cut from can be published.
+        UsageError: A model is cut from another one.
     """
     rows: list[str] = []
     for card, file in models:
         if card.cut_from:
-            raise UsageError(f"{card.id} is cut from another model; expected a whole one: publish that, or convert.")
+            raise UsageError(
+                f"{card.id} is cut from another model; expected a whole one: publish that model, or convert this one."
+            )
         network = load_network(card, file)
         target = folder / hub_name(card)
         if file.format == "safetensors":
@@ -75,19 +84,20 @@ def stage_weights(models: Sequence[tuple[ModelCard, LocalFile]], repo: str, fold
 
 
 def stage_space(folder: Path, *, zero_gpu: bool, source: Path = ASSETS.parent) -> None:
-    """Fill a folder with the app as a Space runs it: without tests and tools.
+    """Fill a folder with what a Space needs to run the app, without tests and tools.
 
     Args:
-        folder: Empty.
-        zero_gpu: Pin torch and Python to what ZeroGPU takes.
+        folder: An empty folder.
+        zero_gpu: Pin torch and Python to versions that ZeroGPU supports.
         source: The project's folder.
 
     Raises:
-        UsageError: The project's files are not here, or its front matter and requirements name different gradios.
+        UsageError: A file of the project is missing, or README.md and requirements.txt name different versions of
+            gradio.
     """
     missing = [name for name in (*SPACE_FILES, *SPACE_FOLDERS) if not (source / name).exists()]
     if missing:
-        raise UsageError(f"{source} lacks {missing[0]}; expected the project's own folder: run this in a clone of it.")
+        raise UsageError(f"{source} lacks {missing[0]}; expected the project's folder: run this in a clone of it.")
     for name in SPACE_FILES:
         shutil.copyfile(source / name, folder / name)
     for name in SPACE_FOLDERS:
@@ -95,47 +105,57 @@ def stage_space(folder: Path, *, zero_gpu: bool, source: Path = ASSETS.parent) -
     requirements, readme = folder / "requirements.txt", folder / "README.md"
     _check_gradio(requirements.read_text(encoding="utf-8"), readme.read_text(encoding="utf-8"))
     if zero_gpu:
-        _replace(requirements, r"^torch\b.*$", f"torch{ZERO_GPU_TORCH}")
-        _replace(readme, r"^python_version:.*$", f'python_version: "{ZERO_GPU_PYTHON}"')
+        _replace_line(requirements, r"^torch\b.*$", f"torch{ZERO_GPU_TORCH}")
+        _replace_line(readme, r"^python_version:.*$", f'python_version: "{ZERO_GPU_PYTHON}"')
 
 
 def _check_gradio(requirements: str, readme: str) -> None:
-    """A Space runs the gradio of its front matter, and then installs the requirements over it."""
+    """Check that both name the same gradio: a Space installs README.md's version first, then the requirements."""
     pinned = re.search(r"^gradio==(\d+\.\d+)\.", requirements, re.MULTILINE)
     stated = re.search(r"^sdk_version: (\d+\.\d+)\.\d+$", readme, re.MULTILINE)
     if not pinned or not stated or pinned[1] != stated[1]:
         raise UsageError(
             f"requirements.txt pins gradio {pinned[1] if pinned else 'nowhere'} and README.md's sdk_version is "
-            f"{stated[1] if stated else 'not there'}; expected the same: change one of them."
+            f"{stated[1] if stated else 'missing'}; expected the same version: change one of them."
         )
 
 
-def _replace(file: Path, pattern: str, line: str) -> None:
+def _replace_line(file: Path, pattern: str, line: str) -> None:
     text, count = re.subn(pattern, line, file.read_text(encoding="utf-8"), flags=re.MULTILINE)
     if count != 1:
-        raise UsageError(f"{file.name} has {count} lines like {pattern}; expected one.")
+        raise UsageError(f"{file.name} has {count} lines that match {pattern}; expected one.")
     file.write_text(text, encoding="utf-8")
 
 
 def staged_files(folder: Path) -> list[StagedFile]:
-    """What a folder holds, by name."""
+    """Return the files in a folder and its subfolders, sorted by name."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return [StagedFile(path.relative_to(folder).as_posix(), path.stat().st_size) for path in files]
 
 
 def upload(folder: Path, repo: str, kind: Literal["model", "space"], *, private: bool) -> str:
-    """Send a staged folder in one commit, making the repository where there is none; returns its address.
+    """Upload a staged folder in one commit.
 
-    The token is the one of ``hf auth login`` or ``HF_TOKEN``; the place is ``HF_ENDPOINT``, else the Hub's own.
+    The token comes from ``hf auth login`` or ``HF_TOKEN``, the address of the Hub from ``HF_ENDPOINT`` if it is set.
+
+    Args:
+        folder: The staged folder.
+        repo: ``owner/name`` of the repository, which is created if it does not exist.
+        kind: Kind of the repository.
+        private: Create a private repository.
+
+    Returns:
+        The address of the repository.
 
     Raises:
-        NotPublished: There is no token, the Hub cannot be reached, or it refuses.
+        UsageError: ``repo`` is not the name of a repository.
+        NotPublished: There is no token, or the Hub cannot be reached or refuses the upload.
     """
     from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import HFValidationError
 
     if not get_token():
-        raise NotPublished("There is no Hub token here; expected one from `hf auth login` or in HF_TOKEN.")
+        raise NotPublished("There is no Hub token on this machine; run `hf auth login` or set HF_TOKEN.")
     api = HfApi()
     try:
         address = api.create_repo(
@@ -145,8 +165,10 @@ def upload(folder: Path, repo: str, kind: Literal["model", "space"], *, private:
             repo_id=address.repo_id, folder_path=folder, repo_type=kind, commit_message="Upload low-rank AlexNet"
         )
     except HFValidationError as error:
-        raise UsageError(f"{repo!r} is no name of a repository; expected owner/name.") from error
-    except Exception as error:  # the client's HTTP library has errors of its own, and is not the same in all versions
+        raise UsageError(f"{repo!r} is not the name of a repository; expected owner/name.") from error
+    except Exception as error:  # the client's versions use different HTTP libraries, each with its own errors
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise NotPublished(f"{repo} was not uploaded ({reason}); try again, what has arrived is kept.") from error
+        raise NotPublished(
+            f"{repo} was not uploaded ({reason}); try again: files that have arrived are not sent again."
+        ) from error
     return str(address)

@@ -1,1 +1,1 @@
-"""How work runs, whatever it is: atomic files, progress, stopping, processes, memory."""
+"""How work runs: atomic files, progress, stopping, look-ahead threads, processes, memory."""

@@ -1,4 +1,7 @@
-"""How the C library hands memory out: its defaults suit neither networks nor servers that run for long. glibc only."""
+"""Settings of glibc's memory allocator, whose defaults suit neither training nor long-running servers.
+
+With any other C library these functions do nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,25 +12,28 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 
 
 def keep_freed_memory() -> None:
-    """Use freed memory again in place of giving it back to the system.
+    """Reuse freed memory instead of returning it to the system.
 
-    A step of training frees and asks for the same hundreds of megabytes; fetched anew page by page, they take a quarter
-    of its time.
+    Every training step frees and requests the same hundreds of megabytes. Getting them from the system again, page by
+    page, takes a quarter of the step's time.
     """
-    _set((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1))
+    _mallopt((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1))
 
 
 def share_arenas() -> None:
-    """Let threads share two arenas: of one for each thread little is handed back, and memory grows."""
-    _set((_M_ARENA_MAX, 2))
+    """Make all threads share two arenas.
+
+    By default each thread has an arena of its own, which returns little of its memory, so a server's memory grows.
+    """
+    _mallopt((_M_ARENA_MAX, 2))
 
 
-def _set(*options: tuple[int, int]) -> None:
+def _mallopt(*options: tuple[int, int]) -> None:
     if not sys.platform.startswith("linux"):
         return
     try:
         mallopt = ctypes.CDLL(None).mallopt
-    except AttributeError:  # another C library than glibc
+    except AttributeError:  # not glibc
         return
     for option, value in options:
         mallopt(option, value)

@@ -1,4 +1,4 @@
-"""Files are written beside their place and renamed: a reader finds the old one or the new one, never a part."""
+"""Atomic file writes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A temporary path to write to; it becomes ``path`` when the block ends, and is removed when it raises."""
+    """Yield a temporary path beside ``path``, to be written to.
+
+    The temporary file is renamed to ``path`` when the block ends, and removed if the block raises. A reader therefore
+    sees the old file or the new one, never a partial one.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         yield temporary

@@ -1,4 +1,4 @@
-"""How far a long piece of work is: amount, rate, time left."""
+"""Progress of long work: amount done, rate, time left."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """``done`` of ``total`` pieces; the rate counts this run only, not what a resumed one found done."""
+    """``done`` of ``total`` images. The rate covers this run only, not what a resumed run found done already."""
 
     done: int
     total: int
@@ -17,19 +17,24 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """At the present rate; None before there is one."""
+        """Seconds left at the current rate; None while the rate is unknown."""
         return (self.total - self.done) / self.per_second if self.per_second > 0 else None
 
     @property
     def text(self) -> str:
-        """``120 of 400 images, 85 images/s, 3 s left``."""
+        """The progress in words: ``120 of 400 images, 85 images/s, 3 s left``."""
         left = self.seconds_left
-        ends = f", {duration(left)} left" if left is not None and self.done < self.total else ""
-        return f"{self.done:,} of {self.total:,} images, {self.per_second:,.0f} images/s{ends}"
+        remaining = f", {duration(left)} left" if left is not None and self.done < self.total else ""
+        return f"{self.done:,} of {self.total:,} images, {self.per_second:,.0f} images/s{remaining}"
 
 
 class Meter:
-    """Measures the rate of work that started when the meter was made."""
+    """Measures the rate of work. Its clock starts when it is created.
+
+    Args:
+        total: Images in all.
+        done: Images that an earlier run finished; the rate leaves them out.
+    """
 
     def __init__(self, total: int, done: int = 0) -> None:
         self._total = total
@@ -37,13 +42,13 @@ class Meter:
         self._began = time.monotonic()
 
     def at(self, done: int) -> Progress:
-        """Progress with ``done`` pieces finished."""
+        """Return the progress once ``done`` images are finished."""
         elapsed = time.monotonic() - self._began
         return Progress(done, self._total, (done - self._first) / elapsed if elapsed > 0 else 0.0)
 
 
 class ProgressLine:
-    """Shows progress on one line of standard error: often on a terminal, rarely in a log."""
+    """Progress on standard error: one line rewritten five times a second on a terminal, a line every 30 s in a log."""
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
@@ -51,11 +56,11 @@ class ProgressLine:
         self._shown = time.monotonic()
 
     def show(self, progress: Progress, extra: str = "") -> None:
-        """Show it, unless the last one was shown just now and this is not the end."""
+        """Show the progress followed by ``extra``, if an update is due or the work is complete."""
         self.show_text(progress.text + extra, last=progress.done >= progress.total)
 
     def show_text(self, text: str, *, last: bool = False) -> None:
-        """Show a text of one's own, unless another was shown just now and this is not the last."""
+        """Show any text, if an update is due or this is the ``last`` one."""
         now = time.monotonic()
         if not last and now - self._shown < self._interval:
             return
@@ -65,7 +70,7 @@ class ProgressLine:
 
 
 def duration(seconds: float) -> str:
-    """``45 s``, ``3 min 20 s`` or ``2 h 5 min``."""
+    """Return a duration in words: ``45 s``, ``3 min 20 s`` or ``2 h 5 min``."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -1,4 +1,4 @@
-"""Long work that is told to stop: it ends between two pieces, never within one."""
+"""Stopping long work on a signal: between two pieces, never in the middle of one."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from typing import TypeVar
 
 Piece = TypeVar("Piece")
 STOPPED: Mapping[signal.Signals, str] = {signal.SIGINT: "stopped"}
-"""Ctrl-C, and what is said then."""
+"""Ctrl-C, and the text of the exception that it raises."""
 
 
 def stoppable(pieces: Iterable[Piece], reasons: Mapping[signal.Signals, str] = STOPPED) -> Iterator[Piece]:
-    """The pieces, one after the other, until a signal comes; for the main thread.
+    """Yield the pieces until a signal arrives. Call it in the main thread only.
 
-    Python raises KeyboardInterrupt between any two instructions: half of a piece is counted then, or a lock that a
-    thread waits for stays taken and the program hangs. Here it is raised after the piece at hand, where the work can be
-    kept; a second signal raises it at once. One that comes after the last piece is too late to stop anything.
+    By itself, Python raises KeyboardInterrupt between any two instructions. A piece may then be half counted, or a lock
+    may stay taken so that the program hangs. Here the exception is raised after the current piece, when its work can be
+    saved. A second signal raises it at once. A signal after the last piece has no effect.
 
     Args:
-        pieces: What does the work when it is iterated; closed before the exception is raised.
-        reasons: The signals, and what the exception says.
+        pieces: An iterable that does the work. It is closed before the exception is raised.
+        reasons: The signals to catch, each with the text of the exception.
 
     Raises:
-        KeyboardInterrupt: One of the signals came; its text is the reason.
+        KeyboardInterrupt: A signal arrived.
     """
-    told: list[str] = []
+    received: list[str] = []
 
-    def tell(number: int, frame: FrameType | None) -> None:
-        told.append(reasons[signal.Signals(number)])
-        if len(told) > 1:
-            raise KeyboardInterrupt(told[0])
+    def note(number: int, frame: FrameType | None) -> None:
+        received.append(reasons[signal.Signals(number)])
+        if len(received) > 1:
+            raise KeyboardInterrupt(received[0])
 
-    before = {number: signal.signal(number, tell) for number in reasons}
+    previous = {number: signal.signal(number, note) for number in reasons}
     try:
         for piece in pieces:
             yield piece
-            if told:
+            if received:
                 break
         else:
             return
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
-    raise KeyboardInterrupt(told[0])
+    raise KeyboardInterrupt(received[0])

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ..data.build import Building
+from ..data.build import LmdbBuild
 from ..data.lmdb.record import Record
 from ..data.lmdb.writer import LmdbWriter
 from ..data.resize import Refused
@@ -172,7 +172,7 @@ def build_from_zip(zip_file: Path, target: Path, *, max_file_mb: int, max_zip_mb
                 _unpack(archive, folder, max_file_mb * 1_000_000, _MAX_UNPACKED * max_zip_mb * 1_000_000)
         except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
             raise DataError("The file is not a zip that can be read; expected a zip of class-named folders.") from error
-        building = Building(class_folder_samples(folder), target, shortest_edge=EDGE, threads=threads)
+        building = LmdbBuild(class_folder_samples(folder), target, shortest_edge=EDGE, threads=threads)
         for _ in building:
             pass
         # Visitors do not know the temporary folder.

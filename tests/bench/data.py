@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from lowrank_demo.data.build import Building
-from lowrank_demo.data.resize import Resizing
+from lowrank_demo.data.build import LmdbBuild
+from lowrank_demo.data.resize import FolderResize
 from lowrank_demo.data.samples import Sample
 from lowrank_demo.settings import usable_cpus
 from tests.bench.measure import Outcome, Result, Unmeasured, interleaved, seconds
@@ -38,7 +38,7 @@ def build(folder: Path, images: list[bytes], count: int) -> Iterator[Outcome]:
     def ours() -> None:
         _remove(folder / "ours.lmdb")
         samples = [Sample(file, i % 1000) for i, file in enumerate(files)]
-        for _ in Building(samples, folder / "ours.lmdb", threads=usable_cpus(), overwrite=True):
+        for _ in LmdbBuild(samples, folder / "ours.lmdb", threads=usable_cpus(), overwrite=True):
             pass
 
     def theirs() -> float:
@@ -72,7 +72,7 @@ def resize(folder: Path, images: list[bytes], count: int) -> Iterator[Outcome]:
 
     def ours() -> None:
         shutil.rmtree(folder / "resized", ignore_errors=True)
-        for _ in Resizing(folder / "resize", folder / "resized", edge=256, threads=usable_cpus()):
+        for _ in FolderResize(folder / "resize", folder / "resized", edge=256, threads=usable_cpus()):
             pass
 
     def theirs() -> None:

@@ -1,4 +1,4 @@
-"""Answers against an independent computation: Pillow and the plain, unfused network, image by image."""
+"""Answers equal an independent computation: Pillow and the unfused network, image by image."""
 
 import io
 
@@ -38,7 +38,7 @@ def test_probabilities_equal_a_plain_computation(settings: Settings, decoder: st
         assert answer.timings.network > 0
 
 
-def test_a_lion_is_seen(settings: Settings) -> None:
+def test_a_lion_is_recognised(settings: Settings) -> None:
     service = Service(settings)
     card = service.zoo.get("preview/scheme_2/v5")
     classifier = Classifier(load_network(card, service.weights.ensure(card)), card.pre_shrink, service.device)
@@ -47,7 +47,7 @@ def test_a_lion_is_seen(settings: Settings) -> None:
     assert classes()[291] in [guess.label for guess in answer.top]
 
 
-def test_more_than_a_batch_keeps_the_order(settings: Settings) -> None:
+def test_several_batches_keep_the_order(settings: Settings) -> None:
     service = Service(settings)
     classifier = service.classifier(service.zoo.get("preview/scheme_2/v5"))
     names = ["lion.jpg", "tower.jpg", "cheetah.jpg"]

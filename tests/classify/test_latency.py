@@ -1,4 +1,4 @@
-"""Timing a network: milliseconds of this machine, and more for more work."""
+"""Timing a network: plausible milliseconds, and more of them for more work."""
 
 import torch
 

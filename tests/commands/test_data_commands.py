@@ -1,4 +1,4 @@
-"""``resize``, ``build-lmdb`` and ``validate`` as processes, end to end."""
+"""``resize``, ``build-lmdb`` and ``validate`` as processes, from end to end."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_from_folder_to_report(imagenet: Path, tmp_path: Path) -> None:
     resized = tmp_path / "resized"
     done = run("resize", str(imagenet / "val"), "--to", str(resized / "val"))
     assert done.returncode == 2, "one image was refused"
-    assert "3 images resized, 0 had been done, 1 refused" in done.stdout
+    assert "3 images resized, 0 already done, 1 refused" in done.stdout
     assert "text.JPEG: The file is a text" in done.stderr
 
     out = tmp_path / "val"
@@ -50,7 +50,7 @@ def test_from_folder_to_report(imagenet: Path, tmp_path: Path) -> None:
         assert all(min(Image.open(io.BytesIO(r.image)).size) == 256 for r in reader)
     again = run(*build)
     assert again.returncode == 1
-    assert "is there already" in again.stderr
+    assert "already exists" in again.stderr
     assert run(*build, "--overwrite").returncode == 0
 
     report, table = tmp_path / "report.json", tmp_path / "report.csv"
@@ -106,7 +106,7 @@ def test_ctrl_c_and_resume(long_file: Path, tmp_path: Path) -> None:
 
     code, out, said = stopped_under_way(command, {})
     assert code == 130, (out, said)
-    assert "--resume goes on from here" in said
+    assert "--resume continues from here" in said
     assert "stopped: 700 records in the file" in out
     assert "Traceback" not in said
     stopped = json.loads(report.read_text())
@@ -114,11 +114,11 @@ def test_ctrl_c_and_resume(long_file: Path, tmp_path: Path) -> None:
     assert 0 < stopped["count"] < 700
 
     resumed = run(*command, "--resume")
-    assert f"going on from record {stopped['count']:,}" in resumed.stderr
+    assert f"continuing from record {stopped['count']:,}" in resumed.stderr
     found = json.loads(report.read_text())
     for data in (expected, found):
         del data["images_per_second"]
-    assert found == expected, "the same bits as without the stop"
+    assert found == expected, "the same bits as without stopping"
 
 
 def test_exit_codes(long_file: Path, tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_exit_codes(long_file: Path, tmp_path: Path) -> None:
 def test_verify_fails_outside_the_tolerance(
     long_file: Path, served_settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Random weights of a published model's shape are wrong nearly always: not the published errors."""
+    """Random weights in a published model's shape are nearly always wrong, so they miss the published errors."""
     done = run(
         "validate",
         "--lmdb-file",

@@ -1,4 +1,4 @@
-"""The 1000 classes."""
+"""ImageNet's 1000 classes."""
 
 from lowrank_demo.data.imagenet import classes
 

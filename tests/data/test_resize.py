@@ -1,4 +1,4 @@
-"""Resizing: ImageMagick's sizes, resumable, atomic, EXIF-safe."""
+"""Resizing: ImageMagick's sizes, resumable, atomic; EXIF data and colour profile are kept."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lowrank_demo.data.resize import Resizing, resize_bytes, resized_size
+from lowrank_demo.data.resize import FolderResize, imagemagick_size, resize_bytes
 from lowrank_demo.errors import ImageError, UsageError
 from tests.helpers.photos import encoded, open_photo, photo_path
 
@@ -51,11 +51,11 @@ def test_against_imagemagick(tmp_path: Path, record_property) -> None:
     assert worst > 34
 
 
-def test_many_sizes_against_imagemagicks_rule() -> None:
-    """The size of ``-resize 256x256^``: the smaller edge is 256, the other keeps the ratio, halves up."""
+def test_many_sizes_follow_imagemagicks_rule() -> None:
+    """The rule of ``-resize 256x256^``: the shorter edge is 256, the other keeps the ratio, halves round up."""
     rng = np.random.default_rng(0)
     for width, height in rng.integers(1, 5000, (500, 2)).tolist():
-        found = resized_size(width, height)
+        found = imagemagick_size(width, height)
         assert min(found) == 256
         scale = 256 / min(width, height)
         assert abs(max(found) - max(width, height) * scale) <= 0.5
@@ -74,7 +74,7 @@ def make_folder(root: Path) -> Path:
 
 def test_folder_to_folder_and_again(tmp_path: Path) -> None:
     source, target = make_folder(tmp_path / "in"), tmp_path / "out"
-    first = Resizing(source, target, threads=2)
+    first = FolderResize(source, target, threads=2)
     progress = list(first)
     assert progress[-1].done == progress[-1].total == 5
     assert [item.path.name for item in first.refused] == ["text.jpg"]
@@ -84,14 +84,14 @@ def test_folder_to_folder_and_again(tmp_path: Path) -> None:
     assert (target / "done.jpg").read_bytes() == (source / "done.jpg").read_bytes(), "no second compression"
     assert sorted(p.name for p in target.rglob("*") if p.is_file()) == ["a.jpg", "b.JPEG", "c.png", "done.jpg"]
     times = {p: p.stat().st_mtime_ns for p in target.rglob("*")}
-    again = Resizing(source, target, threads=2)
+    again = FolderResize(source, target, threads=2)
     list(again)
     assert again.skipped == 4
     assert times == {p: p.stat().st_mtime_ns for p in target.rglob("*")}
     time.sleep(0.01)
     open_photo("lion.jpg").resize((512, 512)).save(source / "a.jpg")
-    list(Resizing(source, target))
-    assert Image.open(target / "a.jpg").size == (256, 256), "a changed photo is done again"
+    list(FolderResize(source, target))
+    assert Image.open(target / "a.jpg").size == (256, 256), "a changed photo is resized again"
 
 
 def test_stopped_in_the_middle(tmp_path: Path) -> None:
@@ -99,14 +99,14 @@ def test_stopped_in_the_middle(tmp_path: Path) -> None:
     source.mkdir()
     for i in range(40):
         open_photo("tower.jpg").save(source / f"{i}.jpg")
-    for progress in Resizing(source, target):
+    for progress in FolderResize(source, target):
         if progress.done == 5:
             break
     done = list(target.glob("*.jpg"))
     assert 5 <= len(done) < 40
     for path in done:
         Image.open(path).load()
-    resumed = Resizing(source, target)
+    resumed = FolderResize(source, target)
     list(resumed)
     assert resumed.skipped == len(done)
     assert len(list(target.iterdir())) == 40
@@ -114,23 +114,23 @@ def test_stopped_in_the_middle(tmp_path: Path) -> None:
 
 def test_in_place(tmp_path: Path) -> None:
     source = make_folder(tmp_path / "in")
-    first = Resizing(source, source)
+    first = FolderResize(source, source)
     list(first)
     assert first.skipped == 1
     assert Image.open(source / "a.jpg").size == (256, 407)
-    again = Resizing(source, source)
+    again = FolderResize(source, source)
     list(again)
     assert again.skipped == 4
 
 
-def test_exif_and_profile_survive() -> None:
+def test_exif_and_profile_are_kept() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     profile = Image.open(photo_path("tower.jpg")).info.get("icc_profile") or b"profile"
     data = encoded(open_photo("tower.jpg"), "JPEG", exif=exif, icc_profile=profile, subsampling=0)
     resized = Image.open(io.BytesIO(resize_bytes(data)))
     assert resized.getexif()[0x0112] == 6
-    assert resized.size == (256, 407), "pixels are not turned: the orientation tag still holds"
+    assert resized.size == (256, 407), "pixels are not rotated: the orientation tag still applies"
     assert resized.info["icc_profile"] == profile
     from PIL import JpegImagePlugin
 
@@ -138,17 +138,17 @@ def test_exif_and_profile_survive() -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "RGB"])
-def test_colour_modes_stay(mode: str) -> None:
+def test_colour_modes_are_kept(mode: str) -> None:
     resized = Image.open(io.BytesIO(resize_bytes(encoded(open_photo("tower.jpg").convert(mode), "JPEG"))))
     assert (resized.mode, resized.format) == (mode, "JPEG")
 
 
-def test_bad_requests(tmp_path: Path) -> None:
+def test_bad_requests_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no folder"):
-        Resizing(tmp_path / "nowhere", tmp_path / "out")
+        FolderResize(tmp_path / "nowhere", tmp_path / "out")
     with pytest.raises(UsageError, match="no images"):
-        Resizing(tmp_path, tmp_path.parent / "out")
+        FolderResize(tmp_path, tmp_path.parent / "out")
     with pytest.raises(UsageError, match="lies inside"):
-        Resizing(tmp_path, tmp_path / "out")
+        FolderResize(tmp_path, tmp_path / "out")
     with pytest.raises(ImageError):
         resize_bytes(encoded(open_photo("tower.jpg"), "JPEG")[:-500])

@@ -1,4 +1,4 @@
-"""Folders to labelled samples."""
+"""Finding images and their labels."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def test_synset_folders(tmp_path: Path) -> None:
     assert [sample.label for sample in imagenet_samples(tmp_path, "train")] == [0, 999]
 
 
-def test_a_file_that_is_not_of_the_val_set(tmp_path: Path) -> None:
+def test_a_file_outside_the_validation_set_is_refused(tmp_path: Path) -> None:
     touch(tmp_path, "cat.jpg")
     with pytest.raises(DataError, match=r"cat\.jpg is not an image of ImageNet"):
         imagenet_samples(tmp_path, "val")
@@ -61,7 +61,7 @@ def test_labels_file(tmp_path: Path) -> None:
         listed_samples(tmp_path, tmp_path / "none.txt")
 
 
-def test_nothing_there(tmp_path: Path) -> None:
+def test_missing_images_are_reported(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no folder"):
         imagenet_samples(tmp_path / "nowhere", "val")
     with pytest.raises(UsageError, match="no images"):

@@ -1,4 +1,4 @@
-"""Choosing decoder and device: what was asked for, or the best that works, with the reason."""
+"""Choosing decoder and device: the requested one or the best that works, and the reason."""
 
 import dataclasses
 import sys
@@ -13,7 +13,9 @@ from lowrank_demo.settings import Settings
 CPU = torch.device("cpu")
 
 
-def test_without_dali_pillow_serves_and_says_so(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_dali_pillow_decodes_and_the_reason_is_given(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "nvidia.dali", None)
     monkeypatch.delitem(sys.modules, "lowrank_demo.decode.dali", raising=False)
     choice = choose_decoder(settings, CPU)
@@ -29,7 +31,7 @@ def test_pillow_on_request(settings: Settings) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_a_gpu_that_is_not_there(settings: Settings) -> None:
+def test_a_missing_gpu_is_refused(settings: Settings) -> None:
     assert choose_device(settings) == CPU
     with pytest.raises(SettingError, match="LOWRANK_DEVICE is cuda:3"):
         choose_device(dataclasses.replace(settings, device="cuda:3"))

@@ -1,7 +1,7 @@
 """DALI and Pillow agree; each is also compared with an independent resize, crop and normalisation.
 
-Tolerance: where no resizing happens the pixels are equal (1e-5 after normalising). Where it does, DALI's and Pillow's
-bicubic differ by at most 12 of 255 levels at single edge pixels and by a quarter of a level on average.
+Without resizing the pixels are equal (within 1e-5 after normalising). With it, the bicubic filters of DALI and Pillow
+differ by at most 12 of 255 levels at single edge pixels, and by a quarter of a level on average.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def test_decoders_agree(kind: str, on_cpu: Decoder, with_pillow: Decoder) -> Non
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("16-bit PNG",)])
 def test_pillow_equals_an_independent_computation(kind: str, with_pillow: Decoder) -> None:
     difference = (levels(with_pillow.decode([KINDS[kind]]).pixels[0]) - independent(KINDS[kind])).abs()
-    assert difference.max() <= 1.01, "resizing only the crop may round differently by one level"
+    assert difference.max() <= 1.01, "resizing only the crop may change the rounding by one level"
 
 
 @pytest.mark.parametrize("size", [(256, 256), (301, 256), (256, 302), (257, 256), (256, 999)])
@@ -146,14 +146,14 @@ def test_what_dali_refuses_goes_to_pillow(kind: str, options: dict, on_cpu: Deco
     assert (levels(decoded.pixels[0]) - expected).abs().mean() < 12, "the same photo, within lossy coding"
 
 
-def test_transparency_lies_on_white(on_cpu: Decoder) -> None:
+def test_transparent_pixels_become_white(on_cpu: Decoder) -> None:
     clear = Image.new("RGBA", (256, 256), (0, 0, 0, 0))
     for data in (encoded(clear, "PNG"), encoded(clear, "WEBP")):
         torch.testing.assert_close(levels(on_cpu.decode([data]).pixels[0]), torch.full((3, 227, 227), 255.0))
 
 
 @pytest.mark.parametrize("which", ["dali", "pillow"])
-def test_bad_files_get_a_sentence_and_harm_no_other(which: str, on_cpu: Decoder, with_pillow: Decoder) -> None:
+def test_bad_files_are_refused_and_do_not_affect_others(which: str, on_cpu: Decoder, with_pillow: Decoder) -> None:
     decoder = on_cpu if which == "dali" else with_pillow
     good = KINDS["baseline JPEG"]
     png = bytearray(KINDS["RGB PNG"])
@@ -178,7 +178,7 @@ def test_bad_files_get_a_sentence_and_harm_no_other(which: str, on_cpu: Decoder,
         message = str(decoded.refused[position])
         assert sentence in message, (data[:20], message)
         assert message.count("\n") == 0
-    assert decoder.decode([good]).rows == (0,), "the next request is right"
+    assert decoder.decode([good]).rows == (0,), "the next request works"
 
 
 @pytest.mark.parametrize("which", ["dali", "pillow"])
@@ -210,7 +210,7 @@ def test_long_thin_images_cost_no_memory(with_pillow: Decoder) -> None:
     assert decoded.rows == (0,)
 
 
-def test_choice(settings: Settings) -> None:
+def test_dali_is_chosen(settings: Settings) -> None:
     choice = choose_decoder(settings, torch.device("cpu"))
     assert (choice.decoder.name, choice.reason) == ("dali-cpu", "")
 

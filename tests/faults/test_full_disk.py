@@ -99,8 +99,8 @@ def test_stopping_a_validation_whose_state_cannot_be_kept(small_disk: Path, tmp_
     command = ("validate", "--lmdb-file", str(file), "--models", MODEL)
     code, shown, said = stopped_under_way(command, {"LOWRANK_CACHE_DIR": str(small_disk / "cache")})
     assert code == 130
-    assert "could not be kept" in said
-    assert "goes on from here" not in said
+    assert "could not be saved" in said
+    assert "continues from here" not in said
     assert "Traceback" not in said
     assert "top-1" in shown
 

@@ -109,7 +109,7 @@ def test_a_server_that_stalls(served_settings: Settings, file_server: FileServer
 def test_a_line_that_is_cut(served_settings: Settings, file_server: FileServer) -> None:
     file_server.cut_after = 3_000_000
     service = Service(served_settings)
-    refused(service, WeightsUnavailable, "goes on from where it was")
+    refused(service, WeightsUnavailable, "it continues where it stopped")
     file_server.cut_after = None
     assert answer_of(service, ID)
     assert file_server.requests[-1][1], "the rest alone was asked for"

@@ -1,4 +1,4 @@
-"""Downloads from a real HTTP server: verified, resumed, refused; and quick answers where there is no network."""
+"""Downloads from a real HTTP server: verified, resumed, refused, and quick errors without a network."""
 
 import hashlib
 import os
@@ -39,7 +39,7 @@ def test_whole_file_with_progress(address: str, target: Path) -> None:
 
 
 @pytest.mark.parametrize("ranges", [True, False])
-def test_a_cut_line_is_resumed(address: str, target: Path, file_server: FileServer, ranges: bool) -> None:
+def test_an_interrupted_download_is_resumed(address: str, target: Path, file_server: FileServer, ranges: bool) -> None:
     file_server.cut_after = 2_000_000
     with pytest.raises(WeightsUnavailable, match="try again"):
         download(address, target, sha256=DIGEST, max_bytes=LIMIT)
@@ -50,7 +50,7 @@ def test_a_cut_line_is_resumed(address: str, target: Path, file_server: FileServ
     assert file_server.requests[-1][1] == "bytes=2000000-"
 
 
-def test_stopping_in_between_keeps_what_came(address: str, target: Path, file_server: FileServer) -> None:
+def test_a_stopped_download_is_resumed(address: str, target: Path, file_server: FileServer) -> None:
     class Stop(Exception):
         pass
 
@@ -104,9 +104,9 @@ def test_missing_file(address: str, target: Path) -> None:
         download(address + "-not-there", target, sha256=DIGEST, max_bytes=LIMIT)
 
 
-def test_no_network_answers_within_three_seconds(target: Path) -> None:
+def test_without_a_network_the_error_comes_within_three_seconds(target: Path) -> None:
     with socket.socket() as full:
-        # A listener whose queue is full takes no connection: what a black hole looks like.
+        # A listener whose queue is full accepts no connection, like a host that drops all packets.
         full.bind(("127.0.0.1", 0))
         full.listen(0)
         clients = [socket.socket() for _ in range(4)]

@@ -1,4 +1,4 @@
-"""Card -> verified file: order of places, digests, and the original's pickled format over a real server."""
+"""From a card to a verified file: order of sources, digests, the original's pickled format, a real server."""
 
 import dataclasses
 import time
@@ -59,14 +59,16 @@ def test_tampered_cache_is_refused(served_settings: Settings) -> None:
         load_network(card, weights.ensure(card))
 
 
-def test_a_file_put_there_by_hand_is_taken_on_its_published_digits(served_settings: Settings, pickled: Path) -> None:
+def test_a_file_that_the_user_put_there_is_checked_by_its_published_digits(
+    served_settings: Settings, pickled: Path
+) -> None:
     card = read_zoo(served_settings.zoo).get(ID)
     served_settings.cache_dir.mkdir(parents=True)
     (served_settings.cache_dir / card.weights.file).write_bytes(pickled.read_bytes())
     load_network(card, store(served_settings).ensure(card))
 
 
-def test_offline_says_what_is_usable_and_is_quick(settings: Settings, tmp_path: Path) -> None:
+def test_offline_the_error_lists_usable_models_and_comes_quickly(settings: Settings, tmp_path: Path) -> None:
     dead = f"http://127.0.0.1:{free_port()}/x"
     offline = dataclasses.replace(settings, zoo=zoo_with(tmp_path / "zoo", {ID: {"url": dead}}))
     began = time.monotonic()
@@ -96,7 +98,7 @@ def test_hub_is_asked_before_the_published_address(
     for cached in served_settings.cache_dir.iterdir():
         cached.unlink()
     served.unlink()
-    assert hub.ensure(card).format == "pickle", "a repository without the file leaves the published address"
+    assert hub.ensure(card).format == "pickle", "without the file in the repository, the published address is used"
 
 
 def hub_template(url: str) -> str:

@@ -1,4 +1,4 @@
-"""Models as folders for the Hub: converted by the command, loaded by the library's own from_pretrained."""
+"""Models as folders for the Hub: written by the command, loaded by the Hub library's from_pretrained."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_published_file_is_checked_and_converted(
     assert all(torch.equal(before[key], after[key]) for key in before)
 
     assert main(["convert", "scheme_2/v5", "--file", str(pickled), "--to", str(folder)]) == 1
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     assert main(["convert", "scheme_1/v1", "--file", str(pickled), "--to", str(tmp_path / "v1")]) == 3
     assert "SHA-256" in capsys.readouterr().err
     assert not (tmp_path / "v1").exists()

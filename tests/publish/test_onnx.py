@@ -1,4 +1,4 @@
-"""ONNX files, computed by ONNX Runtime and compared with the app's own answers."""
+"""ONNX files: ONNX Runtime computes the app's answers from them."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ REPO = Path(__file__).parents[2]
 
 
 class StandInHub(ThreadingHTTPServer):
-    """As much of the Hub's API as an upload and a download use: creation, preupload, LFS, commit, resolve."""
+    """The part of the Hub's API that uploads and downloads use: create, preupload, LFS, commit, resolve."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)

@@ -231,7 +231,7 @@ def test_resume_gives_the_same_run(tmp_path: Path) -> None:
         if line.startswith("epoch 1 of 2"):
             process.send_signal(signal.SIGINT)
     assert process.wait() == 130, said
-    assert said.endswith("stopped; --resume goes on from the last finished epoch.\n")
+    assert said.endswith("stopped; --resume continues from the last finished epoch.\n")
     assert torch.load(two / "run" / "reference.pt", weights_only=True)["epoch"] == 1
     assert run("train", "reference", str(config), "--resume", **env).returncode == 0
     a, b = weights(one / "run" / "reference.pt"), weights(two / "run" / "reference.pt")

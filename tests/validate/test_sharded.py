@@ -156,7 +156,7 @@ def test_a_killed_process_ends_the_run_and_resume_completes_it(long_file: Path, 
         terminal.wait_for("slice 1 of 2")
         shown = terminal.lose(1)
     assert "another process of this run ended early" in shown
-    assert "--resume goes on from here" in shown
+    assert "--resume continues from here" in shown
     done = validated(long_file, tmp_path, *TWO, resume=True)
     assert done == validated(long_file, tmp_path)
 

@@ -1,9 +1,8 @@
-"""An LMDB file read in a process of its own, so that a file that is cut off under way ends that process and not ours.
+"""Read an LMDB file in a child process, so that a file that is truncated while it is read crashes only the child.
 
-LMDB maps the file into memory, and reading a page that is no longer there kills whoever reads it (SIGBUS); zeroed and
-random pages can end in a crash as well. The other process imports neither torch nor DALI: it is there in a tenth of a
-second. Each answer is one pickle, from our own process, of what :class:`~lowrank_demo.data.lmdb.reader.LmdbReader`
-returned or raised.
+LMDB maps the file into memory. Reading a mapped page that no longer exists kills the process (SIGBUS), and zeroed or
+random pages can crash it as well. The child imports neither torch nor DALI and starts in a tenth of a second. Each
+answer is one pickle of what :class:`~lowrank_demo.data.lmdb.reader.LmdbReader` returned or raised.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ from ...errors import DataError, LowRankError, RecordError
 from .reader import LmdbReader
 from .record import Record
 
-_PACKAGES = Path(__file__).parents[3]
-_PATIENCE_SECONDS = 300
-"""Reading one batch takes longer than this only where the disk no longer answers."""
+_IMPORT_ROOT = Path(__file__).parents[3]
+_ANSWER_SECONDS = 300
+"""One batch takes longer than this only if the disk no longer answers."""
 
 
 class IsolatedReader:
-    """The part of :class:`LmdbReader` that a validation needs. A context manager; safe for use by several threads.
+    """The methods of :class:`LmdbReader` that a validation needs. A context manager; safe for use by several threads.
 
     Args:
         path: As for :class:`LmdbReader`.
@@ -41,13 +40,13 @@ class IsolatedReader:
         self.path = path
         self.name = path.name
         self._lock = threading.Lock()
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_PACKAGES), os.environ.get("PYTHONPATH", "")])}
+        python_path = os.pathsep.join([str(_IMPORT_ROOT), os.environ.get("PYTHONPATH", "")])
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, str(path)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment,
-            # Ctrl-C goes to all processes of a terminal's session; when to end is for the one that asks.
+            env={**os.environ, "PYTHONPATH": python_path},
+            # Ctrl-C reaches every process of a terminal's session, but only close() may end this one.
             start_new_session=True,
         )
         try:
@@ -66,10 +65,10 @@ class IsolatedReader:
         return self._count
 
     def read_each(self, indices: range) -> list[Record | RecordError]:
-        """Several records, the error in place of each one that is damaged.
+        """Return several records, with the error in place of each damaged one.
 
         Raises:
-            DataError: The file was cut off, or is damaged so that reading it ends the process.
+            DataError: The child ended: the file was truncated meanwhile, or its damage crashes the reader.
         """
         with self._lock:
             assert self._process.stdin is not None
@@ -81,7 +80,7 @@ class IsolatedReader:
             return self._answer()
 
     def close(self) -> None:
-        """End the other process."""
+        """End the child process."""
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             with contextlib.suppress(BrokenPipeError):
@@ -91,43 +90,43 @@ class IsolatedReader:
 
     def _answer(self) -> Any:
         assert self._process.stdout is not None
-        watch = threading.Timer(_PATIENCE_SECONDS, self._process.kill)
-        watch.daemon = True
-        watch.start()
+        timer = threading.Timer(_ANSWER_SECONDS, self._process.kill)
+        timer.daemon = True
+        timer.start()
         try:
             answer = pickle.load(self._process.stdout)
         except (EOFError, pickle.UnpicklingError, OSError) as error:
             raise self._lost() from error
         finally:
-            watch.cancel()
+            timer.cancel()
         if isinstance(answer, Exception):
             raise answer
         return answer
 
     def _lost(self) -> DataError:
         return DataError(
-            f"{self.name} was cut off or changed while it was read, or is damaged within; expected a file as it was "
+            f"{self.name} was cut off or changed while it was read, or is damaged inside; expected the file as it was "
             "built. Copy or build it again."
         )
 
 
 def main() -> None:
-    """Answer from the file named on the command line until nobody asks any more."""
+    """Run in the child: answer requests for records of the file named on the command line until the input ends."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    # Nothing else may write where the answers go.
+    # Anything else that is printed must not mix with the answers.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
-    def say(answer: object) -> None:
+    def send(answer: object) -> None:
         pickle.dump(answer, answers, protocol=pickle.HIGHEST_PROTOCOL)
         answers.flush()
 
     try:
         with LmdbReader(Path(sys.argv[1])) as reader:
-            say((reader.file, len(reader)))
+            send((reader.file, len(reader)))
             for line in sys.stdin:
-                say(reader.read_each(range(*map(int, line.split()))))
+                send(reader.read_each(range(*map(int, line.split()))))
     except LowRankError as error:
-        say(error)
+        send(error)
     except BrokenPipeError:
         os._exit(0)
 

@@ -1,7 +1,8 @@
-"""Reading the LMDB format: guards first, then random access, slices and iteration in flat memory.
+"""Read LMDB files: check the file first, then give access to single records, slices and all records in flat memory.
 
-A truncated file would kill the process (LMDB maps it into memory), so sizes are checked before anything is read.
-LMDB has no checksums: :func:`~lowrank_demo.data.lmdb.manifest.verify` compares a file with the manifest of its build.
+LMDB maps the file into memory, so reading past the end of a truncated one would kill the process: sizes are checked
+before anything is read. LMDB has no checksums: :func:`~lowrank_demo.data.lmdb.manifest.verify` compares a file with the
+manifest of its build.
 """
 
 from __future__ import annotations
@@ -20,42 +21,45 @@ from ...errors import DataError, RecordError
 from ...models.architecture import NUM_CLASSES
 from .record import Record, decode_record
 
-KEYS = b"__keys__"
+KEY_LIST = b"__keys__"
+"""The key under which tensorpack stores the list of all other keys, in the order of the records."""
 _MAGIC = 0xBEEFC0DE
 _MAGIC_OFFSET = 16
 _KEYS_AT_ONCE = 5_000
 
 
-def key(index: int) -> bytes:
-    """The key of a record."""
+def record_key(index: int) -> bytes:
+    """Return the key of a record: its number in eight digits, as in tensorpack."""
     return b"%08d" % index
 
 
 class Records(Protocol):
-    """What a validation needs of a reader."""
+    """What a validation needs from a reader."""
 
     name: str
+    """Name of the file, for messages."""
     file: Path
+    """The file itself; in a folder environment, its ``data.mdb``."""
 
     def __len__(self) -> int:
-        """Number of records."""
+        """Return the number of records."""
         ...
 
     def read_each(self, indices: range) -> list[Record | RecordError]:
-        """Several records, the error in place of each one that is damaged."""
+        """Return several records, with the error in place of each damaged one."""
         ...
 
 
 class LmdbReader:
     """An LMDB file or folder of labelled images, opened read-only. A context manager.
 
-    One environment must not be shared across ``fork``: open one in each process.
+    A reader must not be used across ``fork``: open one in each process.
 
     Args:
-        path: A single-file environment, or a folder with ``data.mdb``.
+        path: The file, or a folder with ``data.mdb`` in it.
 
     Raises:
-        DataError: It is missing, not LMDB, truncated, unfinished, or of another format.
+        DataError: The file is missing, not LMDB, truncated, unfinished, or of another format.
     """
 
     def __init__(self, path: Path) -> None:
@@ -99,7 +103,7 @@ class LmdbReader:
         return self.slice(0, len(self))
 
     def slice(self, start: int, stop: int, step: int = 1) -> Iterator[Record]:
-        """The records ``range(start, stop, step)``, in order, as for one shard of several.
+        """Yield the records ``range(start, stop, step)`` in order.
 
         Raises:
             RecordError: A record is damaged.
@@ -108,10 +112,10 @@ class LmdbReader:
             yield self[at]
 
     def read(self, indices: range) -> list[Record]:
-        """Several records in one transaction.
+        """Return several records, read in one transaction.
 
         Raises:
-            RecordError: One is damaged.
+            RecordError: A record is damaged.
         """
         outcomes = self.read_each(indices)
         for outcome in outcomes:
@@ -120,27 +124,27 @@ class LmdbReader:
         return [outcome for outcome in outcomes if isinstance(outcome, Record)]
 
     def read_each(self, indices: range) -> list[Record | RecordError]:
-        """Several records in one transaction, the error in place of each one that is damaged."""
+        """Return several records, read in one transaction, with the error in place of each damaged one."""
         outcomes: list[Record | RecordError] = []
         with self._env.begin() as transaction:
             for index in indices:
                 try:
                     value = transaction.get(self._keys[index])
                     if value is None:
-                        raise RecordError("it is listed but not there")
+                        raise RecordError("it is listed but missing")
                     outcomes.append(decode_record(value))
                 except (RecordError, lmdb.Error) as error:
                     outcomes.append(RecordError(f"record {index} of {self.name} is damaged: {error}."))
         return outcomes
 
     def close(self) -> None:
-        """Close the file, once nobody else in this process reads it."""
+        """Close the reader. The file itself is closed with its last reader in this process."""
         if not self._closed:
             self._closed = True
             _release(self._identity)
 
     def _check_size(self) -> None:
-        """Refuse a file that is shorter than its own page count says: reading past its end is fatal (SIGBUS)."""
+        """Refuse a file that is shorter than its page count says: reading past the end kills the process (SIGBUS)."""
         wanted = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
         found = self.file.stat().st_size
         if found < wanted:
@@ -149,34 +153,37 @@ class LmdbReader:
             )
 
     def _read_keys(self, transaction: lmdb.Transaction) -> Sequence[bytes]:
-        packed = transaction.get(KEYS)
+        packed = transaction.get(KEY_LIST)
         entries = self._env.stat()["entries"]
         if packed is None:
             first = next(iter(transaction.cursor().iternext(keys=True, values=False)), b"")
             if bytes(first)[:8].isdigit():
                 raise DataError(
-                    f"{self.name} is unfinished: it has {entries:,} records and no list of keys, so its build did not "
-                    "end. Build it again."
+                    f"{self.name} is unfinished: it has {entries:,} records but no list of keys, so its build did not "
+                    "finish. Build it again."
                 )
             raise DataError(f"{self.name} is an LMDB file of another kind; expected one made by build-lmdb.")
         count = entries - 1
-        if _are_counted_keys(packed, count):
-            return CountedKeys(count)
+        if _are_sequential(packed, count):
+            return SequentialKeys(count)
         try:
             keys = msgpack.unpackb(bytes(packed), raw=True)
         except Exception as error:  # msgpack raises many kinds
             raise DataError(f"The list of keys of {self.name} is damaged; build the file again.") from error
         if not isinstance(keys, list) or not all(isinstance(k, bytes) for k in keys):
-            raise DataError(f"The list of keys of {self.name} is {type(keys).__name__}; expected a list of keys.")
+            raise DataError(
+                f"The list of keys of {self.name} is of type {type(keys).__name__}; expected a list of byte strings. "
+                "Build the file again."
+            )
         if len(keys) != count:
             raise DataError(f"{self.name} lists {len(keys):,} keys but holds {count:,} records; build it again.")
         return keys
 
     def _check_samples(self) -> None:
-        """Read a few records across the file: a foreign or mislabelled file is refused before the first batch."""
+        """Read a few records across the file, to refuse a foreign or mislabelled one before the first batch."""
         count = len(self)
         if count == 0:
-            raise DataError(f"{self.name} holds no image; expected at least one.")
+            raise DataError(f"{self.name} holds no images; expected at least one.")
         for at in sorted({count * i // 32 for i in range(32)} | {count - 1}):
             outcome = self.read_each(range(at, at + 1))[0]
             if isinstance(outcome, RecordError):
@@ -186,8 +193,8 @@ class LmdbReader:
             check_label(outcome.label, at, self.name)
 
 
-class CountedKeys(Sequence[bytes]):
-    """The keys ``00000000``, ``00000001``, … without holding them."""
+class SequentialKeys(Sequence[bytes]):
+    """The keys ``00000000``, ``00000001``, …, computed instead of stored."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -196,14 +203,19 @@ class CountedKeys(Sequence[bytes]):
         return self._count
 
     def __getitem__(self, index: int) -> bytes:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return key(index)
+        return record_key(index)
 
 
 def check_label(label: int, index: int, name: str) -> None:
-    """Refuse a label that no output of the networks stands for.
+    """Check that a network output stands for a label.
+
+    Args:
+        label: The label.
+        index: Number of its record, for the message.
+        name: Name of its file, for the message.
 
     Raises:
-        DataError: It is outside 0..999.
+        DataError: The label is outside 0 to 999.
     """
     if not 0 <= label < NUM_CLASSES:
         raise DataError(
@@ -212,19 +224,19 @@ def check_label(label: int, index: int, name: str) -> None:
         )
 
 
-def _are_counted_keys(packed: memoryview | bytes, count: int) -> bool:
-    """Whether the packed list is 00000000, 00000001, …, compared piece by piece."""
+def _are_sequential(packed: memoryview | bytes, count: int) -> bool:
+    """Return whether the packed list is 00000000, 00000001, …, comparing it piece by piece without unpacking it."""
     view = memoryview(packed)
     packer = msgpack.Packer()
     header = packer.pack_array_header(count)
-    for mark in (b"\xc4\x08", b"\xa8"):  # byte strings, or text as older writers have it
-        piece = len(mark) + 8
+    for prefix in (b"\xc4\x08", b"\xa8"):  # byte strings, or text as older writers wrote it
+        piece = len(prefix) + 8
         if view[: len(header)] != header or len(view) != len(header) + piece * count:
             continue
         for start in range(0, count, _KEYS_AT_ONCE):
             stop = min(count, start + _KEYS_AT_ONCE)
             at = len(header) + piece * start
-            if view[at : at + piece * (stop - start)] != b"".join(mark + key(i) for i in range(start, stop)):
+            if view[at : at + piece * (stop - start)] != b"".join(prefix + record_key(i) for i in range(start, stop)):
                 return False
         return True
     return False
@@ -232,18 +244,21 @@ def _are_counted_keys(packed: memoryview | bytes, count: int) -> bool:
 
 _Identity = tuple[int, int, int]
 _open_environments: dict[_Identity, tuple[lmdb.Environment, int]] = {}
-_opening = threading.Lock()
+_open_environments_lock = threading.Lock()
 
 
 def _identity(file: Path) -> _Identity:
-    """The file itself, whatever its name, as this process sees it: after a fork it is another's."""
+    """Return what identifies the open file: process, device and inode.
+
+    Links to a file share its environment; a forked process opens its own.
+    """
     stat = file.stat()
     return os.getpid(), stat.st_dev, stat.st_ino
 
 
 def _acquire(identity: _Identity, path: Path) -> lmdb.Environment:
-    """The file's environment: a process may open it only once, so several readers share it."""
-    with _opening:
+    """Return the file's environment. A process may open a file only once, so all its readers share one environment."""
+    with _open_environments_lock:
         known = _open_environments.get(identity)
         environment = (
             known[0]
@@ -255,7 +270,7 @@ def _acquire(identity: _Identity, path: Path) -> lmdb.Environment:
 
 
 def _release(identity: _Identity) -> None:
-    with _opening:
+    with _open_environments_lock:
         environment, readers = _open_environments[identity]
         if readers > 1:
             _open_environments[identity] = (environment, readers - 1)

@@ -1,8 +1,8 @@
-"""One LMDB value <-> (encoded image, label), in the format of tensorpack 0.9.8's LMDBSerializer.
+"""Encode and decode one LMDB value, an encoded image and its label, in the format of tensorpack 0.9.8's LMDBSerializer.
 
-A value is msgpack of ``[image, label]``; the image is a uint8 vector in msgpack-numpy's encoding, a map with the keys
-``nd``, ``type``, ``kind``, ``shape``, ``data`` as byte strings. msgpack-numpy's own decoder unpickles values of kind
-``O``, so that a crafted file executes code: here only plain msgpack is decoded, and only this one shape is accepted.
+A value is msgpack of ``[image, label]``. The image is a uint8 vector in msgpack-numpy's encoding: a map with the keys
+``nd``, ``type``, ``kind``, ``shape`` and ``data`` as byte strings. msgpack-numpy's own decoder unpickles values of kind
+``O``, so a crafted file could execute code. The decoder here reads plain msgpack and accepts only this one structure.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _INTEGER_TYPES = {f"{order}{kind}{size}": (kind, size) for order in "<>|=" for k
 
 @dataclass(frozen=True)
 class Record:
-    """One labelled image."""
+    """A labelled image."""
 
     image: bytes
     """The encoded file, such as a JPEG."""
     label: int
-    """Class index, a 64-bit integer."""
+    """Class index, a signed 64-bit integer."""
 
 
 def encode_record(record: Record) -> bytes:
-    """The value as tensorpack 0.9.8 writes it, byte for byte.
+    """Return the value exactly as tensorpack 0.9.8 writes it.
 
     Raises:
         ValueError: The label does not fit into 64 bits.
@@ -40,15 +40,15 @@ def encode_record(record: Record) -> bytes:
 
 
 def decode_record(value: bytes) -> Record:
-    """Read one value; nothing in it is executed.
+    """Decode one value, without executing anything in it.
 
     Raises:
-        RecordError: It is not a value of this format; the message says what was found.
+        RecordError: The value has another format; the message says what was found.
     """
     try:
-        # raw: writers differ in text and byte strings. A value can hold nothing larger than itself.
+        # raw: some writers use text keys, others byte strings. No limits: nothing in a value is larger than the value.
         parts = msgpack.unpackb(value, raw=True, strict_map_key=False)
-    except Exception as error:  # msgpack raises many kinds, and none of them means more than this
+    except Exception as error:  # msgpack raises many types; none says more than this
         raise RecordError(f"its value is not msgpack ({type(error).__name__})") from error
     if not isinstance(parts, list) or len(parts) != 2:
         raise RecordError(f"its value is {_kind(parts)}; expected [image, label]")
@@ -63,7 +63,7 @@ def _image(part: object) -> bytes:
     if fields.get(b"nd") is not True or fields.get(b"type") not in (b"|u1", b"<u1", b"u1") or fields.get(b"kind"):
         raise RecordError(f"its image is an array of type {fields.get(b'type')!r}; expected a vector of uint8")
     if not isinstance(data, bytes) or fields.get(b"shape") != [len(data)]:
-        raise RecordError(f"its image has shape {fields.get(b'shape')!r}, which is not that of its data")
+        raise RecordError(f"its image has shape {fields.get(b'shape')!r}, which does not match its data")
     return data
 
 

@@ -1,7 +1,7 @@
-"""Writing the LMDB format: all or nothing.
+"""Write LMDB files, all or nothing.
 
-Records go to a temporary file beside the target in committed batches, the list of keys comes last, the file is synced,
-opened again and checked, and only then renamed. Killed at any moment, a build leaves the finished file or none.
+Records go in batches to a temporary file beside the target; the list of keys comes last. The file is synced, opened
+again, checked, and only then renamed. A build that is killed at any moment leaves the finished file or none.
 """
 
 from __future__ import annotations
@@ -19,23 +19,25 @@ from filelock import FileLock, Timeout
 
 from ...errors import DataError, NotWritten, UsageError
 from .manifest import Manifest, file_sha256, write_manifest
-from .reader import KEYS, LmdbReader, key
+from .reader import KEY_LIST, LmdbReader, record_key
 from .record import Record, encode_record
 
 _BATCH_BYTES = 16 << 20
-_FIRST_MAP = 1 << 28
+_INITIAL_MAP_BYTES = 1 << 28
 
 
 class LmdbWriter:
-    """A context manager that builds one file; leaving it by an exception leaves nothing.
+    """A context manager that writes one LMDB file and its manifest. If its block raises, it leaves no file behind.
+
+    Set ``refused`` before the block ends: the manifest states it.
 
     Args:
-        path: The finished file, named as the user typed it.
-        shortest_edge: For the manifest: what the images were resized to.
-        overwrite: Replace a file that is there.
+        path: The file to write. No extension is added.
+        shortest_edge: What the images were resized to, for the manifest; None if they were not.
+        overwrite: Replace ``path`` if it exists.
 
     Raises:
-        UsageError: The file is there already, or another process is building it.
+        UsageError: ``path`` exists or is a folder, or another process is building it.
     """
 
     def __init__(self, path: Path, *, shortest_edge: int | None = None, overwrite: bool = False) -> None:
@@ -49,7 +51,7 @@ class LmdbWriter:
         if path.is_dir():
             raise UsageError(f"{path} is a folder; expected the name of the file to build.")
         if path.exists() and not overwrite:
-            raise UsageError(f"{path} is there already; choose another name, or allow it with --overwrite.")
+            raise UsageError(f"{path} already exists; choose another name, or replace it with --overwrite.")
         path.parent.mkdir(parents=True, exist_ok=True)
         self._temporary = path.with_name(f".{path.name}.building")
         self._lock = FileLock(path.with_name(f".{path.name}.lock"))
@@ -59,9 +61,9 @@ class LmdbWriter:
             self._lock.acquire(timeout=0)
         except Timeout as error:
             raise UsageError(f"{self.path} is being built by another process; wait for it or stop it.") from error
-        # What a killed build left cannot be told from damage, so it is begun anew.
+        # A killed build may have left a file that cannot be told from a damaged one: start again.
         self._temporary.unlink(missing_ok=True)
-        self._env = lmdb.open(str(self._temporary), subdir=False, map_size=_FIRST_MAP, lock=False, sync=False)
+        self._env = lmdb.open(str(self._temporary), subdir=False, map_size=_INITIAL_MAP_BYTES, lock=False, sync=False)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -69,7 +71,7 @@ class LmdbWriter:
             if kind is None:
                 self._finish()
         except (lmdb.Error, OSError) as failure:
-            raise _no_room(self.path, failure) from failure
+            raise _not_written(self.path, failure) from failure
         finally:
             self._env.close()
             self._temporary.unlink(missing_ok=True)
@@ -77,13 +79,13 @@ class LmdbWriter:
             Path(self._lock.lock_file).unlink(missing_ok=True)
 
     def put(self, record: Record) -> None:
-        """Add one image.
+        """Add one record.
 
         Raises:
-            DataError: The disk is full.
+            NotWritten: The records could not be written, mostly because the disk is full.
         """
         value = encode_record(record)
-        self._waiting.append((key(self.count), value))
+        self._waiting.append((record_key(self.count), value))
         self._waiting_bytes += len(value)
         self._classes[record.label] += 1
         self.count += 1
@@ -91,15 +93,15 @@ class LmdbWriter:
             try:
                 self._commit()
             except (lmdb.Error, OSError) as error:
-                raise _no_room(self.path, error) from error
+                raise _not_written(self.path, error) from error
 
     def _commit(self) -> None:
-        """Write what waits in one transaction, with a larger map where it does not fit."""
+        """Write the waiting records in one transaction, enlarging the map as often as needed."""
         while True:
             try:
                 with self._env.begin(write=True) as transaction:
                     for name, value in self._waiting:
-                        transaction.put(name, value, append=name != KEYS, overwrite=False)
+                        transaction.put(name, value, append=name != KEY_LIST, overwrite=False)
                 break
             except lmdb.MapFullError:
                 self._env.set_mapsize(self._env.info()["map_size"] * 2)
@@ -108,17 +110,19 @@ class LmdbWriter:
 
     def _finish(self) -> None:
         if self.count == 0:
-            raise DataError(f"No image could be stored in {self.path.name}; nothing was written.")
+            raise DataError(f"No image could be stored in {self.path.name}, so it was not written.")
         self._commit()
         packer = msgpack.Packer(use_bin_type=True)
-        names = b"".join(packer.pack(key(i)) for i in range(self.count))
-        self._waiting = [(KEYS, packer.pack_array_header(self.count) + names)]
+        names = b"".join(packer.pack(record_key(i)) for i in range(self.count))
+        self._waiting = [(KEY_LIST, packer.pack_array_header(self.count) + names)]
         self._commit()
         self._env.sync(True)
         self._env.close()
         with LmdbReader(self._temporary) as reader:
             if len(reader) != self.count:
-                raise DataError(f"{self.path.name} was not written whole ({len(reader)} of {self.count}); try again.")
+                raise DataError(
+                    f"{self.path.name} was written incompletely ({len(reader):,} of {self.count:,} records); try again."
+                )
         with self._temporary.open("rb+") as file:
             os.fsync(file.fileno())
         manifest = Manifest(
@@ -130,7 +134,7 @@ class LmdbWriter:
             classes={str(label): number for label, number in sorted(self._classes.items())},
             refused=self.refused,
         )
-        # The manifest first: a file that is there can be verified, whenever the build was ended.
+        # Manifest first: even if the build is killed here, any file that exists can be verified.
         write_manifest(self.path, manifest)
         os.replace(self._temporary, self.path)
         _sync_folder(self.path.parent)
@@ -145,8 +149,8 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _no_room(path: Path, error: Exception) -> NotWritten:
-    # LMDB calls a write that did not fit an input/output error.
+def _not_written(path: Path, error: Exception) -> NotWritten:
+    # LMDB reports a write that did not fit as an input/output error.
     full = shutil.disk_usage(path.parent).free < _BATCH_BYTES or (
         isinstance(error, OSError) and error.errno == errno.ENOSPC
     )

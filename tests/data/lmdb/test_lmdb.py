@@ -1,4 +1,4 @@
-"""Building and reading LMDB files: compatible with tensorpack, guarded against damage, all or nothing."""
+"""LMDB files: compatible with tensorpack, checked for damage, written all or nothing."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_manifest(built: Path, records: list[Record]) -> None:
 
 
 @pytest.mark.skipif(not SHARED_LMDB.exists(), reason="the file built by the original tool is not here")
-def test_the_original_tools_file_and_ours_of_the_same_content(tmp_path: Path) -> None:
+def test_same_content_as_the_original_tools_file(tmp_path: Path) -> None:
     ours = tmp_path / "ours.lmdb"
     with LmdbReader(SHARED_LMDB) as reader, LmdbWriter(ours) as writer:
         assert len(reader) == 400
@@ -131,7 +131,7 @@ def test_several_readers_of_one_file(built: Path, records: list[Record], tmp_pat
     with LmdbReader(built) as first:
         with LmdbReader(built) as second, LmdbReader(link) as third:
             assert first[0] == second[0] == third[0] == records[0]
-        assert first[1] == records[1], "closing the others leaves it open"
+        assert first[1] == records[1], "closing the other readers leaves the file open"
         first.close()
         first.close()
     with LmdbReader(built) as again:
@@ -145,7 +145,7 @@ def test_folder_environment(tmp_path: Path, records: list[Record]) -> None:
         assert list(reader) == records[:5]
 
 
-def test_keys_that_are_not_counted(tmp_path: Path, records: list[Record]) -> None:
+def test_keys_that_are_not_sequential(tmp_path: Path, records: list[Record]) -> None:
     values = {b"key-%d" % i: encode_record(record) for i, record in enumerate(records[:3])}
     order = msgpack.packb([b"key-2", b"key-0", b"key-1"])
     assert order
@@ -195,7 +195,7 @@ def test_unusable_files_are_refused_before_the_first_batch(tmp_path: Path, recor
 
 
 def test_truncated_at_every_page(tmp_path: Path, built: Path) -> None:
-    """Reading past the end would kill the process; each length is refused or reads right, in this process."""
+    """Reading past the end would kill this process; a file of any shorter length is refused."""
     data = built.read_bytes()
     cut = tmp_path / "cut"
     lengths = [*range(0, len(data), 4096 * 40), len(data) // 2 + 77, len(data) - 1, 100, 5000]
@@ -213,9 +213,9 @@ def test_damaged_record_is_named(tmp_path: Path, records: list[Record]) -> None:
             reader.read(range(3))
 
 
-def test_overwrite_and_failure_leave_what_was_there(built: Path, records: list[Record]) -> None:
+def test_a_failed_overwrite_leaves_the_old_file(built: Path, records: list[Record]) -> None:
     before = built.read_bytes()
-    with pytest.raises(UsageError, match="there already"):
+    with pytest.raises(UsageError, match="already exists"):
         LmdbWriter(built)
     writer = LmdbWriter(built, overwrite=True)
     writer.__enter__()
@@ -234,7 +234,7 @@ def test_overwrite_and_failure_leave_what_was_there(built: Path, records: list[R
 
 
 def test_same_images_same_file(tmp_path: Path, built: Path, records: list[Record]) -> None:
-    """No stray memory of the process gets into the file."""
+    """No stray memory of the process ends up in the file."""
     again = tmp_path / "again.lmdb"
     with LmdbWriter(again) as writer:
         for record in records:
@@ -299,7 +299,7 @@ def test_killed_at_any_moment_leaves_the_file_or_none(tmp_path: Path) -> None:
 
 
 def test_memory_stays_flat(tmp_path: Path) -> None:
-    """Reading keeps no record and, with counted keys, no list of keys."""
+    """Reading keeps no records and, with sequential keys, no list of keys."""
     import tracemalloc
 
     path = tmp_path / "many"

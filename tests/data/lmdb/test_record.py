@@ -1,4 +1,4 @@
-"""One value: the original's bytes, and nothing executed."""
+"""Encoding and decoding one value: the bytes of the original tool, and nothing is executed."""
 
 from __future__ import annotations
 
