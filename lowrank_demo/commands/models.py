@@ -8,8 +8,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..models.download import print_download
-
 if TYPE_CHECKING:
     from ..models.cards import ModelCard
     from ..models.store import LocalFile
@@ -72,6 +70,7 @@ def _models(args: argparse.Namespace) -> int:
 
 def _classify(args: argparse.Namespace) -> int:
     from ..errors import ImageError
+    from ..models.download import print_download
     from ..serve.payloads import predictions_json
     from ..serve.service import Photo, Service
     from ..settings import Settings
@@ -122,6 +121,7 @@ def _export(args: argparse.Namespace) -> int:
 
 def _weights(args: argparse.Namespace) -> tuple[ModelCard, LocalFile]:
     """Return the card that the options name, and its weight file."""
+    from ..models.download import print_download
     from ..models.store import LocalFile, WeightStore
     from ..settings import Settings
 

@@ -7,8 +7,6 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
-from ..models.download import print_download
-
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands to the parser."""
@@ -25,6 +23,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _weights(args: argparse.Namespace) -> int:
+    from ..models.download import print_download
     from ..models.store import WeightStore
     from ..publish.upload import stage_weights
     from ..settings import Settings

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DataError, UsageError
-from ..models.download import print_download
 from ..runtime.files import atomic_write
 from ..runtime.progress import ProgressLine
 from ..runtime.stopping import STOPPED, stoppable
@@ -79,6 +78,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _validate(args: argparse.Namespace) -> int:
+    from ..models.download import print_download
     from ..serve.service import Service
     from ..settings import Settings
     from ..validate.report import report_text
