@@ -1,4 +1,7 @@
-"""``python -m lowrank_demo``: the command line. Heavy imports happen in the commands that need them."""
+"""The command line: ``python -m lowrank_demo``, or ``lowrank-demo`` where the package is installed.
+
+Heavy imports happen in the commands that need them.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,23 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from .commands import data, models, publish, train, validate
+from . import __version__
+from .commands import app, data, models, publish, train, validate
 from .errors import LowRankError
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code: 0 done, 1 usage, 2 bad data, 3 weights missing."""
+def main(argv: Sequence[str] | None = None, program: str = "lowrank-demo") -> int:
+    """Run one command.
+
+    Args:
+        argv: The arguments; None takes those of the process.
+        program: What the usage messages call the program.
+
+    Returns:
+        The exit code: 0 done, 1 usage, 2 bad data, 3 weights missing, 130 stopped.
+    """
     try:
-        args = _parser().parse_args(argv)
+        args = _parser(program).parse_args(argv)
     except SystemExit as stop:
         # argparse exits with 2 for a wrong option, which here means bad data.
         return 1 if stop.code else 0
@@ -31,12 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m lowrank_demo",
+        prog=program,
         description="Low-rank AlexNet models (CVPR 2020): list, classify, build data sets, validate, train, publish.",
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (models, data, validate, train, publish):
+    for command in (app, models, data, validate, train, publish):
         command.add(commands)
     return parser

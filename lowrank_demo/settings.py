@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .errors import SettingError
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
+ASSETS = Path(__file__).resolve().parent / "assets"
 DECODERS = ("auto", "dali-gpu", "dali-cpu", "pillow")
 ENGINES = ("torch", "openvino")
 PRECISIONS = ("fp32", "bf16")

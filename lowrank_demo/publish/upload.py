@@ -74,7 +74,7 @@ def stage_weights(models: Sequence[tuple[ModelCard, LocalFile]], repo: str, fold
     (folder / "README.md").write_text(_WEIGHTS_README.format(repo=repo, rows="\n".join(rows)), encoding="utf-8")
 
 
-def stage_space(folder: Path, *, zero_gpu: bool, source: Path = ASSETS.parent) -> None:
+def stage_space(folder: Path, *, zero_gpu: bool, source: Path = ASSETS.parents[1]) -> None:
     """Fill a folder with the app as a Space runs it: without tests and tools.
 
     Args:

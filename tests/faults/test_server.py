@@ -156,7 +156,8 @@ def test_a_slow_upload_ends(server: RunningApp) -> None:
     assert time.monotonic() - began < 30
 
 
-SECRETS = ["/etc/passwd", "/proc/self/environ", str(ROOT / "app.py"), str(ROOT / "assets" / "zoo.json"), "../../app.py"]
+ZOO = ROOT / "lowrank_demo" / "assets" / "zoo.json"
+SECRETS = ["/etc/passwd", "/proc/self/environ", str(ROOT / "app.py"), str(ZOO), "../../app.py"]
 
 
 @pytest.mark.parametrize("path", SECRETS)

@@ -21,6 +21,7 @@ import torch
 
 from lowrank_demo.errors import UsageError
 from lowrank_demo.publish.upload import stage_space
+from lowrank_demo.settings import ASSETS
 from tests.conftest import sha256, zoo_with
 
 PREVIEW = "preview/scheme_2/v5"
@@ -155,7 +156,7 @@ def test_weights_go_to_a_hub_and_are_fetched_from_it(hub: StandInHub, pickled: P
         "published-scheme_2-v5.safetensors",
         "preview-scheme_2-v5.safetensors",
     }
-    bundled = REPO / "assets" / "weights" / "preview-scheme_2-v5.safetensors"
+    bundled = ASSETS / "weights" / "preview-scheme_2-v5.safetensors"
     assert hub.files["preview-scheme_2-v5.safetensors"] == bundled.read_bytes()
     before = torch.load(pickled, weights_only=True)
     after = safetensors.torch.load(hub.files["published-scheme_2-v5.safetensors"])
@@ -177,7 +178,7 @@ def test_the_space_goes_without_tests_and_tools(hub: StandInHub) -> None:
     assert hub.created[0]["type"] == "space"
     assert hub.created[0]["sdk"] == "gradio"
     names = set(hub.files)
-    assert {"app.py", "README.md", "requirements.txt", "lowrank_demo/cli.py", "assets/zoo.json"} <= names
+    assert {"app.py", "README.md", "requirements.txt", "lowrank_demo/cli.py", "lowrank_demo/assets/zoo.json"} <= names
     assert not [name for name in names if name.startswith(("tests", ".ci", "assets/preview")) or name.endswith(".pyc")]
     requirements = hub.files["requirements.txt"].decode()
     assert re.search(r"^torch>=2\.8,<2\.12$", requirements, re.MULTILINE)

@@ -93,7 +93,9 @@ def test_bad_requests_get_one_sentence(client: Client, tmp_path: Path) -> None:
     assert good["top"]
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", "../../../etc/passwd", "assets/zoo.json", "/proc/self/environ"])
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "../../../etc/passwd", "lowrank_demo/assets/zoo.json", "/proc/self/environ"]
+)
 def test_no_server_file_is_read_for_a_visitor(app: RunningApp, path: str) -> None:
     body = json.dumps({"data": [[{"path": path, "meta": {"_type": "gradio.FileData"}}], PREVIEW]}).encode()
     request = urllib.request.Request(f"{app.url}/gradio_api/call/classify", body, {"Content-Type": "application/json"})
