@@ -9,7 +9,6 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from . import __version__
 from .commands import app, data, models, publish, train, validate
 from .errors import LowRankError
 
@@ -48,7 +47,6 @@ def _parser(program: str) -> argparse.ArgumentParser:
         prog=program,
         description="Low-rank AlexNet models (CVPR 2020): list, classify, build data sets, validate, train, publish.",
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (app, models, data, validate, train, publish):
         command.add(commands)
