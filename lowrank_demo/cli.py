@@ -1,4 +1,7 @@
-"""The command line, ``python -m lowrank_demo``. Heavy packages are imported only by the commands that need them."""
+"""The command line: ``python -m lowrank_demo``, or ``lowrank-demo`` where the package is installed.
+
+Heavy packages are imported only by the commands that need them.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,22 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from .commands import data, models, publish, train, validate
+from .commands import app, data, models, publish, train, validate
 from .errors import LowRankError
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 done, 1 usage, 2 bad data, 3 weights missing, 130 stopped."""
+def main(argv: Sequence[str] | None = None, program: str = "lowrank-demo") -> int:
+    """Run one command.
+
+    Args:
+        argv: The arguments; None takes those of the process.
+        program: What the usage messages call the program.
+
+    Returns:
+        The exit code: 0 done, 1 usage, 2 bad data, 3 weights missing, 130 stopped.
+    """
     try:
-        args = _parser().parse_args(argv)
+        args = _parser(program).parse_args(argv)
     except SystemExit as stop:
         # For a wrong option argparse exits with 2, which here means bad data.
         return 1 if stop.code else 0
@@ -31,12 +42,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m lowrank_demo",
+        prog=program,
         description="Low-rank AlexNet models (CVPR 2020): list, classify, build data sets, validate, train, publish.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (models, data, validate, train, publish):
+    for command in (app, models, data, validate, train, publish):
         command.add(commands)
     return parser

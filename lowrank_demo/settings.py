@@ -14,7 +14,9 @@ from pathlib import Path
 
 from .errors import SettingError
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
+_HERE = Path(__file__).resolve().parent
+ASSETS = _HERE / "assets" if (_HERE / "assets").is_dir() else _HERE.parent / "assets"
+"""The app's files: inside an installed package, beside the package in a clone."""
 DECODERS = ("auto", "dali-gpu", "dali-cpu", "pillow")
 ENGINES = ("torch", "openvino")
 PRECISIONS = ("fp32", "bf16")

@@ -41,7 +41,8 @@ def _train(args: argparse.Namespace) -> int:
             if args.stage == "finetune":
                 card = stages.finetune(config, args.resume, processes)
                 if card:
-                    print(f"{card}\nIn the app: LOWRANK_MODELS_DIR={os.path.relpath(card.parent)} python app.py")
+                    models = os.path.relpath(card.parent)
+                    print(f"{card}\nIn the app: LOWRANK_MODELS_DIR={models} python -m lowrank_demo app")
             else:
                 run = stages.reference if args.stage == "reference" else stages.compress
                 run(config, args.resume, processes)

@@ -21,6 +21,7 @@ import torch
 
 from lowrank_demo.errors import UsageError
 from lowrank_demo.publish.upload import stage_space
+from lowrank_demo.settings import ASSETS
 from tests.helpers.models import zoo_with
 from tests.helpers.paths import sha256
 
@@ -156,7 +157,7 @@ def test_weights_go_to_a_hub_and_are_fetched_from_it(hub: StandInHub, pickled: P
         "published-scheme_2-v5.safetensors",
         "preview-scheme_2-v5.safetensors",
     }
-    bundled = REPO / "assets" / "weights" / "preview-scheme_2-v5.safetensors"
+    bundled = ASSETS / "weights" / "preview-scheme_2-v5.safetensors"
     assert hub.files["preview-scheme_2-v5.safetensors"] == bundled.read_bytes()
     before = torch.load(pickled, weights_only=True)
     after = safetensors.torch.load(hub.files["published-scheme_2-v5.safetensors"])

@@ -1,0 +1,64 @@
+"""``app``: the app as a local server, and on a Hugging Face Space."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import LowRankError
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    app = commands.add_parser(
+        "app",
+        help="serve the app at http://127.0.0.1:7860",
+        description="Serve the app until it is stopped. GRADIO_SERVER_NAME and GRADIO_SERVER_PORT set another address.",
+    )
+    app.set_defaults(command=lambda _: serve())
+
+
+def serve() -> int:
+    """Serve the app until it is stopped; return the exit code."""
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    # Before anything that may touch CUDA.
+    lend_gpu = _gpu_lender()
+
+    from ..runtime.allocator import share_arenas
+    from ..serve.service import Service
+    from ..settings import Settings
+
+    share_arenas()
+    try:
+        service = Service(Settings.from_environment(), lend_gpu)
+        from ..ui.app import LOCAL_ADDRESS, build_app, launch_options, make_desk
+
+        # On a Space the code examples name its own address.
+        host = os.environ.get("SPACE_HOST")
+        desk = make_desk(service)
+        demo = build_app(desk, f"https://{host}" if host else LOCAL_ADDRESS)
+    except LowRankError as error:
+        print(f"app: {error}", file=sys.stderr)
+        return error.exit_code
+    except OSError as error:
+        print(f"app: {error.filename or 'A file'} cannot be written: {error.strerror}.", file=sys.stderr)
+        return 1
+    threading.Thread(target=service.warm_up, daemon=True).start()
+    demo.launch(**launch_options(desk))
+    return 0
+
+
+def _gpu_lender() -> Callable[[Any], Any] | None:
+    """Return the decorator that lends a function a GPU, on a Space with ZeroGPU; elsewhere None.
+
+    ``spaces`` must be imported before anything touches CUDA.
+    """
+    try:
+        import spaces  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    return spaces.GPU if os.environ.get("SPACES_ZERO_GPU") else None
