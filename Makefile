@@ -2,15 +2,17 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+WORKERS ?= 2
 
 .PHONY: demo test test-faults check bench screenshot clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python app.py
 
+# Each worker takes up to 3 GB of memory, with the processes that its tests start.
 test: $(VENV)/.dev
 	$(BIN)/python -m tests.helpers.browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 # What the README's reliability section states.
 test-faults: $(VENV)/.dev

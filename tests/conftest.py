@@ -21,6 +21,29 @@ from tests.helpers.paths import FILES, sha256
 from tests.helpers.server import FileServer
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each of several workers one thread for computing: more of them than processors only wait for each other.
+
+    Child processes inherit it, so that all of a test's processes add in the same order.
+    """
+    if hasattr(config, "workerinput"):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Say which tests run in the same worker: those that share the app, and those of one file unless it is ``spread``.
+
+    The longest come first, so that all workers are done at about the same time.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+    for item in items:
+        if "app" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("app"))
+        elif item.get_closest_marker("spread") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Unset the program's variables but for the cache, which is a folder of the test."""

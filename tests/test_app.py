@@ -17,6 +17,8 @@ from tests.helpers.app import running_app
 from tests.helpers.paths import ROOT
 from tests.helpers.photos import photo_path
 
+pytestmark = pytest.mark.spread
+
 
 def front_matter() -> dict[str, str]:
     text = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -5,12 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from lowrank_demo.models.cards import Zoo
 from tests.helpers.app import free_port
 from tests.helpers.commands import run
 from tests.helpers.models import zoo_with
 from tests.helpers.paths import ROOT
 from tests.helpers.photos import photo_path
+
+pytestmark = pytest.mark.spread
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -20,6 +20,8 @@ from tests.helpers.models import zoo_with
 from tests.helpers.photos import photo_path
 from tests.helpers.terminal import stopped_under_way
 
+pytestmark = pytest.mark.spread
+
 PREVIEW = "preview/scheme_2/v5"
 
 
@@ -93,7 +95,7 @@ def test_building_and_resizing_in_one(imagenet: Path, tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def long_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("long") / "long.lmdb"
-    build_long_lmdb(path, 700)
+    build_long_lmdb(path, 200)
     return path
 
 
@@ -107,11 +109,11 @@ def test_ctrl_c_and_resume(long_file: Path, tmp_path: Path) -> None:
     code, out, said = stopped_under_way(command, {})
     assert code == 130, (out, said)
     assert "--resume continues from here" in said
-    assert "stopped: 700 records in the file" in out
+    assert "stopped: 200 records in the file" in out
     assert "Traceback" not in said
     stopped = json.loads(report.read_text())
     assert not stopped["complete"]
-    assert 0 < stopped["count"] < 700
+    assert 0 < stopped["count"] < 200
 
     resumed = run(*command, "--resume")
     assert f"continuing from record {stopped['count']:,}" in resumed.stderr

@@ -24,6 +24,8 @@ from tests.helpers.paths import ROOT
 from tests.helpers.photos import photo_path
 from tests.helpers.terminal import stopped_under_way
 
+pytestmark = pytest.mark.spread
+
 MODEL = "preview/scheme_2/v5"
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
-from tests.helpers.paths import ROOT
+from tests.helpers.commands import run_module
 
 
 @pytest.mark.parametrize(
@@ -16,13 +14,7 @@ from tests.helpers.paths import ROOT
     [(1, 500), pytest.param(2, 10_000, marks=[pytest.mark.long, pytest.mark.timeout(1500)])],
 )
 def test_mutated_files(seed: int, count: int) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.faults.fuzz", str(seed), str(count)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_module("tests.faults.fuzz", str(seed), str(count))
     assert done.returncode == 0, f"exit code {done.returncode}: {done.stderr[-3000:]}"
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["files"] == count

@@ -25,6 +25,8 @@ from tests.helpers.paths import ROOT, sha256
 from tests.helpers.photos import encoded, open_photo
 from tests.helpers.server import FileServer
 
+pytestmark = pytest.mark.spread
+
 TIMES = [3, pytest.param(50, marks=[pytest.mark.long, pytest.mark.timeout(3600)])]
 
 

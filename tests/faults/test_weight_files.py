@@ -21,6 +21,8 @@ from tests.helpers.paths import sha256
 from tests.helpers.photos import photo_path
 from tests.helpers.server import FileServer
 
+pytestmark = pytest.mark.spread
+
 ID = "published/scheme_2/v5"
 IN_USE = "preview/scheme_2/v5"
 

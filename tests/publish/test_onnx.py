@@ -23,6 +23,8 @@ from lowrank_demo.models.cards import Zoo
 from lowrank_demo.models.store import LocalFile
 from tests.helpers.photos import photo_path
 
+pytestmark = pytest.mark.spread
+
 PREVIEW = "preview/scheme_2/v5"
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import re
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,11 +20,14 @@ import torch
 from lowrank_demo.errors import UsageError
 from lowrank_demo.publish.upload import stage_space
 from lowrank_demo.settings import ASSETS
+from tests.helpers import commands
 from tests.helpers.models import zoo_with
-from tests.helpers.paths import sha256
+from tests.helpers.paths import ROOT, sha256
+from tests.helpers.photos import photo_path
+
+pytestmark = pytest.mark.spread
 
 PREVIEW = "preview/scheme_2/v5"
-REPO = Path(__file__).parents[2]
 
 
 class StandInHub(ThreadingHTTPServer):
@@ -122,14 +123,8 @@ def hub() -> Iterator[StandInHub]:
 
 
 def run(hub: StandInHub, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "lowrank_demo", *arguments],
-        env={**os.environ, "HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_secret", "HF_HUB_DISABLE_XET": "1", **env},
-        cwd=REPO,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    client = {"HF_ENDPOINT": hub.url, "HF_TOKEN": "hf_secret", "HF_HUB_DISABLE_XET": "1"}
+    return commands.run(*arguments, **{**client, **env})
 
 
 def test_weights_go_to_a_hub_and_are_fetched_from_it(hub: StandInHub, pickled: Path, tmp_path: Path) -> None:
@@ -164,10 +159,8 @@ def test_weights_go_to_a_hub_and_are_fetched_from_it(hub: StandInHub, pickled: P
     assert before.keys() == after.keys()
     assert all(torch.equal(before[key], after[key]) for key in before)
 
-    elsewhere = {**own, "LOWRANK_CACHE_DIR": str(tmp_path / "other"), "LOWRANK_HUB_REPO": "somebody/weights"}
-    photo = "import gradio.media as m; print(m.get_image('lion.jpg'))"
-    lion = subprocess.run([sys.executable, "-c", photo], capture_output=True, text=True, check=True).stdout.strip()
-    answered = run(hub, "classify", lion, "--model", "scheme_2/v5", "--json", **elsewhere)
+    elsewhere = {**own, "LOWRANK_CACHE_DIR": str(tmp_path / "other"), "LOWRANK_HUB_ROOT": "somebody/weights"}
+    answered = run(hub, "classify", str(photo_path("lion.jpg")), "--model", "scheme_2/v5", "--json", **elsewhere)
     assert answered.returncode == 0, answered.stderr
     assert json.loads(answered.stdout)["model"] == "published/scheme_2/v5"
     assert (tmp_path / "other" / "published-scheme_2-v5.safetensors").is_file()
@@ -184,7 +177,7 @@ def test_the_space_goes_without_tests_and_tools(hub: StandInHub) -> None:
     requirements = hub.files["requirements.txt"].decode()
     assert re.search(r"^torch>=2\.8,<2\.12$", requirements, re.MULTILINE)
     assert 'python_version: "3.12"' in hub.files["README.md"].decode()
-    assert hub.files["app.py"] == (REPO / "app.py").read_bytes()
+    assert hub.files["app.py"] == (ROOT / "app.py").read_bytes()
 
 
 def test_a_refusal_is_one_sentence(hub: StandInHub, tmp_path: Path) -> None:
@@ -208,7 +201,7 @@ def test_a_refusal_is_one_sentence(hub: StandInHub, tmp_path: Path) -> None:
 
 def test_front_matter_and_requirements_agree(tmp_path: Path) -> None:
     for name in ("app.py", "LICENSE", "requirements.txt"):
-        (tmp_path / name).write_bytes((REPO / name).read_bytes())
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     for name in ("lowrank_demo", "assets"):
         (tmp_path / name).mkdir()
     (tmp_path / "README.md").write_text("---\nsdk: gradio\nsdk_version: 5.0.0\n---\n")

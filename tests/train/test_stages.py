@@ -28,6 +28,8 @@ from tests.helpers.lmdb_files import build_long_lmdb
 from tests.helpers.paths import ROOT
 from tests.helpers.photos import photo_path
 
+pytestmark = pytest.mark.spread
+
 CONFIG = """
 seed = 5
 folder = "run"

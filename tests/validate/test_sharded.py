@@ -27,6 +27,8 @@ from tests.helpers.photos import encoded, open_photo
 from tests.helpers.processes import children, opened
 from tests.helpers.terminal import read_screen
 
+pytestmark = pytest.mark.spread
+
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
 TWO = (*TORCHRUN, "--standalone", "--nproc-per-node", "2")
 VALIDATE = ("-m", "lowrank_demo", "validate", "--models", "preview/scheme_2/v5", "--batch-size", "8")
