@@ -68,14 +68,13 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     shutil.rmtree(source)
 
     installed = Installation(wheel, folder / "environment")
-    venv.create(installed.folder)
-    python = installed.bin / "python"
-    own = sysconfig.get_path("purelib", vars={"base": str(installed.folder), "platbase": str(installed.folder)})
+    venv.create(installed.folder, symlinks=sys.platform != "win32")
+    own = installed.run("python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip()
     # The dependencies are those of this environment. Python follows no .pth file of a folder that a .pth file names, so
     # that an editable installation of the repository is not found.
     shared = dict.fromkeys([sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
     (Path(own) / "dependencies.pth").write_text("\n".join(shared) + "\n")
-    pip([python, "-m", "pip"], "install", "--no-deps", "--no-index", "--ignore-installed", wheel)
+    pip([installed.bin / "python", "-m", "pip"], "install", "--no-deps", "--no-index", "--ignore-installed", wheel)
     return installed
 
 
