@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.faults.files import Case, cases
-from tests.helpers.paths import ROOT
+from tests.helpers.commands import run_module
 from tests.helpers.photos import photo_path
 
 CASES = cases()
@@ -28,15 +25,10 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
         path = folder / f"{number:03}.jpg"
         path.write_bytes(case.make())
         paths.append(path)
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.faults.worker", str(photo_path("lion.jpg"))],
-        cwd=ROOT,
-        env={**os.environ, "LOWRANK_CACHE_DIR": str(folder / "cache")},
-        input="".join(f"{path}\n" for path in paths),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
+    names = folder / "names.txt"
+    names.write_text("\n".join(map(str, paths)))
+    done = run_module(
+        *("tests.faults.worker", str(photo_path("lion.jpg")), str(names)), LOWRANK_CACHE_DIR=str(folder / "cache")
     )
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0, f"ended after {len(lines) - 1} files: {done.stderr[-2000:]}"

@@ -1,6 +1,7 @@
 """Classifies files one after another in a process of its own; each is followed by a photo that must come out right.
 
-Reads names from standard input; writes one JSON line for each: answer or refusal, seconds, growth of peak memory.
+``python -m tests.faults.worker GOOD NAMES``, where NAMES is a file with one name on each line. Prints one JSON line for
+each: answer or refusal, seconds, growth of peak memory.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ def main() -> None:
 
     wanted = label(good)
     print(json.dumps({"good": wanted}), flush=True)
-    for line in sys.stdin:
-        path = Path(line.rstrip("\n"))
+    for line in Path(sys.argv[2]).read_text().splitlines():
+        path = Path(line)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         began = time.perf_counter()
         (answer,) = service.classify([Photo.from_file(path)], model)

@@ -12,6 +12,8 @@ import runpy
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from tests.helpers.paths import ROOT
@@ -36,26 +38,36 @@ def run_module(module: str, *arguments: str, **environment: str) -> subprocess.C
     Returns:
         The exit code and what was printed.
     """
-    with tempfile.TemporaryDirectory() as name:
-        printed, said = Path(name, "stdout"), Path(name, "stderr")
-        environment = {**os.environ, **environment}
-        process = _FORKS.Process(target=_main, args=(module, arguments, environment, printed, said))
+    with tempfile.TemporaryDirectory() as folder:
+        out, err = Path(folder, "stdout"), Path(folder, "stderr")
+        process = _started(module, arguments, environment, out, err)
         try:
-            process.start()
             process.join()
         finally:
             process.kill()
         assert process.exitcode is not None
-        return subprocess.CompletedProcess(
-            [module, *arguments], process.exitcode, printed.read_text(), said.read_text()
-        )
+        return subprocess.CompletedProcess([module, *arguments], process.exitcode, out.read_text(), err.read_text())
 
 
-def _main(module: str, arguments: tuple[str, ...], environment: dict[str, str], printed: Path, said: Path) -> None:
+def start(*arguments: str, **environment: str) -> BaseProcess:
+    """Start ``python -m lowrank_demo`` with these arguments, its output thrown away, as the first of a session."""
+    return _started("lowrank_demo", arguments, environment, Path(os.devnull), Path(os.devnull))
+
+
+def _started(
+    module: str, arguments: Sequence[str], environment: Mapping[str, str], out: Path, err: Path
+) -> BaseProcess:
+    process = _FORKS.Process(target=_main, args=(module, arguments, {**os.environ, **environment}, out, err))
+    process.start()
+    return process
+
+
+def _main(module: str, arguments: Sequence[str], environment: Mapping[str, str], out: Path, err: Path) -> None:
+    os.setsid()
     os.chdir(ROOT)
     os.environ.clear()
     os.environ.update(environment)
-    for number, path in ((1, printed), (2, said)):
+    for number, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), number)
     if "OMP_NUM_THREADS" in environment:
         import torch  # which read the variable when it was imported, before the test set it

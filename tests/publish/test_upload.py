@@ -159,7 +159,7 @@ def test_weights_go_to_a_hub_and_are_fetched_from_it(hub: StandInHub, pickled: P
     assert before.keys() == after.keys()
     assert all(torch.equal(before[key], after[key]) for key in before)
 
-    elsewhere = {**own, "LOWRANK_CACHE_DIR": str(tmp_path / "other"), "LOWRANK_HUB_ROOT": "somebody/weights"}
+    elsewhere = {**own, "LOWRANK_CACHE_DIR": str(tmp_path / "other"), "LOWRANK_HUB_REPO": "somebody/weights"}
     answered = run(hub, "classify", str(photo_path("lion.jpg")), "--model", "scheme_2/v5", "--json", **elsewhere)
     assert answered.returncode == 0, answered.stderr
     assert json.loads(answered.stdout)["model"] == "published/scheme_2/v5"
