@@ -17,7 +17,6 @@ from ..errors import DataError, UsageError
 from ..runtime.files import atomic_write
 from ..runtime.progress import ProgressLine
 from ..runtime.stopping import STOPPED, stoppable
-from ..settings import usable_cpus
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -175,6 +174,8 @@ def _environment(args: argparse.Namespace) -> dict[str, str]:
     processes_here = int(environment.get("LOCAL_WORLD_SIZE", "1"))
     if processes_here > 1:
         import torch
+
+        from ..settings import usable_cpus
 
         environment.setdefault("LOWRANK_THREADS", str(max(1, usable_cpus() // processes_here)))
         uses_torch = environment.get("LOWRANK_ENGINE", "torch").lower() != "openvino"

@@ -6,8 +6,8 @@ from typing import Any
 
 import gradio as gr
 
-from ..charts.style import short_name
 from ..errors import LowRankError
+from ..models.cards import short_name
 from .classify import photos_of
 from .page import QUIET, Items, Page
 from .present import message

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from ..charts.style import scheme_title
 from ..models.architecture import SCHEMES
-from ..models.cards import ModelCard
+from ..models.cards import ModelCard, scheme_title
 from ..serve.service import ModelStatus, Service
 from ..settings import ASSETS
 from .present import card_label, model_note, summary_bar
