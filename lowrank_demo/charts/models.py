@@ -7,8 +7,8 @@ from typing import Literal
 import plotly.graph_objects as go
 
 from ..models.architecture import DENSE_MACS, NetworkCost
-from ..models.cards import ModelCard
-from .style import FULL, GREY, SCHEME_COLOURS, short_name, styled
+from ..models.cards import ModelCard, short_name
+from .style import FULL, GREY, SCHEME_COLOURS, styled
 
 _V, _U = "#14b8a6", "#8b5cf6"
 _V_OTHER, _U_OTHER = "rgba(20,184,166,0.45)", "rgba(139,92,246,0.45)"

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 import plotly.graph_objects as go
 
-from ..models.cards import ModelCard, Zoo
+from ..models.cards import ModelCard, Zoo, scheme_title
 from ..validate.report import ModelResult, Report
-from .style import CHOSEN, GREY, MEASURED, SCHEME_COLOURS, scheme_title, styled
+from .style import CHOSEN, GREY, MEASURED, SCHEME_COLOURS, styled
 
 if TYPE_CHECKING:
     from ..classify.latency import Latency
@@ -139,7 +139,7 @@ def _published(
     if saving == "mflops":
         figure.add_scatter(
             x=[reference.mflops],
-            y=[getattr(reference.errors, metric)],
+            y=[getattr(reference, metric)],
             text=[reference.name],
             mode="markers+text",
             textposition="bottom left",

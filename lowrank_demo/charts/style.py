@@ -1,4 +1,4 @@
-"""What all figures share: colours, names, and a style that reads on light and dark pages alike.
+"""What all figures share: colours, and a style that reads on light and dark pages alike.
 
 Backgrounds are transparent and text is mid-grey.
 """
@@ -7,24 +7,10 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from ..models.cards import DEFAULT_FAMILY, ModelCard
-
 SCHEME_COLOURS = {"scheme_1": "#e07b1a", "scheme_2": "#3b82f6"}
 MEASURED = "#16a34a"
 CHOSEN = "#ef4444"
 GREY, GRID, FULL = "#808691", "rgba(128,134,145,0.25)", "rgba(128,134,145,0.22)"
-
-
-def scheme_title(scheme: str) -> str:
-    """``scheme_2`` as people read it: ``Scheme 2``."""
-    return scheme.replace("_", " ").capitalize()
-
-
-def short_name(card: ModelCard) -> str:
-    """A model in a legend: ``scheme 2 v5``, with its family unless it is the published one, and whether it is cut."""
-    name = f"{scheme_title(card.scheme).lower()} {card.version}"
-    family = "" if card.family == DEFAULT_FAMILY else f" {card.family}"
-    return f"{name}{family}{', cut' if card.cut_from else ''}"
 
 
 def styled(figure: go.Figure, title: str, height: int = 380) -> go.Figure:

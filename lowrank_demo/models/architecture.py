@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-SCHEMES = ("scheme_1", "scheme_2")
+Scheme = Literal["scheme_1", "scheme_2"]
+SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 NUM_CLASSES = 1000
 INPUT_SIZE = 227
 

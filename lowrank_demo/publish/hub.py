@@ -9,11 +9,10 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCardData
 from huggingface_hub import ModelCard as HubCard
 
-from ..charts.style import scheme_title
 from ..errors import NotWritten, UsageError
 from ..lowrank.load import load_network
 from ..models.architecture import DENSE_MACS
-from ..models.cards import ModelCard
+from ..models.cards import ModelCard, scheme_title
 from ..models.store import LocalFile
 
 _TEMPLATE = """---

@@ -94,7 +94,7 @@ def pareto_json(zoo: Zoo) -> dict[str, Any]:
             for card in zoo
             if card.published
         ],
-        "reference": point(zoo.reference.name, zoo.reference.mflops, zoo.reference.errors),
+        "reference": point(zoo.reference.name, zoo.reference.mflops, zoo.reference),
     }
 
 

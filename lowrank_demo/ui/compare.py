@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from ..charts.style import short_name
 from ..errors import LowRankError
-from ..models.cards import Zoo
+from ..models.cards import Zoo, short_name
 from ..serve.service import Comparison, Photo
 from .classify import photos_of
 from .present import message

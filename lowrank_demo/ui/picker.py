@@ -8,9 +8,8 @@ from pathlib import Path
 
 import gradio as gr
 
-from ..charts.style import scheme_title
 from ..models.architecture import SCHEMES
-from ..models.cards import ModelCard
+from ..models.cards import ModelCard, scheme_title
 from ..serve.service import ModelStatus
 from .present import card_label, model_note, summary_bar
 

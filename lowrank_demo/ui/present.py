@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageOps
 
-from ..charts.style import scheme_title
 from ..errors import ImageError
-from ..models.cards import ModelCard
+from ..models.cards import ModelCard, scheme_title
 from ..serve.service import ModelStatus, Photo
 
 if TYPE_CHECKING:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from ..charts.style import short_name
 from ..errors import ImageError
-from ..models.cards import ModelCard
+from ..models.cards import ModelCard, short_name
 from ..serve.service import Comparison, Photo
 from .present import message, thumbnail
 

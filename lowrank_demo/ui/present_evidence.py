@@ -8,9 +8,8 @@ from html import escape
 import numpy as np
 from PIL import Image
 
-from ..charts.style import short_name
 from ..classify.occlusion import Occlusion
-from ..models.cards import ModelCard
+from ..models.cards import ModelCard, short_name
 from .present_filters import data_uri
 
 _DARK = 0.25

@@ -16,6 +16,9 @@ from tests.conftest import JSON
 CARD = json.loads((ASSETS / "zoo.json").read_text())["models"][0]
 
 
+MEASURED = {"dataset": "some", "top1_error": 50.0, "top5_error": 20, "command": "validate"}
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -24,7 +27,13 @@ CARD = json.loads((ASSETS / "zoo.json").read_text())["models"][0]
         ({"ranks": [1000, *CARD["ranks"][1:]]}, "ranks"),
         ({"ranks": [0, *CARD["ranks"][1:]]}, "ranks"),
         ({"lambda": "5"}, "lambda"),
+        ({"lambda": True}, "lambda is True; expected a number"),
+        ({"lambda": -1}, "lambda is -1; expected at least 0"),
+        ({"ranks": [True, *CARD["ranks"][1:]]}, "item 1 of ranks is True; expected a whole number"),
+        ({"ranks": [1.0, *CARD["ranks"][1:]]}, r"item 1 of ranks is 1\.0; expected a whole number"),
         ({"version": "../v1"}, "version"),
+        ({"weights": None}, "weights is None; expected keys and values"),
+        ({"weights": {**CARD["weights"], "file": "a\0b"}}, "file"),
         ({"weights": {**CARD["weights"], "file": "../../etc/passwd"}}, "file"),
         ({"weights": {**CARD["weights"], "file": "/etc/passwd"}}, "file"),
         ({"weights": {**CARD["weights"], "sha256": "12"}}, "sha256"),
@@ -32,7 +41,14 @@ CARD = json.loads((ASSETS / "zoo.json").read_text())["models"][0]
         ({"weights": {**CARD["weights"], "url": "file:///etc/passwd"}}, "url"),
         ({"published": {}}, "top1_error"),
         ({"pre_shrink": 1}, "pre_shrink"),
-        ({"measured": [1]}, "measured"),
+        ({"pre_shrink": "96"}, "pre_shrink is '96'; expected a whole number"),
+        ({"measured": [1]}, "item 1 of measured is 1; expected keys and values"),
+        ({"measured": [{**MEASURED, "top1_error": 101}]}, "item 1 of measured: top1_error is 101; expected 0 to 100"),
+        (
+            {"published": {**CARD["published"], "top5_error": float("nan")}},
+            "top5_error is nan; expected a finite number",
+        ),
+        ({"history": "../history.json"}, "history"),
         ({"note": None}, "note"),
     ],
 )
@@ -49,9 +65,40 @@ def test_any_value_in_any_field_is_a_card_or_a_card_error(field: str, value: obj
         assert "here" in str(error)
 
 
+def test_the_sentence() -> None:
+    limits = "[96, 256, 384, 384, 256, 4096, 4096, 1000]"
+    for change, sentence in (
+        ({"ranks": [1, 2]}, f"ranks is [1, 2]; expected 8 whole numbers, at least 1 and at most {limits}."),
+        ({"scheme": "scheme_9"}, "scheme is 'scheme_9'; expected 'scheme_1' or 'scheme_2'."),
+        ({"pre_shrink": 1}, "pre_shrink is 1; expected 16 to 255."),
+    ):
+        with pytest.raises(CardError) as caught:
+            parse_card({**CARD, **change}, "zoo.json, model 1")
+        assert str(caught.value) == f"zoo.json, model 1: {sentence}"
+    with pytest.raises(CardError) as caught:
+        parse_card({**CARD, "weights": {**CARD["weights"], "sha256": "12"}}, "zoo.json, model 1")
+    assert str(caught.value) == "zoo.json, model 1, weights: sha256 is '12'; expected 8 to 64 lower-case hex digits."
+    with pytest.raises(CardError) as caught:
+        parse_card({"family": "own"}, "own.card.json")
+    assert str(caught.value) == "own.card.json lacks 'scheme'."
+
+
+def test_only_the_program_cuts_a_model() -> None:
+    assert parse_card({**CARD, "cut_from": CARD["ranks"], "unknown": 1}, "here") == parse_card(CARD, "here")
+
+
 def test_bad_file(tmp_path: Path) -> None:
     path = tmp_path / "zoo.json"
-    for text in ("", "[]", "{}", '{"format": 2}', '{"format": 1, "reference": {}}'):
+    for text in (
+        "",
+        "[]",
+        "{}",
+        '{"format": 2}',
+        '{"format": true}',
+        '{"format": 1, "reference": {}}',
+        "[" * 100_000,
+        "9" * 5_000,
+    ):
         path.write_text(text)
         with pytest.raises(CardError, match=r"zoo\.json"):
             read_zoo(path)

@@ -1,0 +1,173 @@
+"""Values from outside, such as JSON, TOML and environment variables, checked by pydantic against frozen dataclasses.
+
+A value that does not fit raises one of this package's errors: one sentence that names the file and the key, and says
+what was found and what was expected. A validator of one field raises ``ValueError`` with what was expected.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+from pydantic import AfterValidator, AllowInfNan, Strict, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails, from_json
+
+from ..errors import LowRankError
+
+T = TypeVar("T")
+Number = Annotated[float, Strict(), AllowInfNan(False)]
+"""A finite number; neither a string nor a truth value."""
+
+_EXPECTED = {
+    "string_type": "a string",
+    "string_unicode": "a string in Unicode",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "path_type": "a path",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "dict_type": "keys and values",
+    "mapping_type": "keys and values",
+    "dataclass_type": "keys and values",
+}
+"""What was expected, by pydantic's type of error; other types have a message of their own."""
+_SHOWN = 120
+"""Characters of a value that a message shows."""
+
+
+def within(
+    *, ge: float | None = None, gt: float | None = None, le: float | None = None, lt: float | None = None
+) -> AfterValidator:
+    """Return a validator for a number inside these bounds, whose message states all of them."""
+    bounds = {"at least": ge, "more than": gt, "at most": le, "less than": lt}
+    expected = ", ".join(f"{words} {bound:,}" for words, bound in bounds.items() if bound is not None)
+    if ge is not None and le is not None:
+        expected = f"{ge:,} to {le:,}"
+
+    def check(value: float) -> float:
+        inside = (
+            (ge is None or value >= ge)
+            and (gt is None or value > gt)
+            and (le is None or value <= le)
+            and (lt is None or value < lt)
+        )
+        if not inside:
+            raise ValueError(expected)
+        return value
+
+    return AfterValidator(check)
+
+
+def matching(pattern: str, expected: str) -> AfterValidator:
+    """Return a validator for a text that matches this regular expression as a whole.
+
+    Args:
+        pattern: The regular expression.
+        expected: What it means, for messages.
+    """
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(expected)
+        return text
+
+    return AfterValidator(check)
+
+
+def read_json(path: Path, wanted: str, error: type[LowRankError], *, format: int | None = None) -> Any:
+    """Read a JSON file.
+
+    Args:
+        path: The file.
+        wanted: What the file should be, for messages.
+        error: Type of the errors raised.
+        format: Value that the key ``format`` must have; the key is then removed. None if there is no such key.
+
+    Raises:
+        error: The file cannot be read, is not JSON, or has another format.
+    """
+    try:
+        data = from_json(path.read_bytes())
+    except OSError as problem:
+        raise error(f"{path.name} cannot be read ({problem.strerror}); expected {wanted}.") from problem
+    except ValueError as problem:
+        raise error(f"{path.name} cannot be read as JSON ({problem}); expected {wanted}.") from problem
+    if format is not None and isinstance(data, dict):
+        found = data.pop("format", None)
+        if type(found) is not int or found != format:
+            raise error(f"{path.name} has format {_shown(found)}; expected {wanted}, of format {format}.")
+    return data
+
+
+def parse(kind: type[T], data: object, where: str, error: type[LowRankError], *, section: str = "{}") -> T:
+    """Check data and return it as a dataclass.
+
+    Args:
+        kind: The dataclass. Its annotations say what each field must be.
+        data: The data: a mapping of keys to values, if it is right.
+        where: Where the data came from, for messages; empty if the keys themselves say so.
+        error: Type of the error raised.
+        section: How messages write the name of a nested dataclass, such as ``[{}]`` for TOML.
+
+    Raises:
+        error: A key is missing, unknown or has a wrong value; the message names it.
+    """
+    try:
+        return _adapter(kind).validate_python(data)
+    except ValidationError as problem:
+        sentence = _sentence(kind, problem.errors(include_url=False)[0], where, section)
+        raise error(sentence) from problem
+
+
+@lru_cache
+def _adapter(kind: type[T]) -> TypeAdapter[T]:
+    return TypeAdapter(kind)
+
+
+def _sentence(kind: type, problem: ErrorDetails, where: str, section: str) -> str:
+    *outer, key = _names(problem["loc"]) or [""]
+    place = ", ".join([where, *(section.format(name) for name in outer)])
+    if problem["type"] in ("missing", "missing_argument"):
+        return f"{place} lacks {key!r}."
+    if problem["type"] == "unexpected_keyword_argument":
+        return f"{place} has {_shown(key)}; expected one of: {', '.join(_keys(kind, outer))}."
+    expected = _EXPECTED.get(problem["type"]) or problem["msg"].removeprefix("Input should be ")
+    if problem["type"] == "value_error" and "ctx" in problem:
+        expected = problem["ctx"]["error"]
+    subject = ": ".join(part for part in (place, key) if part)
+    return f"{subject} is {_shown(problem['input'])}; expected {expected}."
+
+
+def _names(location: Sequence[str | int]) -> list[str]:
+    """Return a location's keys, outermost first; a position in a list becomes part of the list's name."""
+    names: list[str] = []
+    for part in location:
+        if isinstance(part, int) and names:
+            names[-1] = f"item {part + 1} of {names[-1]}"
+        else:
+            names.append(str(part))
+    return names
+
+
+def _keys(kind: type, outer: Sequence[str]) -> list[str]:
+    """Return the keys of the dataclass that is reached from ``kind`` through these fields."""
+    for name in outer:
+        kind = get_type_hints(kind)[name]
+    # A field that would be a keyword of Python, such as lambda, has an underscore at its end.
+    return [field.name.rstrip("_") for field in dataclasses.fields(kind)]
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of more than 4300 digits
+        return "a number that is too long to show"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
