@@ -33,11 +33,21 @@ def test_read(tmp_path: Path) -> None:
     ("change", "sentence"),
     [
         ({"format": 2}, "format 2"),
+        ({"format": True}, "format True"),
         ({"scheme": "scheme_9"}, "scheme_9"),
-        ({"lambda": "much"}, "not a rank history"),
-        ({"steps": [{**HISTORY["steps"][0], "ranks": [1, 2]}]}, r"ranks \(1, 2\)"),
-        ({"steps": [{**HISTORY["steps"][0], "mu": float("nan")}]}, "mu nan"),
-        ({"steps": 3}, "not a rank history"),
+        ({"lambda": "much"}, "lambda is 'much'; expected a number"),
+        (
+            {"steps": [{**HISTORY["steps"][0], "ranks": [1, 2]}]},
+            r"item 1 of steps: ranks is \[1, 2\]; expected 8 whole numbers",
+        ),
+        (
+            {"steps": [{**HISTORY["steps"][0], "mu": float("nan")}]},
+            "item 1 of steps: mu is nan; expected a finite number",
+        ),
+        ({"steps": [{**HISTORY["steps"][0], "step": True}]}, "step is True; expected a whole number"),
+        ({"steps": [{**HISTORY["steps"][0], "macs": 1e9}]}, r"macs is 1000000000\.0; expected a whole number"),
+        ({"steps": [{**HISTORY["steps"][0], "top1_error": 101}]}, "top1_error is 101; expected 0 to 100"),
+        ({"steps": 3}, "steps is 3; expected a list"),
     ],
 )
 def test_refused(tmp_path: Path, change: dict, sentence: str) -> None:
