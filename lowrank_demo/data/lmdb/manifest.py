@@ -1,7 +1,4 @@
-"""The manifest beside a built LMDB file: what it holds and its SHA-256, which LMDB itself does not keep.
-
-``<file>.manifest.json``, format 1.
-"""
+"""The manifest beside a built LMDB file, ``<file>.manifest.json``: contents and SHA-256, which LMDB does not keep."""
 
 from __future__ import annotations
 
@@ -10,77 +7,85 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated, ClassVar
+
+from pydantic import ConfigDict, StrictInt
 
 from ...errors import DataError
 from ...runtime.files import atomic_write
+from ...runtime.schema import matching, parse, read_json, within
 
+_FORMAT = 1
 _CHUNK = 1 << 22
+_Count = Annotated[StrictInt, within(ge=0)]
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What was built."""
+    """What a build wrote."""
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
 
     file: str
-    count: int
-    bytes: int
-    sha256: str
-    shortest_edge: int | None
-    """Images were resized to this shortest edge on the way; None where they were stored as they are."""
-    classes: Mapping[str, int]
-    """Label -> number of images; JSON makes the labels text."""
-    refused: int
-    """Images that were left out as unreadable."""
+    count: _Count
+    """Number of images."""
+    bytes: _Count
+    """Size of the file."""
+    sha256: Annotated[str, matching(r"[0-9a-f]{64}", "64 lower-case hex digits")]
+    shortest_edge: Annotated[StrictInt, within(ge=1)] | None
+    """Shortest edge, in pixels, that images were resized to; None if they were stored unchanged."""
+    classes: Mapping[str, _Count]
+    """Number of images by label; the labels are strings because JSON has no other keys."""
+    refused: _Count
+    """Number of images left out because they could not be read."""
 
 
 def manifest_path(lmdb_file: Path) -> Path:
-    """Where the manifest of a file lies."""
+    """Return the path of a file's manifest."""
     return lmdb_file.with_name(lmdb_file.name + ".manifest.json")
 
 
 def write_manifest(lmdb_file: Path, manifest: Manifest) -> None:
-    """Write it beside the file, all or nothing."""
+    """Write the manifest beside the file; a reader never finds a part of it."""
     target = manifest_path(lmdb_file)
     with atomic_write(target) as temporary:
-        temporary.write_text(json.dumps({"format": 1, **asdict(manifest)}, indent=1), encoding="utf-8")
+        temporary.write_text(json.dumps({"format": _FORMAT, **asdict(manifest)}, indent=1), encoding="utf-8")
 
 
 def read_manifest(lmdb_file: Path) -> Manifest:
     """Read the manifest beside the file.
 
     Raises:
-        DataError: There is none, or it is damaged.
+        DataError: There is none, or it is damaged; the message names the key.
     """
     path = manifest_path(lmdb_file)
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data.pop("format") != 1:
-            raise DataError(f"{path.name} has another format; expected 1.")
-        return Manifest(**data)
-    except FileNotFoundError as error:
-        raise DataError(f"There is no {path.name}; expected the manifest that build-lmdb writes.") from error
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{path.name} cannot be read; expected the manifest that build-lmdb writes.") from error
+    data = read_json(path, "the manifest that build-lmdb writes", DataError, format=_FORMAT)
+    return parse(Manifest, data, path.name, DataError)
 
 
 def verify(lmdb_file: Path) -> Manifest:
-    """Compare a file with its manifest, reading all of it.
+    """Read a whole file, compare it with its manifest, and return the manifest.
 
     Raises:
-        DataError: It differs, or there is no manifest.
+        DataError: They differ, or there is no manifest.
     """
     manifest = read_manifest(lmdb_file)
     found = file_sha256(lmdb_file)
     if found != manifest.sha256:
         raise DataError(
             f"{lmdb_file.name} has SHA-256 {found[:16]}…; its manifest says {manifest.sha256[:16]}…. It was changed or "
-            "damaged since it was built: copy or build it again."
+            "damaged after it was built: copy or build it again."
         )
     return manifest
 
 
 def file_sha256(path: Path, on_chunk: Callable[[int], None] | None = None) -> str:
-    """SHA-256 of a file in hex; ``on_chunk`` is told the bytes read so far."""
+    """Return the SHA-256 of a file in hex.
+
+    Args:
+        path: The file.
+        on_chunk: Called after each part with the number of bytes read so far.
+    """
     digest, done = hashlib.sha256(), 0
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
