@@ -1,6 +1,7 @@
-"""The environment, read once into one frozen value.
+"""The environment variables, read once into one frozen value.
 
-Every variable is optional and starts with ``LOWRANK_``; a value that cannot be used raises an error that names it.
+Every variable is optional and its name starts with ``LOWRANK_``. A value that cannot be used raises an error that names
+the variable.
 """
 
 from __future__ import annotations
@@ -8,16 +9,65 @@ from __future__ import annotations
 import importlib.util
 import os
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Annotated, ClassVar, Literal, get_args
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, ValidationInfo, field_validator
 
 from .errors import SettingError
+from .runtime.schema import matching, parse, within
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
-DECODERS = ("auto", "dali-gpu", "dali-cpu", "pillow")
-ENGINES = ("torch", "openvino")
-PRECISIONS = ("fp32", "bf16")
+
+Engine = Literal["torch", "openvino"]
+ENGINES: tuple[Engine, ...] = get_args(Engine)
+
+
+def usable_cpus() -> int:
+    """Return the number of processors that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def has_openvino() -> bool:
+    """Return whether the optional engine is installed, without loading it."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+def _variable(name: str) -> str:
+    """Return the environment variable that sets this field of the settings."""
+    return f"LOWRANK_{name.upper()}"
+
+
+def _place(check: Callable[[Path], bool], expected: str) -> AfterValidator:
+    """Return a validator that makes a path absolute and refuses it unless ``check`` is true of it."""
+
+    def checked(path: Path) -> Path:
+        path = Path(os.path.expanduser(path)).absolute()
+        try:
+            good = check(path)
+        except OSError:  # such as a name that is too long, or a folder that this process may not look into
+            good = False
+        if not good:
+            raise ValueError(expected)
+        return path
+
+    return AfterValidator(checked)
+
+
+def _writable(path: Path) -> bool:
+    """Return whether ``path`` is, or could be made, a folder that this process can write to."""
+    for folder in (path, *path.parents):
+        if os.access(folder, os.F_OK):
+            return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+    return False
+
+
+_Folder = Annotated[Path, _place(Path.is_dir, "an existing folder")]
+_AnyCase = BeforeValidator(str.lower)
 
 
 @dataclass(frozen=True)
@@ -25,161 +75,89 @@ class Arithmetic:
     """How networks compute."""
 
     engine: str = "torch"
-    """One of ``ENGINES``. OpenVINO is the faster one on a processor and runs on nothing else."""
+    """``torch`` or ``openvino``, which is faster than torch on a processor and runs on nothing else."""
     precision: str = "fp32"
-    """One of ``PRECISIONS``: of the networks' weights and activations. bf16 is faster only where the hardware
-    multiplies it (AMX, AVX-512 BF16, tensor cores), and changes a few decisions."""
+    """``fp32`` or ``bf16``, for weights and activations. bf16 is faster only on hardware that multiplies it (AMX,
+    AVX-512 BF16, tensor cores), and changes a few predictions."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that can be set from outside."""
+    """Everything that the environment can set: each field by the variable ``LOWRANK_`` and its name in capitals."""
 
-    cache_dir: Path
-    """Where downloaded weights are kept."""
-    zoo: Path = ASSETS / "zoo.json"
-    """The model cards; weights that a card calls bundled lie beside it."""
-    models_dir: Path | None = None
-    """Folder with models of one's own, as ``train finetune`` writes them: ``*.card.json`` and weights."""
-    hub_repo: str | None = None
-    """A Hub repository ``owner/name`` that holds the models as safetensors, asked before the published address."""
-    device: str = "auto"
+    __pydantic_config__: ClassVar = ConfigDict(alias_generator=_variable)
+
+    cache_dir: Annotated[Path, _place(_writable, "a folder that this process can write to")]
+    """Folder for downloaded weights."""
+    zoo: Annotated[Path, _place(Path.is_file, "an existing file of model cards")] = ASSETS / "zoo.json"
+    """The model cards, with the bundled weights beside them."""
+    models_dir: _Folder | None = None
+    """Folder with the user's own models as ``train finetune`` writes them: ``*.card.json`` and weights."""
+    hub_repo: Annotated[str, matching("[^/]+/[^/]+", "a repository as owner/name")] | None = None
+    """Hub repository that holds the models as safetensors. It is asked before the published address."""
+    device: Annotated[str, _AnyCase, matching("auto|cpu|cuda(:[0-9]+)?", "auto, cpu, cuda or cuda:N")] = "auto"
     """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
-    decoder: str = "auto"
-    """One of ``DECODERS``."""
-    arithmetic: Arithmetic = Arithmetic()
-    """How networks compute."""
-    threads: int = 1
+    decoder: Annotated[Literal["auto", "dali-gpu", "dali-cpu", "pillow"], _AnyCase] = "auto"
+    """Decoder of photos; ``auto`` takes the fastest that works here."""
+    engine: Annotated[Engine, _AnyCase] = "torch"
+    precision: Annotated[Literal["fp32", "bf16"], _AnyCase] = "fp32"
+    threads: Annotated[int, within(ge=1, le=256)] = field(default_factory=usable_cpus)
     """Threads for decoding."""
-    max_photos: int = 64
+    max_photos: Annotated[int, within(ge=1, le=10_000)] = 64
     """Photos in one request."""
-    max_file_mb: int = 25
+    max_file_mb: Annotated[int, within(ge=1, le=2_000)] = 25
     """Megabytes of one uploaded file."""
-    max_zip_mb: int = 100
+    max_zip_mb: Annotated[int, within(ge=1, le=10_000)] = 100
     """Megabytes of one uploaded set of labelled photos."""
-    max_request_mb: int = 600
-    """Megabytes of one request, all its files together."""
-    max_uploads_mb: int = 4_000
-    """Megabytes of all uploaded files that are kept at a time; they are deleted after an hour and a half."""
-    lmdb_dir: Path | None = None
+    max_request_mb: Annotated[int, within(ge=1, le=100_000)] = 600
+    """Megabytes of all files of one request."""
+    max_uploads_mb: Annotated[int, within(ge=1, le=1_000_000)] = 4_000
+    """Megabytes of all uploaded files kept at a time; each is deleted after an hour and a half."""
+    lmdb_dir: _Folder | None = None
     """Folder whose LMDB files visitors may validate on, by name; None for one in ``cache_dir``."""
-    max_megapixels: int = 64
+    max_megapixels: Annotated[int, within(ge=1, le=2_000)] = 64
     """Millions of pixels of one photo, read from its header before it is decoded."""
-    models_in_memory: int = 4
-    """Loaded networks kept, the least recently used one leaving first."""
+    models_in_memory: Annotated[int, within(ge=1, le=100)] = 4
+    """Loaded networks to keep; the least recently used one is dropped first."""
+
+    @field_validator("engine")
+    @classmethod
+    def _runs_here(cls, engine: Engine, info: ValidationInfo) -> Engine:
+        device = info.data.get("device", "auto")
+        if engine == "openvino" and not has_openvino():
+            raise ValueError("torch, or `pip install -e '.[openvino]'`: OpenVINO is not installed")
+        if engine == "openvino" and device.startswith("cuda"):
+            raise ValueError(
+                f"torch, or LOWRANK_DEVICE set to cpu: OpenVINO runs on the processor, and LOWRANK_DEVICE is {device}"
+            )
+        return engine
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read the settings.
 
+        Args:
+            environ: Variables; None for those of this process. An empty value counts as not set.
+
         Raises:
             SettingError: A variable cannot be used; the message names it.
         """
-        env = {k: v.strip() for k, v in (os.environ if environ is None else environ).items() if v.strip()}
-        hub_repo = env.get("LOWRANK_HUB_REPO")
-        if hub_repo and (hub_repo.count("/") != 1 or hub_repo.startswith("/") or hub_repo.endswith("/")):
-            raise SettingError(f"LOWRANK_HUB_REPO is {hub_repo!r}; expected a repository as owner/name.")
-        zoo = Path(env.get("LOWRANK_ZOO", cls.zoo)).expanduser()
-        if not zoo.is_file():
-            raise SettingError(f"LOWRANK_ZOO names {zoo}, which is not a file; expected a zoo.json of model cards.")
-        return cls(
-            cache_dir=_writable_cache(env),
-            zoo=zoo,
-            models_dir=_folder(env, "LOWRANK_MODELS_DIR"),
-            hub_repo=hub_repo,
-            device=_device(env),
-            decoder=_choice(env, "LOWRANK_DECODER", "auto", DECODERS),
-            arithmetic=_arithmetic(env),
-            threads=_whole(env, "LOWRANK_THREADS", usable_cpus(), 1, 256),
-            max_photos=_whole(env, "LOWRANK_MAX_PHOTOS", cls.max_photos, 1, 10_000),
-            max_file_mb=_whole(env, "LOWRANK_MAX_FILE_MB", cls.max_file_mb, 1, 2_000),
-            max_zip_mb=_whole(env, "LOWRANK_MAX_ZIP_MB", cls.max_zip_mb, 1, 10_000),
-            max_request_mb=_whole(env, "LOWRANK_MAX_REQUEST_MB", cls.max_request_mb, 1, 100_000),
-            max_uploads_mb=_whole(env, "LOWRANK_MAX_UPLOADS_MB", cls.max_uploads_mb, 1, 1_000_000),
-            lmdb_dir=_folder(env, "LOWRANK_LMDB_DIR"),
-            max_megapixels=_whole(env, "LOWRANK_MAX_MEGAPIXELS", cls.max_megapixels, 1, 2_000),
-            models_in_memory=_whole(env, "LOWRANK_MODELS_IN_MEMORY", cls.models_in_memory, 1, 100),
-        )
+        env = {name: value.strip() for name, value in (os.environ if environ is None else environ).items()}
+        values = {name: env[name] for name in (_variable(f.name) for f in fields(cls)) if env.get(name)}
+        values.setdefault("LOWRANK_CACHE_DIR", str(_default_cache(env)))
+        return parse(cls, values, "", SettingError)
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """How networks compute."""
+        return Arithmetic(self.engine, self.precision)
 
 
-def usable_cpus() -> int:
-    """Processors that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def has_openvino() -> bool:
-    """Whether the optional engine is installed; it is not loaded for that."""
-    return importlib.util.find_spec("openvino") is not None
-
-
-def _writable_cache(env: Mapping[str, str]) -> Path:
-    """The cache folder asked for, else the user's own, else (a read-only home, as on some hosts) one in /tmp."""
-    asked = env.get("LOWRANK_CACHE_DIR")
-    if asked:
-        path = Path(asked).expanduser().absolute()
-        if not _can_make(path):
-            raise SettingError(f"LOWRANK_CACHE_DIR is {path}, which cannot be written; expected a folder of your own.")
-        return path
+def _default_cache(env: Mapping[str, str]) -> Path:
+    """Return the user's cache folder, or one in /tmp if the home folder is read-only, as on some hosts."""
     base = env.get("XDG_CACHE_HOME")
-    home = Path(base) if base else Path(env.get("HOME", "~")).expanduser() / ".cache"
+    home = Path(base) if base else Path(env.get("HOME") or os.path.expanduser("~")) / ".cache"
     path = home / "lowrank-alexnet"
-    if _can_make(path):
+    if _writable(path):
         return path
     return Path(tempfile.gettempdir()) / f"lowrank-alexnet-{os.getuid() if hasattr(os, 'getuid') else 'cache'}"
-
-
-def _can_make(path: Path) -> bool:
-    """Whether ``path`` is, or could be made, a folder that this process can write."""
-    for folder in (path, *path.parents):
-        if folder.exists():
-            return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
-    return False
-
-
-def _folder(env: Mapping[str, str], name: str) -> Path | None:
-    if name not in env:
-        return None
-    path = Path(env[name]).expanduser().absolute()
-    if not path.is_dir():
-        raise SettingError(f"{name} is {path}, which is not a folder; expected one that is there.")
-    return path
-
-
-def _choice(env: Mapping[str, str], name: str, default: str, allowed: tuple[str, ...]) -> str:
-    value = env.get(name, default).lower()
-    if value not in allowed:
-        raise SettingError(f"{name} is {value!r}; expected one of {', '.join(allowed)}.")
-    return value
-
-
-def _device(env: Mapping[str, str]) -> str:
-    value = env.get("LOWRANK_DEVICE", "auto").lower()
-    kind, _, index = value.partition(":")
-    if value not in ("auto", "cpu", "cuda") and not (kind == "cuda" and index.isdigit()):
-        raise SettingError(f"LOWRANK_DEVICE is {value!r}; expected auto, cpu, cuda or cuda:N.")
-    return value
-
-
-def _arithmetic(env: Mapping[str, str]) -> Arithmetic:
-    engine = _choice(env, "LOWRANK_ENGINE", "torch", ENGINES)
-    if engine == "openvino":
-        if not has_openvino():
-            raise SettingError(
-                "LOWRANK_ENGINE is openvino, which is not installed; expected torch, or `pip install -e '.[openvino]'`."
-            )
-        device = _device(env)
-        if device.startswith("cuda"):
-            raise SettingError(
-                f"LOWRANK_ENGINE is openvino, which runs on the processor, and LOWRANK_DEVICE is {device}; set it to "
-                "cpu, or the engine to torch."
-            )
-    return Arithmetic(engine, _choice(env, "LOWRANK_PRECISION", "fp32", PRECISIONS))
-
-
-def _whole(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
-    text = env.get(name, str(default))
-    if not text.isdecimal() or not low <= int(text) <= high:
-        raise SettingError(f"{name} is {text!r}; expected a whole number from {low} to {high}.")
-    return int(text)

@@ -1,10 +1,13 @@
 """The environment: defaults, and errors that name the variable."""
 
+import dataclasses
 import sys
 import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lowrank_demo.decode.choose import choose_device
 from lowrank_demo.errors import SettingError
@@ -26,12 +29,45 @@ from lowrank_demo.settings import Arithmetic, Settings, usable_cpus
         ("LOWRANK_THREADS", "many"),
         ("LOWRANK_MAX_PHOTOS", "-3"),
         ("LOWRANK_MAX_MEGAPIXELS", "1e9"),
+        ("LOWRANK_MODELS_IN_MEMORY", "9" * 5000),
         ("LOWRANK_CACHE_DIR", "/dev/null/cache"),
+        ("LOWRANK_MODELS_DIR", "/nowhere"),
+        ("LOWRANK_MODELS_DIR", "~nobody-of-this-name"),
+        ("LOWRANK_LMDB_DIR", "x" * 5000),
+        ("LOWRANK_ZOO", "\udcff"),
     ],
 )
 def test_bad_value_is_named(name: str, value: str) -> None:
-    with pytest.raises(SettingError, match=name):
+    with pytest.raises(SettingError, match=f"^{name} is .*; expected .*") as caught:
         Settings.from_environment({name: value})
+    assert len(str(caught.value)) < 300
+
+
+def test_the_sentence() -> None:
+    for name, value, sentence in (
+        ("LOWRANK_THREADS", "0", "LOWRANK_THREADS is '0'; expected 1 to 256."),
+        ("LOWRANK_THREADS", "many", "LOWRANK_THREADS is 'many'; expected a whole number."),
+        ("LOWRANK_HUB_REPO", "me", "LOWRANK_HUB_REPO is 'me'; expected a repository as owner/name."),
+        ("LOWRANK_ENGINE", "jax", "LOWRANK_ENGINE is 'jax'; expected 'torch' or 'openvino'."),
+        ("LOWRANK_LMDB_DIR", "/no", "LOWRANK_LMDB_DIR is '/no'; expected an existing folder."),
+    ):
+        with pytest.raises(SettingError) as caught:
+            Settings.from_environment({name: value})
+        assert str(caught.value) == sentence
+
+
+@given(
+    st.sampled_from([f"LOWRANK_{field.name.upper()}" for field in dataclasses.fields(Settings)]),
+    st.text()
+    | st.integers().map(str)
+    | st.floats().map(str)
+    | st.sampled_from(["cuda:1", "a/b", "/tmp", "~", "DALI-CPU"]),
+)
+def test_any_value_of_any_variable_is_settings_or_a_setting_error(name: str, value: str) -> None:
+    try:
+        Settings.from_environment({name: value})
+    except SettingError as error:
+        assert str(error).startswith(f"{name} is ")
 
 
 def test_defaults(tmp_path: Path) -> None:
@@ -55,8 +91,8 @@ def test_openvino_is_for_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = Settings.from_environment({"LOWRANK_ENGINE": "openvino", "LOWRANK_PRECISION": "bf16"})
     assert chosen.arithmetic == Arithmetic("openvino", "bf16")
     assert choose_device(chosen).type == "cpu"
-    with pytest.raises(SettingError, match="LOWRANK_DEVICE is cuda:1; set it to cpu"):
+    with pytest.raises(SettingError, match=r"LOWRANK_DEVICE set to cpu: .*LOWRANK_DEVICE is cuda:1"):
         Settings.from_environment({"LOWRANK_ENGINE": "openvino", "LOWRANK_DEVICE": "cuda:1"})
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(SettingError, match=r"not installed; expected torch, or `pip install -e '.\[openvino\]'`"):
+    with pytest.raises(SettingError, match=r"torch, or `pip install -e '.\[openvino\]'`: OpenVINO is not installed"):
         Settings.from_environment({"LOWRANK_ENGINE": "openvino"})

@@ -18,7 +18,6 @@ from ..models.download import print_download
 from ..runtime.files import atomic_write
 from ..runtime.progress import ProgressLine
 from ..runtime.stopping import STOPPED, stoppable
-from ..settings import usable_cpus
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -154,6 +153,8 @@ def _environment(args: argparse.Namespace) -> dict[str, str]:
     here = int(environment.get("LOCAL_WORLD_SIZE", "1"))
     if here > 1:
         import torch
+
+        from ..settings import usable_cpus
 
         environment.setdefault("LOWRANK_THREADS", str(max(1, usable_cpus() // here)))
         by_torch = environment.get("LOWRANK_ENGINE", "torch").lower() != "openvino"
