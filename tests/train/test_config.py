@@ -1,11 +1,16 @@
 """A run's file: defaults, and one sentence for what is wrong in it."""
 
+import dataclasses
+import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lowrank_demo.errors import UsageError
-from lowrank_demo.train.config import read_config
+from lowrank_demo.train.config import CompressConfig, DataConfig, FinetuneConfig, OutputConfig, read_config
+from tests.conftest import ROOT
 
 DATA = '[data]\ntrain = "train.lmdb"\nvalidation = "val.lmdb"\n'
 
@@ -28,27 +33,163 @@ def test_defaults_and_places(tmp_path: Path) -> None:
     ("text", "sentence"),
     [
         ("", r"\[data\] lacks 'train'"),
-        ("data = 3", r"\[data\] is 3"),
+        ("data = 3", "data is 3; expected keys and values"),
         ("[data", "is not TOML"),
-        (DATA + "[finetune]\nepochs = 0", r"\[finetune\] epochs is 0"),
-        (DATA + '[finetune]\nepochs = "many"', "epochs is 'many'; expected int"),
+        (DATA + "[finetune]\nepochs = 0", r"\[finetune\]: epochs is 0; expected at least 1"),
+        (DATA + '[finetune]\nepochs = "many"', "epochs is 'many'; expected a whole number"),
         (DATA + "[finetune]\nspeed = 1", "has 'speed'; expected one of: epochs"),
-        (DATA + '[reference]\noptimiser = "adam"', "optimiser is 'adam'; expected one of sgd, adamw"),
+        (DATA + '[reference]\noptimiser = "adam"', "optimiser is 'adam'; expected 'sgd' or 'adamw'"),
         (DATA + '[compress]\nscheme = "scheme_3"', "scheme is 'scheme_3'"),
-        (DATA + "[compress]\naugmented = 1", "augmented is 1; expected bool"),
-        (DATA + "smallest_crop = 0", "smallest_crop is 0.0"),
+        (DATA + "[compress]\naugmented = 1", "augmented is 1; expected true or false"),
+        (DATA + "smallest_crop = 0", "smallest_crop is 0; expected more than 0, at most 1"),
         (DATA + "[extra]", "has 'extra'"),
         (DATA + '[output]\nformat = "int4"', "format is 'int4'"),
         (DATA + "lowest_quality = 99", "lowest_quality is 99; expected 0 to 95"),
-        (DATA + "[finetune]\nearlier = 'preview/scheme_2/v5'", "has earlier but no share_of_start"),
-        (DATA + "[finetune]\nshare_of_start = 1", "share_of_start is 1.0; expected at least 0, less than 1"),
+        (
+            DATA + "[finetune]\nearlier = 'preview/scheme_2/v5'",
+            "earlier is .*; expected share_of_start to be set as well",
+        ),
+        (DATA + "[finetune]\nshare_of_start = 1", "share_of_start is 1; expected at least 0, less than 1"),
         (DATA + "[finetune]\nfrozen_layers = 8", "frozen_layers is 8; expected 0 to 7"),
-        (DATA + '[finetune]\nranks_of = "scheme_1/v4"', "ranks_of but no start"),
+        (DATA + '[finetune]\nranks_of = "scheme_1/v4"', "ranks_of is .*; expected start to be set as well"),
     ],
 )
 def test_wrong_files(tmp_path: Path, text: str, sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         read_config(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("section", "line", "expected"),
+    [
+        ("data", "batch_size = 0", "at least 1"),
+        ("data", "batch_size = true", "a whole number"),
+        ("data", "workers = -1", "0 to 256"),
+        ("data", "workers = 2.0", "a whole number"),
+        ("data", "smallest_crop = nan", "a finite number"),
+        ("data", "colour = -0.1", "0 to 1"),
+        ("data", "colour = 1.5", "0 to 1"),
+        ("data", "smallest_edge = -1", "0 to 10,000"),
+        ("data", "flip = 'yes'", "true or false"),
+        ("reference", "ema = 1.5", "at least 0, less than 1"),
+        ("reference", "ema = 1", "at least 0, less than 1"),
+        ("reference", "ema = -0.5", "at least 0, less than 1"),
+        ("reference", "teacher_weight = 7", "0 to 1"),
+        ("reference", "teacher_weight = -0.5", "0 to 1"),
+        ("reference", "temperature = 0", "more than 0"),
+        ("reference", "temperature = -inf", "a finite number"),
+        ("reference", "learning_rate = inf", "a finite number"),
+        ("reference", "learning_rate = -0.1", "more than 0"),
+        ("reference", "learning_rate = '0.1'", "a number"),
+        ("reference", "learning_rate = true", "a number"),
+        ("reference", "momentum = -0.9", "at least 0, less than 1"),
+        ("reference", "momentum = 1.0", "at least 0, less than 1"),
+        ("reference", "weight_decay = -0.0001", "at least 0"),
+        ("reference", "warmup_epochs = -1", "at least 0"),
+        ("reference", "warmup_epochs = nan", "a finite number"),
+        ("reference", "label_smoothing = 1", "at least 0, less than 1"),
+        ("reference", "clip = -5", "at least 0"),
+        ("reference", "teacher = 5", "a string"),
+        (
+            "compress",
+            "warmup_epochs = 1",
+            "no such key, since [compress] has learning_rate_decay in place of a warm-up",
+        ),
+        (
+            "compress",
+            "warmup_epochs = 0",
+            "no such key, since [compress] has learning_rate_decay in place of a warm-up",
+        ),
+        ("compress", "ema = 1.5", "at least 0, less than 1"),
+        ("compress", "criterion = 'time'", "'flops' or 'storage'"),
+        ("compress", "lambda = -1", "at least 0"),
+        ("compress", "steps = 0", "at least 1"),
+        ("compress", "first_mu = 0", "more than 0"),
+        ("compress", "first_mu = nan", "a finite number"),
+        ("compress", "mu_growth = -1.2", "more than 0"),
+        ("compress", "learning_rate_decay = 1.01", "more than 0, at most 1"),
+        ("compress", "learning_rate_decay = 0", "more than 0, at most 1"),
+        ("finetune", "workers = 1", None),
+        ("finetune", "share_of_start = -0.5", "at least 0, less than 1"),
+        ("finetune", "calibration = -1", "0 to 100,000"),
+        ("output", "pre_shrink = 8", "0, or 16 to 255"),
+        ("output", "pre_shrink = 256", "0, or 16 to 255"),
+        ("output", "family = '../mine'", "lower-case letters, digits, '_', '.' and '-'"),
+        ("output", "version = ''", "lower-case letters, digits, '_', '.' and '-'"),
+    ],
+)
+def test_wrong_values(tmp_path: Path, section: str, line: str, expected: str | None) -> None:
+    key = line.split()[0]
+    start = "" if section == "data" else f"[{section}]\n"
+    with pytest.raises(UsageError) as caught:
+        read_config(write(tmp_path, f"{DATA}{start}{line}"))
+    if expected is None:
+        assert str(caught.value).startswith(f"run.toml, [{section}] has '{key}'; expected one of: ")
+    else:
+        assert str(caught.value).startswith(f"run.toml, [{section}]: {key} is ")
+        assert str(caught.value).endswith(f"; expected {expected}.")
+
+
+@pytest.mark.parametrize("line", ["seed = -1", "seed = 0.5", "seed = true", "folder = 3", 'folder = "a\\u0000b"'])
+def test_wrong_values_of_the_whole_run(tmp_path: Path, line: str) -> None:
+    with pytest.raises(UsageError, match=rf"run\.toml: {line.split()[0]} is .*; expected "):
+        read_config(write(tmp_path, f"{line}\n{DATA}"))
+
+
+def test_lambda_is_listed_as_the_file_writes_it(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"\[compress\] has 'lambda_'; .*criterion, lambda, normalised"):
+        read_config(write(tmp_path, DATA + "[compress]\nlambda_ = 1"))
+
+
+VALUES = st.recursive(
+    st.sampled_from(["true", "false", "1979-05-27", "{a = 1}", "nan", "inf", "0xFFFFFFFF", "''"])
+    | st.integers().map(str)
+    | st.floats().map(repr)
+    | st.text().map(json.dumps),
+    lambda inner: st.lists(inner).map(lambda values: f"[{', '.join(values)}]"),
+)
+KEYS = [
+    (section, field.name.rstrip("_"))
+    for section, kind in (
+        ("data", DataConfig),
+        ("compress", CompressConfig),
+        ("finetune", FinetuneConfig),
+        ("output", OutputConfig),
+    )
+    for field in dataclasses.fields(kind)
+]
+
+
+@given(st.sampled_from(KEYS), VALUES)
+def test_any_value_of_any_key_is_a_run_or_a_usage_error(
+    tmp_path_factory: pytest.TempPathFactory, key: tuple[str, str], value: str
+) -> None:
+    section, name = key
+    data = "" if name in ("train", "validation") else DATA
+    start = "" if section == "data" and data else f"[{section}]\n"
+    try:
+        read_config(write(tmp_path_factory.getbasetemp(), f"{data}{start}{name} = {value}"))
+    except UsageError as error:
+        assert "run.toml" in str(error)
+        assert len(str(error)) < 500
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 100_000, "seed = " + "9" * 5_000, "seed = 0x" + "f" * 5_000, "\0"])
+def test_absurd_files(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UsageError, match=r"run\.toml"):
+        read_config(write(tmp_path, text))
+
+
+def test_not_utf_8(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match="is not TOML"):
+        read_config(path)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "assets" / "preview").glob("*.toml")), ids=lambda path: path.name)
+def test_this_projects_own_runs(path: Path) -> None:
+    assert read_config(path).finetune.precision == "bf16"
 
 
 def test_missing_file(tmp_path: Path) -> None:
