@@ -21,3 +21,20 @@ def opened(page: Page, app: RunningApp, query: str = "") -> Page:
 def drop(page: Page, *files: Path | str) -> None:
     """Drop photos under Classify."""
     page.set_input_files("#lr-photos input[type=file]", [str(file) for file in files])
+
+
+def settle(page: Page) -> None:
+    """Wait until nothing moves: no change to the page for 0.3 s and no animation that ends; 5 s at most."""
+    page.evaluate(
+        """async () => {
+            const still = new Promise(done => {
+                let timer = setTimeout(done, 300)
+                const again = () => { clearTimeout(timer); timer = setTimeout(done, 300) }
+                const all = { subtree: true, childList: true, attributes: true, characterData: true }
+                new MutationObserver(again).observe(document.body, all)
+            })
+            const ends = one => Number.isFinite(one.effect.getComputedTiming().endTime)
+            const moved = () => Promise.allSettled(document.getAnimations().filter(ends).map(one => one.finished))
+            await Promise.race([still.then(moved), new Promise(done => setTimeout(done, 5000))])
+        }"""
+    )

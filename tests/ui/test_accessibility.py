@@ -7,7 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.helpers.app import RunningApp
-from tests.helpers.pages import drop, opened
+from tests.helpers.pages import drop, opened, settle
 from tests.helpers.photos import photo_path
 
 TABS = ("Classify", "Compare", "Ranks", "Explore λ", "Pareto", "Validate", "About")
@@ -26,7 +26,7 @@ def test_no_serious_violations(app: RunningApp, page: Page, theme: str) -> None:
         page.get_by_role("tab", name=tab, exact=True).click()
         if tab == "Explore λ":
             expect(page.locator("#lr-cut-path .js-plotly-plot")).to_be_visible()
-        page.wait_for_timeout(1500)
+        settle(page)
         for violation in Axe().run(page, options=RULES).response["violations"]:
             for node in violation["nodes"]:
                 target = str(node["target"][0])

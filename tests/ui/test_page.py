@@ -169,10 +169,12 @@ def test_explore(app: RunningApp, page: Page) -> None:
     answers = page.locator("#lr-cut-answers tbody tr")
     expect(answers).to_have_count(1)
     expect(page.locator("#lr-cut-answers thead")).to_contain_text("cut")
+    page.get_by_label("Photos with labels").click()
+    page.get_by_role("option", name="sample-photos.lmdb").click()
     page.locator("#lr-cut-measure").click()
     expect(page.get_by_role("tab", name="Validate", exact=True)).to_have_attribute("aria-selected", "true")
     expect(page.locator(".lr-job.lr-done .lr-scroll table")).to_contain_text(
-        "preview/scheme_2/v5@7-28-69-71-88-", timeout=120_000
+        "preview/scheme_2/v5@7-28-69-71-88-", timeout=60_000
     )
     page.get_by_role("tab", name="Pareto", exact=True).click()
     expect(page.locator("#lr-pareto-plot .legend")).to_contain_text("truncated, not trained: ")

@@ -23,6 +23,8 @@ from lowrank_demo.decode.base import Decoder
 from lowrank_demo.decode.choose import choose_decoder
 from lowrank_demo.errors import DataError
 from lowrank_demo.lowrank.load import load_network
+from lowrank_demo.models.cards import Zoo
+from lowrank_demo.models.store import LocalFile
 from lowrank_demo.nn.alexnet import LowRankAlexNet
 from lowrank_demo.serve.service import Service
 from lowrank_demo.settings import Settings
@@ -80,21 +82,30 @@ def same(a: Sums, b: Sums) -> bool:
     )
 
 
-@pytest.mark.skipif(not SHARED_LMDB.exists(), reason="the 400 real images are not here")
-@pytest.mark.parametrize("name", ["auto", "pillow"])
-def test_equals_an_independent_computation_image_by_image(settings: Settings, name: str) -> None:
-    """Pillow and the plain, unfused network, one image at a time, against the pass."""
-    service = Service(settings)
-    card = service.zoo.get(PREVIEW)
-    network = load_network(card, service.weights.ensure(card))
-    with LmdbReader(SHARED_LMDB) as reader:
-        records = list(reader)
-        sums = finish(Validation(reader, [("m", Classifier(network, 96, CPU))], decoder(settings, name)))
-    right1 = right5 = 0
-    loss = 0.0
-    confused = np.zeros((1000, 1000), np.int64)
-    with torch.inference_mode():
-        for record in records:
+@dataclasses.dataclass
+class ByHand:
+    """What a plain computation finds in a file."""
+
+    right1: int = 0
+    right5: int = 0
+    loss: float = 0.0
+    confused: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros((1000, 1000), np.int64))
+
+
+@pytest.fixture(scope="module")
+def network(zoo: Zoo) -> LowRankAlexNet:
+    card = zoo.get(PREVIEW)
+    return load_network(card, LocalFile(zoo.folder / card.weights.file, card.weights.sha256, card.weights.format))
+
+
+@pytest.fixture(scope="module")
+def by_hand(network: LowRankAlexNet) -> ByHand:
+    """Pillow and the plain, unfused network, one image at a time."""
+    if not SHARED_LMDB.exists():
+        pytest.skip("the 400 real images are not here")
+    found = ByHand()
+    with torch.inference_mode(), LmdbReader(SHARED_LMDB) as reader:
+        for record in reader:
             image = Image.open(io.BytesIO(record.image)).convert("RGB")
             width, height = image.size
             assert min(width, height) == 224
@@ -105,18 +116,27 @@ def test_equals_an_independent_computation_image_by_image(settings: Settings, na
             small = F.interpolate(x[None], size=85, mode="bilinear", antialias=True)
             logits = network(F.interpolate(small, size=227, mode="bilinear"))[0]
             top5 = logits.topk(5).indices.tolist()
-            right1 += top5[0] == record.label
-            right5 += record.label in top5
-            confused[record.label, top5[0]] += 1
-            loss += float(F.cross_entropy(logits[None], torch.tensor([record.label])))
+            found.right1 += top5[0] == record.label
+            found.right5 += record.label in top5
+            found.confused[record.label, top5[0]] += 1
+            found.loss += float(F.cross_entropy(logits[None], torch.tensor([record.label])))
+    return found
+
+
+@pytest.mark.parametrize("name", ["auto", "pillow"])
+def test_equals_an_independent_computation_image_by_image(
+    settings: Settings, network: LowRankAlexNet, by_hand: ByHand, name: str
+) -> None:
+    with LmdbReader(SHARED_LMDB) as reader:
+        sums = finish(Validation(reader, [("m", Classifier(network, 96, CPU))], decoder(settings, name)))
     model = sums.models["m"]
     assert sums.count == 400
     # These images are resized, where DALI's filter and Pillow's differ by a few levels: enough to tip a near tie.
     tipped = 0 if name == "pillow" else 2
-    assert np.abs(model.confused - confused).sum() // 2 <= tipped, "the same top-1 decision on every image"
-    assert abs(int(model.class_top1.sum()) - right1) <= tipped
-    assert abs(int(model.class_top5.sum()) - right5) <= tipped
-    assert model.loss * LOSS_UNIT / 400 == pytest.approx(loss / 400, abs=2e-3)
+    assert np.abs(model.confused - by_hand.confused).sum() // 2 <= tipped, "the same top-1 decision on every image"
+    assert abs(int(model.class_top1.sum()) - by_hand.right1) <= tipped
+    assert abs(int(model.class_top5.sum()) - by_hand.right5) <= tipped
+    assert model.loss * LOSS_UNIT / 400 == pytest.approx(by_hand.loss / 400, abs=2e-3)
 
 
 def test_labels_above_255_survive_build_read_validate(tmp_path: Path, settings: Settings) -> None:
