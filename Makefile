@@ -14,7 +14,7 @@ test: $(VENV)/.dev
 	$(BIN)/python -m tests.helpers.browser
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
-# What the README's reliability section states.
+# What tests/faults/README.md states.
 test-faults: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/faults -m "long or not long"
 
@@ -23,7 +23,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 
-# The README's table of ratios.
+# The table of ratios in tests/bench/README.md.
 bench: $(VENV)/.demo
 	$(BIN)/python -m tests.bench
 

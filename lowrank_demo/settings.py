@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -60,6 +61,13 @@ def _place(check: Callable[[Path], bool], expected: str) -> AfterValidator:
     return AfterValidator(checked)
 
 
+def _digits(text: str) -> str:
+    """Refuse what Python's ``int`` takes beside digits, such as ``+5`` and ``1_0``."""
+    if not re.fullmatch("[0-9]+", text):
+        raise ValueError("a whole number")
+    return text
+
+
 def _writable(path: Path) -> bool:
     """Return whether ``path`` is, or could be made, a folder that this process can write to."""
     for folder in (path, *path.parents):
@@ -70,6 +78,7 @@ def _writable(path: Path) -> bool:
 
 _Folder = Annotated[Path, _place(Path.is_dir, "an existing folder")]
 _AnyCase = BeforeValidator(str.lower)
+_Digits = BeforeValidator(_digits)
 
 
 @dataclass(frozen=True)
@@ -103,23 +112,23 @@ class Settings:
     """Decoder of photos; ``auto`` takes the fastest that works here."""
     engine: Annotated[Engine, _AnyCase] = "torch"
     precision: Annotated[Literal["fp32", "bf16"], _AnyCase] = "fp32"
-    threads: Annotated[int, within(ge=1, le=256)] = field(default_factory=usable_cpus)
+    threads: Annotated[int, _Digits, within(ge=1, le=256)] = field(default_factory=usable_cpus)
     """Threads for decoding."""
-    max_photos: Annotated[int, within(ge=1, le=10_000)] = 64
+    max_photos: Annotated[int, _Digits, within(ge=1, le=10_000)] = 64
     """Photos in one request."""
-    max_file_mb: Annotated[int, within(ge=1, le=2_000)] = 25
+    max_file_mb: Annotated[int, _Digits, within(ge=1, le=2_000)] = 25
     """Megabytes of one uploaded file."""
-    max_zip_mb: Annotated[int, within(ge=1, le=10_000)] = 100
+    max_zip_mb: Annotated[int, _Digits, within(ge=1, le=10_000)] = 100
     """Megabytes of one uploaded set of labelled photos."""
-    max_request_mb: Annotated[int, within(ge=1, le=100_000)] = 600
+    max_request_mb: Annotated[int, _Digits, within(ge=1, le=100_000)] = 600
     """Megabytes of all files of one request."""
-    max_uploads_mb: Annotated[int, within(ge=1, le=1_000_000)] = 4_000
+    max_uploads_mb: Annotated[int, _Digits, within(ge=1, le=1_000_000)] = 4_000
     """Megabytes of all uploaded files kept at a time; each is deleted after an hour and a half."""
     lmdb_dir: _Folder | None = None
     """Folder whose LMDB files visitors may validate on, by name; None for one in ``cache_dir``."""
-    max_megapixels: Annotated[int, within(ge=1, le=2_000)] = 64
+    max_megapixels: Annotated[int, _Digits, within(ge=1, le=2_000)] = 64
     """Millions of pixels of one photo, read from its header before it is decoded."""
-    models_in_memory: Annotated[int, within(ge=1, le=100)] = 4
+    models_in_memory: Annotated[int, _Digits, within(ge=1, le=100)] = 4
     """Loaded networks to keep; the least recently used one is dropped first."""
 
     @field_validator("engine")

@@ -29,6 +29,17 @@ def test_help_loads_nothing_heavy() -> None:
     assert "classify" in done.stdout
 
 
+def test_models_loads_no_torch() -> None:
+    code = (
+        "import sys, lowrank_demo.cli\n"
+        "assert lowrank_demo.cli.main(['models']) == 0\n"
+        "heavy = {'torch', 'gradio', 'nvidia', 'numpy', 'plotly', 'PIL'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_models(zoo: Zoo) -> None:
     done = run("models", "--json")
     assert done.returncode == 0, done.stderr

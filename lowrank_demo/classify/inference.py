@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -90,19 +91,23 @@ class DecodedPhotos:
     """Each batch, and the milliseconds that each of its photos took to decode."""
 
 
-def decode_photos(contents: Iterable[bytes | ImageError], decoder: Decoder) -> DecodedPhotos:
+def decode_photos(
+    contents: Iterable[bytes | ImageError], decoder: Decoder, turn: AbstractContextManager[object] | None = None
+) -> DecodedPhotos:
     """Decode photos once, for any number of networks.
 
     Args:
         contents: The photos' bytes, read one batch at a time; an error stands for a photo that could not be read.
         decoder: Decodes each batch. A photo that cannot be used does not affect the others.
+        turn: Held while a batch is decoded, not while its photos are read.
     """
     batches: list[tuple[Decoded, float]] = []
     waiting = iter(contents)
     while part := list(itertools.islice(waiting, BATCH)):
         began = time.perf_counter()
-        decoded = _decode_batch(part, decoder)
-        _synchronise(decoded.pixels.device)
+        with turn or nullcontext():
+            decoded = _decode_batch(part, decoder)
+            _synchronise(decoded.pixels.device)
         batches.append((decoded, (time.perf_counter() - began) * 1e3 / len(part)))
     return DecodedPhotos(tuple(batches))
 

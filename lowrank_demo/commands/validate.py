@@ -118,8 +118,7 @@ def _validate(args: argparse.Namespace) -> int:
             # Saved until all slices are joined: if another process is lost, this one's work is not.
             _save(run)
             for sums, rate in _gather((run.validation.sums, run.validation.rate)):
-                run.validation.sums.add(sums)
-                run.validation.rate += rate
+                run.merge(sums, rate)
         report = run.report()
         if not stopped:
             run.checkpoint.remove()

@@ -58,7 +58,7 @@ def imagenet_samples(folder: Path, split: Literal["val", "train"]) -> list[Sampl
         split: The split, and the name of its folder.
 
     Raises:
-        UsageError: The folder does not exist or holds no images, or an image lies in no class folder.
+        UsageError: The folder does not exist or holds no images, or an image is not in a class folder.
         DataError: A file in a flat folder is not from the validation set.
     """
     inside = folder / split
@@ -87,7 +87,7 @@ def class_folder_samples(folder: Path, files: Iterable[Path] | None = None) -> l
         label = label_of(name)
         if label is None:
             raise UsageError(
-                f"{path.relative_to(folder)} lies in no class folder; expected a folder named by synset id "
+                f"{path.relative_to(folder)} is not in a class folder; expected a folder named by synset id "
                 "(n02129165), index (291) or class name (lion)."
             )
         samples.append(Sample(path, label))

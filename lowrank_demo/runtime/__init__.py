@@ -1,1 +1,1 @@
-"""How work runs: atomic files, progress, stopping, look-ahead threads, processes, memory."""
+"""What every part needs: atomic files, checked data, progress, stopping, processes, memory."""

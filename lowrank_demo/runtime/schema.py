@@ -136,7 +136,7 @@ def _sentence(kind: type, problem: ErrorDetails, where: str, section: str) -> st
     *outer, key = _names(problem["loc"]) or [""]
     place = ", ".join([where, *(section.format(name) for name in outer)])
     if problem["type"] in ("missing", "missing_argument"):
-        return f"{place} lacks {key!r}."
+        return f"{place} lacks {key!r}; expected a value for it."
     if problem["type"] == "unexpected_keyword_argument":
         return f"{place} has {_shown(key)}; expected one of: {', '.join(_keys(kind, outer))}."
     expected = _EXPECTED.get(problem["type"]) or problem["msg"].removeprefix("Input should be ")

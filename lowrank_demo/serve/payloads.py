@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError
 from ..models.cards import Errors, ModelCard, Zoo
-from ..validate.report import report_json, result_json
 from .service import ModelStatus, Photo
-from .validations import ValidationStatus
 
 if TYPE_CHECKING:
     from ..classify.inference import Prediction
+    from .validations import ValidationStatus
 
 
 def model_json(status: ModelStatus) -> dict[str, Any]:
@@ -125,6 +124,8 @@ def predictions_json(photos: Sequence[Photo], predictions: Sequence[Prediction |
 
 def validation_json(status: ValidationStatus) -> dict[str, Any]:
     """Return a validation's state, place, progress, errors so far, and its report once there is one."""
+    from ..validate.report import report_json, result_json
+
     progress = status.progress
     return {
         "state": status.state,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..decode.base import Decoder
     from ..decode.choose import Choice
     from ..models.download import OnProgress
+    from ..nn.alexnet import LowRankAlexNet
     from ..validate.run import ValidationRun
 
 
@@ -60,11 +61,11 @@ class Comparison:
     answers: tuple[tuple[Prediction | ImageError, ...], ...]
     """For each model, its answer to each photo."""
     views: tuple[np.ndarray | None, ...]
-    """Each photo as the networks see it, uint8 [227, 227, 3]; None where it cannot be used."""
+    """Each photo as the networks see it, uint8 [227, 227, 3]; None where it cannot be used. Empty if not asked for."""
 
 
-LentGpu: TypeAlias = Callable[[Sequence["bytes | ImageError"], Sequence[str]], Comparison]
-"""Decodes photos and answers with the models of these ids, in a process that a GPU is lent to."""
+LentGpu: TypeAlias = Callable[[Sequence["bytes | ImageError"], Sequence[str], bool], Comparison]
+"""Decodes photos and answers with the models of these ids, in a process that a GPU is lent to; see ``with_views``."""
 
 
 class Service:
@@ -114,10 +115,15 @@ class Service:
         self, photos: Sequence[Photo], card: ModelCard, on_progress: OnProgress | None = None
     ) -> tuple[Prediction | ImageError, ...]:
         """Return one model's answer to each photo; see :meth:`compare`."""
-        return self.compare(photos, [card], on_progress).answers[0]
+        return self.compare(photos, [card], on_progress, with_views=False).answers[0]
 
     def compare(
-        self, photos: Sequence[Photo], cards: Iterable[ModelCard], on_progress: OnProgress | None = None
+        self,
+        photos: Sequence[Photo],
+        cards: Iterable[ModelCard],
+        on_progress: OnProgress | None = None,
+        *,
+        with_views: bool = True,
     ) -> Comparison:
         """Decode photos once and answer with each model, the least compressed one first.
 
@@ -125,6 +131,7 @@ class Service:
             photos: At most as many as the settings allow.
             cards: The models; each is loaded where it is not in memory.
             on_progress: Called while weights are downloaded.
+            with_views: Return the photos as the networks see them, too.
 
         Raises:
             TooManyPhotos: There are more photos than the limit.
@@ -136,11 +143,11 @@ class Service:
         ordered = sorted(cards, key=lambda card: card.cost.macs, reverse=True)
         contents = (self.read(photo) for photo in photos)
         if self._on_lent_gpu is None:
-            return self._answer(contents, ordered, on_progress)
+            return self._answer(contents, ordered, with_views, on_progress)
         # Loaded here, where a download does not use up the time of the GPU, and the process on the GPU finds them.
         for card in ordered:
             self.classifier(card, on_progress)
-        return self._on_lent_gpu(list(contents), [card.id for card in ordered])
+        return self._on_lent_gpu(list(contents), [card.id for card in ordered], with_views)
 
     def classifier(
         self, card: ModelCard, on_progress: OnProgress | None = None, device: torch.device | None = None
@@ -155,7 +162,6 @@ class Service:
         Raises:
             WeightsError: The model cannot be loaded; those in memory go on serving.
         """
-        from ..classify.inference import Classifier
         from ..lowrank.load import fetch_network
 
         device = device or self.device
@@ -167,8 +173,7 @@ class Service:
             known = self._in_memory(key)
             if known:
                 return known
-            network = fetch_network(self.weights, card, on_progress)
-            made = Classifier(network, card.pre_shrink, device, self.settings.arithmetic)
+            made = self._prepare(fetch_network(self.weights, card, on_progress), card, device)
             with self._lock:
                 self._classifiers[key] = made
                 while len(self._classifiers) > self.settings.models_in_memory:
@@ -199,13 +204,18 @@ class Service:
             DataError: The file cannot be used; found before any model is loaded.
             WeightsError: A model cannot be loaded; found before the first batch.
         """
-        from ..validate.run import Conditions, LoadedModel, open_validation
+        from ..lowrank.load import load_network
+        from ..validate.report import Conditions
+        from ..validate.run import LoadedModel, open_validation
 
         device, by = self.background_device, self.settings.arithmetic
 
         def load(card: ModelCard) -> LoadedModel:
             weights = self.weights.ensure(card, on_progress)
-            return LoadedModel(card, weights.sha256, self.classifier(card, device=device))
+            # The models of a pass do not push out those that visitors use. An OpenVINO network answers one caller at a
+            # time, so a pass has its own.
+            known = self._in_memory((card.id, str(device))) if by.engine == "torch" else None
+            return LoadedModel(card, weights.sha256, known or self._prepare(load_network(card, weights), card, device))
 
         decoder = self.background_decoder
         return open_validation(
@@ -278,6 +288,11 @@ class Service:
 
         return choose_decoder(self.settings, self.background_device).decoder
 
+    def _prepare(self, network: LowRankAlexNet, card: ModelCard, device: torch.device) -> Classifier:
+        from ..classify.inference import Classifier
+
+        return Classifier(network, card.pre_shrink, device, self.settings.arithmetic)
+
     def _in_memory(self, key: tuple[str, str]) -> Classifier | None:
         with self._lock:
             known = self._classifiers.get(key)
@@ -285,23 +300,28 @@ class Service:
                 self._classifiers.move_to_end(key)
             return known
 
-    def _answer_by_ids(self, contents: Sequence[bytes | ImageError], model_ids: Sequence[str]) -> Comparison:
-        return self._answer(contents, [self.zoo.get(model_id) for model_id in model_ids])
+    def _answer_by_ids(
+        self, contents: Sequence[bytes | ImageError], model_ids: Sequence[str], with_views: bool
+    ) -> Comparison:
+        return self._answer(contents, [self.zoo.get(model_id) for model_id in model_ids], with_views)
 
     def _answer(
         self,
         contents: Iterable[bytes | ImageError],
         cards: Sequence[ModelCard],
+        with_views: bool,
         on_progress: OnProgress | None = None,
     ) -> Comparison:
         from ..classify.inference import answer, decode_photos, network_view
 
-        with self.running:
-            photos = decode_photos(contents, self.decoder.decoder)
+        # Before any photo is decoded: loading it may take a download.
+        first = self.classifier(cards[0], on_progress) if cards else None
+        photos = decode_photos(contents, self.decoder.decoder, self.running)
         answers: list[tuple[Prediction | ImageError, ...]] = []
         for card in cards:
-            classifier = self.classifier(card, on_progress)
+            classifier = first or self.classifier(card, on_progress)
+            first = None
             # Released between models: a comparison of many does not hold up a visitor who asks one.
             with self.running:
                 answers.append(tuple(answer(photos, classifier)))
-        return Comparison(tuple(cards), tuple(answers), tuple(network_view(photos)))
+        return Comparison(tuple(cards), tuple(answers), tuple(network_view(photos)) if with_views else ())

@@ -68,8 +68,8 @@ class LabelledFiles:
         ]
         return sorted(found, key=lambda name: name == SAMPLE)
 
-    def path(self, name: str) -> Path:
-        """Return the file that a visitor means by a name on offer or an upload's token, never by a path.
+    def find(self, name: str) -> tuple[Path, str]:
+        """Return the file that a visitor means by a name on offer or an upload's token, never by a path, and its title.
 
         Raises:
             UsageError: There is no such file; the message lists those on offer.
@@ -77,16 +77,11 @@ class LabelledFiles:
         with self._lock:
             upload = self._uploads.get(name)
         if upload:
-            return upload
+            return upload, "your photos"
         names = self.names()
         if name not in names:
             raise UsageError(f"There is no file {name[:80]!r} here; expected one of: {', '.join(names) or 'none'}.")
-        return self._folder / name
-
-    def title(self, name: str) -> str:
-        """Return what people see as the name of a file."""
-        with self._lock:
-            return "your photos" if name in self._uploads else name
+        return self._folder / name, name
 
     def upload(self, zip_file: Path) -> Upload:
         """Build a visitor's zip of class-named folders into a labelled file; the oldest uploads make room.
@@ -122,7 +117,7 @@ class LabelledFiles:
         return Upload(token, built.count, built.refused)
 
     def _delete(self, token: str) -> None:
-        """Delete an upload; a validation that is reading it continues."""
+        """Delete an upload. A validation that is reading it continues; one that waits for its turn fails."""
         with self._lock:
             path = self._uploads.pop(token, None)
         if path:
@@ -195,7 +190,7 @@ def _unpack(archive: zipfile.ZipFile, folder: Path, max_file: int, max_total: in
         label = label_of(path.parent.name)
         if label is None:
             raise UsageError(
-                f"{item.filename[:80]} lies in no class folder; expected one named by a synset id (n02129165), an "
+                f"{item.filename[:80]} is not in a class folder; expected one named by a synset id (n02129165), an "
                 "index (291) or a class name (lion)."
             )
         target = folder / str(label) / f"{number:05d}{path.suffix.lower()}"

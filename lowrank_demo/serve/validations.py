@@ -89,7 +89,7 @@ class Validations:
             UsageError: The file is not on offer, or no model is named.
             Busy: Too many validations are waiting.
         """
-        path = self._files.path(file)
+        path, title = self._files.find(file)
         chosen = tuple(dict.fromkeys(cards))
         if not chosen:
             raise UsageError("No model was chosen; expected at least one.")
@@ -98,7 +98,7 @@ class Validations:
                 raise Busy(f"{MAX_WAITING} validations are waiting already; try again in a few minutes.")
             self._forget_old()
             job_id = secrets.token_urlsafe(16)
-            self._jobs[job_id] = _Job(path, chosen, ValidationStatus("waiting", self._files.title(file)))
+            self._jobs[job_id] = _Job(path, chosen, ValidationStatus("waiting", title))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, daemon=True, name="validations")
                 self._thread.start()

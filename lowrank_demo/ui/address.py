@@ -14,7 +14,8 @@ import gradio as gr
 
 from ..errors import LowRankError
 from ..models.cards import DEFAULT_FAMILY
-from .page import QUIET, Page
+from .events import QUIET
+from .page import Page
 
 _WRITE = """({arguments}) => {{
   const url = new URL(window.location);

@@ -9,7 +9,8 @@ import gradio as gr
 from ..errors import LowRankError
 from ..models.cards import short_name
 from .classify import photos_of
-from .page import QUIET, Items, Page
+from .events import QUIET
+from .page import Items, Page
 from .present import message
 from .present_comparison import comparison_table
 from .present_evidence import evidence_view

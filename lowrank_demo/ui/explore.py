@@ -13,7 +13,8 @@ from ..charts.spectra import cut_figure, path_figure, spectra_figure
 from ..errors import LowRankError
 from ..models.cards import ModelCard
 from .classify import photos_of
-from .page import LOG_LAMBDAS, LOG_STEP, QUIET, Items, Page, warn
+from .events import QUIET
+from .page import LOG_LAMBDAS, LOG_STEP, Items, Page, warn
 from .present import message
 from .present_comparison import comparison_grid
 
@@ -136,5 +137,5 @@ def _summary(card: ModelCard, cut: Cut) -> str:
         f"{min(cut.energy):.1%} and {max(cut.energy):.1%} of its energy."
     )
     if dropped:
-        text += f" {', '.join(dropped)} would be dropped: such a network gives every photo the same answer."
+        text += f" {', '.join(dropped)} would be dropped, and the network would answer the same for every photo."
     return text

@@ -16,8 +16,6 @@ from ..serve.uploads import LabelledFiles
 from ..serve.validations import Validations
 from .picker import Picker
 
-QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-"""For listeners that answer at once: no endpoint of the API, no progress animation."""
 POLL_SECONDS = 0.7
 LOG_LAMBDA, LOG_MU = -4.0, -2.0
 """Where the sliders start: at μ = 0.01, λ = 10⁻⁴ cuts a part of every layer of most models."""

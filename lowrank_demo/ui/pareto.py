@@ -8,7 +8,8 @@ import gradio as gr
 import plotly.graph_objects as go
 
 from ..charts.pareto import Metric, Saving, pareto_figure
-from .page import QUIET, Page
+from .events import QUIET
+from .page import Page
 
 # gr.Plot has no click event. This waits for the figure, listens to Plotly's own event, and passes the point's model id
 # on as a click on this component. Each choice draws a new figure, hence the page's event.

@@ -11,6 +11,7 @@ from ..models.architecture import SCHEMES
 from ..models.cards import ModelCard, scheme_title
 from ..serve.service import ModelStatus, Service
 from ..settings import ASSETS
+from .events import QUIET
 from .present import card_label, model_note, summary_bar
 
 if TYPE_CHECKING:
@@ -84,11 +85,10 @@ def build(page: Page) -> None:
         # The first use of a model may have downloaded it.
         return summary_bar(service.status(page.card(chosen))), gr.Radio(choices=_choices(service.models()))
 
-    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    picker.scheme.input(on_scheme, [picker.scheme, picker.version], picker.version, **quiet)
-    picker.scheme.change(_drawing, picker.scheme, picker.drawing, **quiet)
-    picker.version.change(on_version, picker.version, [picker.summary, picker.note], **quiet)
-    page.results.change(on_answer, picker.version, [picker.summary, picker.version], **quiet)
+    picker.scheme.input(on_scheme, [picker.scheme, picker.version], picker.version, **QUIET)
+    picker.scheme.change(_drawing, picker.scheme, picker.drawing, **QUIET)
+    picker.version.change(on_version, picker.version, [picker.summary, picker.note], **QUIET)
+    page.results.change(on_answer, picker.version, [picker.summary, picker.version], **QUIET)
 
 
 def _choices(statuses: list[ModelStatus]) -> list[tuple[str, str]]:

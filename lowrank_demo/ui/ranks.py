@@ -10,7 +10,8 @@ from ..charts.models import macs_figure, macs_summary, params_figure, ranks_figu
 from ..errors import DataError, LowRankError
 from ..lowrank.history import read_history
 from ..models.cards import ModelCard
-from .page import QUIET, Page
+from .events import QUIET
+from .page import Page
 from .present import RANK_HEADERS, message, rank_rows
 from .present_filters import filters_view
 

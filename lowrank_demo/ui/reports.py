@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -44,10 +45,12 @@ def report_route(validations: Validations, zoo: Zoo) -> Route:
             report = validations.status(job_id).report
         except UnknownJob as error:
             return PlainTextResponse(str(error), 404)
-        if report is None or not report.count or kind not in makers:
-            return PlainTextResponse("This validation has no such report yet; wait for its end.", 404)
-        name = report_file_name(report, kind).encode("ascii", "replace").decode().replace('"', "'")
-        headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+        if kind not in makers:
+            return PlainTextResponse(f"There is no report of the kind {kind[:20]!r}; expected csv, json or html.", 404)
+        if report is None or not report.count:
+            return PlainTextResponse("This validation has no report: it has not ended, or it measured no image.", 404)
+        name = quote(report_file_name(report, kind))
+        headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}", "Cache-Control": "no-store"}
         return Response(makers[kind](report), media_type=_TYPES[kind], headers=headers)
 
     return Route("/validation/{job_id}.{kind}", answer)

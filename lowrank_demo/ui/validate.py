@@ -11,7 +11,8 @@ import gradio as gr
 from ..errors import LowRankError, UnknownJob
 from ..serve.service import ModelStatus
 from ..serve.validations import Validations
-from .page import QUIET, Page, warn
+from .events import QUIET
+from .page import Page, warn
 from .present import message
 from .present_job import job_view
 

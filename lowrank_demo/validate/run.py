@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..classify.inference import Classifier
     from ..decode.base import Decoder
     from .evaluate import Validation
+    from .sums import Sums
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ class ValidationRun:
 
     def __iter__(self) -> Iterator[Progress]:
         return iter(self.validation)
+
+    def merge(self, sums: Sums, rate: float) -> None:
+        """Add what another process counted of the same pass, and its images per second."""
+        self.validation.sums.add(sums)
+        self.validation.rate += rate
 
     def results(self) -> tuple[ModelResult, ...]:
         """Return the errors measured so far."""

@@ -13,7 +13,7 @@ def errors_table(results: Sequence[ModelResult]) -> str:
     """Return each model's errors, with the published errors and the differences in percentage points below.
 
     Args:
-        results: Of at least one image.
+        results: The results of a pass that measured at least one image.
     """
     rows = "".join(
         f"<tr><th scope='row'>{escape(result.card.id).replace('/', '/<wbr>')}</th>"

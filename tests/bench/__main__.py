@@ -53,7 +53,7 @@ def _bench(args: argparse.Namespace) -> None:
         if value < least:
             raise UsageError(f"{name} is {value}; expected at least {least}.")
     if args.json and not args.json.absolute().parent.is_dir():
-        raise UsageError(f"{args.json} lies in no folder that is there; make it first.")
+        raise UsageError(f"There is no folder {args.json.absolute().parent} for {args.json.name}; create it first.")
     print(_machine())
     outcomes: list[Outcome] = []
     for outcome in _outcomes(chosen, args.images, args.many):

@@ -31,7 +31,7 @@ def test_wrong_options() -> None:
     for arguments, sentence in (
         (("--only", "speed"), "names 'speed'; expected some of compute"),
         (("--images", "3"), "--images is 3; expected at least 64"),
-        (("--json", "nowhere/out.json"), "lies in no folder"),
+        (("--json", "nowhere/out.json"), "There is no folder"),
     ):
         done = run_module("tests.bench", *arguments)
         assert done.returncode == 1

@@ -40,7 +40,7 @@ def test_class_named_folders(tmp_path: Path) -> None:
     touch(tmp_path, "lion/1.jpg", "291/2.jpg", "n02129165/3.png", "Golden_Retriever/4.jpg")
     assert sorted(s.label for s in class_folder_samples(tmp_path)) == [207, 291, 291, 291]
     touch(tmp_path, "unicorn/5.jpg")
-    with pytest.raises(UsageError, match=r"unicorn/5\.jpg lies in no class folder"):
+    with pytest.raises(UsageError, match=r"unicorn/5\.jpg is not in a class folder"):
         class_folder_samples(tmp_path)
 
 

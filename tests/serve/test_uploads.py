@@ -67,11 +67,11 @@ def test_refused(tmp_path: Path) -> None:
         "not a zip": (b"hello", DataError),
         "not a zip ": (encrypted, DataError),
         "holds no photo": (zipped(tmp_path / "a.zip", {"lion/x.txt": b""}).read_bytes(), UsageError),
-        "unicorn/1.jpg lies in no class": (
+        "unicorn/1.jpg is not in a class": (
             zipped(tmp_path / "b.zip", {"unicorn/1.jpg": PHOTO}).read_bytes(),
             UsageError,
         ),
-        "1.jpg lies in no class": (zipped(tmp_path / "c.zip", {"1.jpg": PHOTO}).read_bytes(), UsageError),
+        "1.jpg is not in a class": (zipped(tmp_path / "c.zip", {"1.jpg": PHOTO}).read_bytes(), UsageError),
         "larger than 5 MB": (zipped(tmp_path / "d.zip", {"lion/1.jpg": b"\0" * 6_000_000}).read_bytes(), UsageError),
         "unpacks to more": (bomb.getvalue(), UsageError),
         "expected at most 5": (os.urandom(6_000_000), UsageError),
