@@ -1,7 +1,8 @@
 """The shape and the cost of the network, as data: layers, schemes, the two factors of each layer, MACs and parameters.
 
-Everything that counts, draws or builds the network reads this one description (AlexNet with batch normalisation, no
-groups, 227x227 input; Idelbayev & Carreira-Perpiñán, CVPR 2020). No torch here.
+Everything that counts, draws or builds the network reads this one description: AlexNet with batch normalisation, no
+groups, 227 x 227 input (Idelbayev & Carreira-Perpiñán, CVPR 2020). Networks and their costs take ``layers`` so that
+tests can use the same network with few channels. This module does not import torch.
 """
 
 from __future__ import annotations
@@ -91,13 +92,13 @@ class Factor:
 
     @property
     def params(self) -> int:
-        """Weights, and biases where there are any."""
+        """Number of weights and biases."""
         weights = self.outputs * self.inputs * self.kernel[0] * self.kernel[1]
         return weights + (self.outputs if self.bias else 0)
 
 
 def factors(layer: Layer, scheme: str, rank: int) -> tuple[Factor, Factor]:
-    """The two factors of ``layer`` at ``rank``, ``V`` first (paper, section 4).
+    """Return the two factors of ``layer`` at ``rank``, ``V`` first (paper, section 4).
 
     Scheme 1: ``V`` is a k x k convolution to ``rank`` channels that keeps stride and padding, ``U`` a 1 x 1 one.
     Scheme 2: ``V`` is a 1 x k convolution with the horizontal stride and padding, ``U`` a k x 1 one with the vertical
@@ -114,7 +115,7 @@ def factors(layer: Layer, scheme: str, rank: int) -> tuple[Factor, Factor]:
 
 
 def matrix_shape(layer: Layer, scheme: str) -> tuple[int, int]:
-    """(rows, columns) of the matrix whose rank the scheme learns.
+    """Return (rows, columns) of the matrix whose rank the scheme learns.
 
     Scheme 1 reshapes W[n, m, k, k] to n x (m k k); scheme 2 to (n k) x (m k).
     """
@@ -125,7 +126,7 @@ def matrix_shape(layer: Layer, scheme: str) -> tuple[int, int]:
 
 
 def full_rank(layer: Layer, scheme: str) -> int:
-    """The largest rank that the layer's matrix can have."""
+    """Return the largest rank that the layer's matrix can have."""
     return min(matrix_shape(layer, scheme))
 
 
@@ -135,7 +136,7 @@ DENSE_MACS = sum(layer.macs for layer in LAYERS)
 
 @dataclass(frozen=True)
 class LayerCost:
-    """What one factored layer costs for one image."""
+    """The cost of one factored layer for one image."""
 
     layer: Layer
     rank: int
@@ -156,7 +157,7 @@ class LayerCost:
 
 @dataclass(frozen=True)
 class NetworkCost:
-    """What a whole low-rank network costs for one image."""
+    """The cost of a whole low-rank network for one image."""
 
     scheme: str
     layers: tuple[LayerCost, ...]
@@ -179,14 +180,14 @@ class NetworkCost:
 
     @property
     def _normalised(self) -> int:
-        """Channels under batch normalisation: every layer but the last."""
+        """Channels that are batch-normalised: those of every layer but the last."""
         return sum(cost.layer.outputs for cost in self.layers[:-1])
 
 
-def network_cost(scheme: str, ranks: Sequence[int]) -> NetworkCost:
-    """Cost of the network with these ranks, one for each of the eight layers, conv1 to fc8."""
+def network_cost(scheme: str, ranks: Sequence[int], layers: Sequence[Layer] = LAYERS) -> NetworkCost:
+    """Return the cost of the network with these ranks, one for each layer, conv1 to fc8."""
     costs: list[LayerCost] = []
-    for layer, rank in zip(LAYERS, ranks, strict=True):
+    for layer, rank in zip(layers, ranks, strict=True):
         v, u = factors(layer, scheme, rank)
         costs.append(LayerCost(layer, rank, full_rank(layer, scheme), v, u))
     return NetworkCost(scheme, tuple(costs))

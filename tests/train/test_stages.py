@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lowrank_demo.train.data import LmdbImages
 
 from lowrank_demo.lowrank.calibration import calibrated
 from lowrank_demo.lowrank.history import read_history
@@ -21,7 +22,6 @@ from lowrank_demo.models.store import WeightStore
 from lowrank_demo.nn.alexnet import LowRankAlexNet
 from lowrank_demo.settings import ASSETS
 from lowrank_demo.train.config import read_config
-from lowrank_demo.train.data import LmdbImages
 from lowrank_demo.train.output import quantised
 from tests.commandline import run
 from tests.conftest import ROOT, build_long_lmdb, photo_path

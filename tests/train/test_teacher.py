@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from lowrank_demo.train.data import Batches, LmdbImages, evenly_spread
 from torch import nn
 
 from lowrank_demo.classify.inference import Classifier
@@ -18,7 +19,6 @@ from lowrank_demo.models.store import WeightStore
 from lowrank_demo.runtime.processes import Processes
 from lowrank_demo.settings import Settings
 from lowrank_demo.train.config import DataConfig, StageConfig
-from lowrank_demo.train.data import Batches, LmdbImages, evenly_spread
 from lowrank_demo.train.teacher import load_teacher
 from lowrank_demo.train.trainer import Trainer
 from tests.conftest import build_long_lmdb

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from lowrank_demo.train.data import Batches, LmdbImages
 
 from lowrank_demo.data.lmdb.reader import LmdbReader
 from lowrank_demo.decode.pillow import decode_one
 from lowrank_demo.train.config import DataConfig
-from lowrank_demo.train.data import Batches, LmdbImages
 from tests.conftest import build_long_lmdb
 
 
