@@ -19,7 +19,7 @@ from lowrank_demo.lowrank.refactor import refactored
 from lowrank_demo.nn.alexnet import LowRankAlexNet
 from lowrank_demo.serve.service import Service
 from lowrank_demo.settings import Settings
-from lowrank_demo.train.data import LmdbImages, evenly_spread
+from lowrank_demo.train.batches import LmdbImages, evenly_spaced
 
 START, RANKS_OF, IMAGES = "preview/scheme_2/v5", "published/scheme_1/v4", 512
 
@@ -29,7 +29,7 @@ def main(train: Path, validation: Path) -> None:
     service = Service(Settings.from_environment())
     card, like = service.zoo.get(START), service.zoo.get(RANKS_OF)
     network = load_network(card, service.weights.ensure(card))
-    images = evenly_spread(train, IMAGES)
+    images = evenly_spaced(train, IMAGES)
     began = time.perf_counter()
     fitted = calibrated(network, like.scheme, like.ranks, images)
     print(f"calibration: {time.perf_counter() - began:.0f} s")

@@ -1,1 +1,1 @@
-"""The paper's method: rank selection, the learning-compression algorithm, and networks cut to other ranks."""
+"""The method of the paper: rank selection, the learning-compression algorithm, networks at other ranks."""

@@ -1,11 +1,11 @@
-"""The C step of the learning-compression algorithm: which rank a layer keeps, and its factors.
+"""The C step of the learning-compression algorithm: choose the rank of a layer, and factor it.
 
-A layer's weight tensor is seen as a matrix (the scheme says how), and for a given λ and μ the step minimises over the
-rank r, in closed form from the singular values s (Idelbayev & Carreira-Perpiñán, CVPR 2020, section 4)::
+The scheme says how a weight tensor becomes a matrix. For a given λ and μ the step minimises over the rank r, in closed
+form from the singular values s of the matrix (Idelbayev & Carreira-Perpiñán, CVPR 2020, section 4)::
 
     λ · cost(r) + μ/2 · Σ_{i>r} s_i²        cost(r) = r · (rows + columns) · output positions
 
-where the *normalised* variant divides the sum by ‖W‖². λ is for each 10⁶ FLOPs, so the cost is in millions. The
+The *normalised* variant divides the sum by ‖W‖². λ is the price of 10⁶ FLOPs, so the cost is in millions. The
 criterion ``storage`` leaves the output positions out.
 """
 
@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 Criterion = Literal["flops", "storage"]
 COST_UNIT = 1e-6
-"""λ is for each 10⁶ FLOPs (or stored weights)."""
+"""λ is the price of 10⁶ FLOPs (or stored weights)."""
 
 
 def to_matrix(weight: Tensor, scheme: str) -> Tensor:
-    """A weight as the matrix whose rank is learned.
+    """Return a weight as the matrix whose rank is learned.
 
     Args:
         weight: [n, m] of a linear layer, or [n, m, k1, k2] of a convolution.
@@ -38,7 +38,7 @@ def to_matrix(weight: Tensor, scheme: str) -> Tensor:
 
 
 def from_matrix(matrix: Tensor, shape: torch.Size, scheme: str) -> Tensor:
-    """The inverse of :func:`to_matrix`."""
+    """Return the weight of this shape whose matrix is given: the inverse of :func:`to_matrix`."""
     if len(shape) == 2 or scheme == "scheme_1":
         return matrix.reshape(shape)
     n, m, k1, k2 = shape
@@ -46,34 +46,27 @@ def from_matrix(matrix: Tensor, shape: torch.Size, scheme: str) -> Tensor:
 
 
 def unit_cost(rows: int, columns: int, positions: int, criterion: Criterion) -> int:
-    """Cost of one more rank: multiply-accumulates for one image, or stored weights."""
+    """Return the cost of one more rank: multiply-accumulates for one image, or stored weights."""
     return (rows + columns) * (positions if criterion == "flops" else 1)
 
 
 def select_rank(singular_values: Tensor, cost: float, lambda_: float, mu: float, *, normalised: bool = True) -> int:
-    """The rank that minimises cost plus lost energy; 0 is allowed, the smallest one wins a tie.
+    """Return the rank, 0 to k, that minimises cost plus lost energy; the smallest rank wins a tie.
 
     Args:
         singular_values: [k], in descending order.
-        cost: Of one rank, as :func:`unit_cost` counts it.
-        lambda_: For each 10⁶ of cost.
+        cost: Cost of one rank, from :func:`unit_cost`.
+        lambda_: Price of 10⁶ of cost.
         mu: Weight of the lost energy.
-        normalised: Count the energy as a share of all of it.
+        normalised: Count the lost energy as a share of the whole.
     """
-    return int(torch.argmin(rank_objective(singular_values, cost, lambda_, mu, normalised=normalised)))
-
-
-def rank_objective(
-    singular_values: Tensor, cost: float, lambda_: float, mu: float, *, normalised: bool = True
-) -> Tensor:
-    """What :func:`select_rank` minimises, for every rank: float64 [k + 1]."""
     energy = singular_values.double() ** 2
-    # Summed from the smallest: the tails of large ranks would be lost in the rounding of the whole.
+    # Summed from the smallest value up, because rounding would swallow the tails of large ranks otherwise.
     tail = torch.cat([energy.flip(0).cumsum(0).flip(0), energy.new_zeros(1)])
     if normalised and tail[0] > 0:
         tail = tail / tail[0]
     ranks = torch.arange(len(tail), dtype=torch.float64, device=tail.device)
-    return lambda_ * COST_UNIT * cost * ranks + mu / 2 * tail
+    return int(torch.argmin(lambda_ * COST_UNIT * cost * ranks + mu / 2 * tail))
 
 
 @dataclass(frozen=True)
@@ -84,14 +77,14 @@ class Decomposition:
     s: Tensor
     vh: Tensor
     shape: torch.Size
-    """Of the weight."""
+    """Shape of the weight."""
     scheme: str
 
     @classmethod
     def of(cls, weight: Tensor, scheme: str) -> Decomposition:
-        """Decompose a weight, by the eigenvalues of the smaller Gram matrix in float64.
+        """Decompose a weight by the eigenvalues of its smaller Gram matrix, in float64.
 
-        For fc6 this takes less than half the time of a singular value decomposition in float32, and is more exact.
+        For fc6 this takes less than half the time of a singular value decomposition in float32, and is more accurate.
         """
         matrix = to_matrix(weight.detach().double(), scheme)
         wide = matrix.shape[0] <= matrix.shape[1]
@@ -99,7 +92,7 @@ class Decomposition:
             matrix = matrix.T
         values, vectors = torch.linalg.eigh(matrix @ matrix.T)
         s, u = values.flip(0).clamp(min=0).sqrt(), vectors.flip(1)
-        # Directions without energy have no partner; they contribute nothing either.
+        # Directions without energy have no counterpart, and contribute nothing.
         inverse = torch.where(s > 1e-7 * s[:1], 1 / s, torch.zeros_like(s))
         vh = inverse[:, None] * (u.T @ matrix)
         if not wide:
@@ -108,15 +101,15 @@ class Decomposition:
 
     @classmethod
     def of_factors(cls, v: Tensor, u: Tensor, scheme: str) -> Decomposition:
-        """Decompose a layer that is factored already: the work grows with its rank r, not with the layer.
+        """Decompose the product of two factors; the work grows with their rank r, not with the size of the layer.
 
         Args:
             v: Weight of the module ``V``, [r, m], [r, m, k, k] (scheme 1) or [r, m, 1, k] (scheme 2).
-            u: Weight of ``U``, [n, r], [n, r, 1, 1] or [n, r, k, 1].
-            scheme: Of a convolution.
+            u: Weight of the module ``U``, [n, r], [n, r, 1, 1] or [n, r, k, 1].
+            scheme: Scheme of the factors, if the layer is a convolution.
 
         Returns:
-            At most r singular values; those of the whole layer beyond them are zero.
+            A decomposition with at most r singular values; all further ones are zero.
         """
         rank, shape = v.shape[0], torch.Size((u.shape[0], v.shape[1], *(_kernel(v, u))))
         right = v.detach().double().reshape(rank, -1)
@@ -127,14 +120,14 @@ class Decomposition:
         return cls((q_left @ inner_u).float(), s.float(), (inner_vh @ q_right.T).float(), shape, scheme)
 
     def truncated(self, rank: int) -> Tensor:
-        """The nearest weight of this rank, in the weight's own shape."""
+        """Return the nearest weight of this rank, in the shape of the weight."""
         matrix = (self.u[:, :rank] * self.s[:rank]) @ self.vh[:rank]
         return from_matrix(matrix, self.shape, self.scheme)
 
     def factors(self, rank: int) -> tuple[Tensor, Tensor]:
-        """Weights of the modules ``V`` and ``U``, balanced: √s on both sides.
+        """Return the weights of the modules ``V`` and ``U``, balanced: each has a factor √s.
 
-        A rank of 0 gives factors of rank 1 that are zero, since modules have at least one channel.
+        For rank 0 the factors are zero and of rank 1, since modules have at least one channel.
         """
         kept = max(rank, 1)
         root = self.s[:kept].sqrt() if rank else torch.zeros_like(self.s[:1])
@@ -151,7 +144,7 @@ class Decomposition:
 
 
 def factorised(module: nn.Conv2d | nn.Linear, scheme: str, rank: int) -> nn.Sequential:
-    """The layer as two: ``V`` (no bias), then ``U`` (with the layer's bias), of the nearest weight of this rank."""
+    """Return the layer as two, ``V`` (no bias) and ``U`` (with the layer's bias): the nearest weight of this rank."""
     decomposition = Decomposition.of(module.weight, scheme)
     v_weight, u_weight = decomposition.factors(rank)
     kept = v_weight.shape[0]

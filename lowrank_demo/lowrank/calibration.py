@@ -1,11 +1,12 @@
-"""Lower ranks chosen by what layers compute of real images, not by their weights alone.
+"""Lower the ranks of a network by what its layers compute from real images, not by their weights alone.
 
-The nearest matrix of rank r to a weight M keeps M's largest singular values, whatever the inputs are. What a network
-needs is that M·x stays near for the inputs x that it meets: the answer is M projected on the r main directions of its
-outputs (the linear case of Zhang et al., "Accelerating Very Deep Convolutional Networks for Classification and
-Detection", TPAMI 2016). Each layer sees the inputs that the layers cut before it give; a convolution's U is then
-fitted, by least squares, to what the uncut layer computes in the uncut network, which mends part of what those before
-it have lost (the asymmetric reconstruction of the same paper). Every batch normalisation is measured anew.
+The nearest matrix of rank r to a weight M keeps M's largest singular values, for any inputs. But only the outputs M·x
+for the inputs x that occur need to stay near: the best matrix for those is M projected on the r principal directions
+of its outputs (the linear case of Zhang et al., "Accelerating Very Deep Convolutional Networks for Classification and
+Detection", TPAMI 2016). Each layer gets the inputs that the truncated layers before it compute. The U of a convolution
+is then fitted, by least squares, to what the original layer computes in the original network, which compensates for
+part of the loss in the layers before it (the asymmetric reconstruction of the same paper). The statistics of every
+batch normalisation are measured anew.
 """
 
 from __future__ import annotations
@@ -21,18 +22,18 @@ from .c_step import to_matrix
 from .refactor import dense_weight, refactored
 
 _PART = 16
-"""Images at a time: scheme 2's first outputs are large."""
+"""Images at a time: the first outputs of scheme 2 are large."""
 
 
 @torch.no_grad()
 def calibrated(network: LowRankAlexNet, scheme: str, ranks: Sequence[int], images: Tensor) -> LowRankAlexNet:
-    """A network of this scheme and these ranks that computes of the images what the given one does, as near as can be.
+    """Return a network of this scheme and these ranks whose outputs for the images are near those of the given one.
 
     Args:
-        network: Left as it is.
-        scheme: Of the new network.
-        ranks: Of the new network; where a layer's rank grows it is as in :func:`~.refactor.refactored`.
-        images: Normalised float32 [n, 3, 227, 227], like those that the network will meet.
+        network: Left unchanged.
+        scheme: Scheme of the new network.
+        ranks: Ranks of the new network; layers whose rank grows are as in :func:`~.refactor.refactored`.
+        images: Normalised float32 [n, 3, 227, 227], like those that the network will be used on.
     """
     made = refactored(network, scheme, ranks).eval()
     training = network.training
@@ -50,7 +51,7 @@ def calibrated(network: LowRankAlexNet, scheme: str, ranks: Sequence[int], image
             changed = scheme != network.scheme and convolution
             if changed or module.V.weight.shape[0] < given.V.weight.shape[0]:
                 _project(module, to_matrix(dense_weight(given), scheme), parts)
-                # A linear layer has one input an image, too few to fit it to.
+                # A linear layer has one input for each image: too few for a fit.
                 if convolution:
                     _fit(module, parts, wanted)
         elif isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
@@ -61,7 +62,7 @@ def calibrated(network: LowRankAlexNet, scheme: str, ranks: Sequence[int], image
 
 
 def _project(pair: LowRankLayer, matrix: Tensor, parts: Sequence[Tensor]) -> None:
-    """Set ``V`` and ``U`` to the matrix, projected on the main directions of its outputs."""
+    """Set ``V`` and ``U`` to the matrix projected on the principal directions of its outputs."""
     v, u = pair.V, pair.U
     rank = v.weight.shape[0]
     whole = matrix.reshape(-1, *v.weight.shape[1:])
@@ -77,7 +78,7 @@ def _project(pair: LowRankLayer, matrix: Tensor, parts: Sequence[Tensor]) -> Non
     assert isinstance(mean, Tensor)
     assert isinstance(moment, Tensor)
     mean = mean / count
-    # The mean itself need not be kept: the batch normalisation behind subtracts it.
+    # The mean may be lost: the batch normalisation after the layer subtracts it.
     _, vectors = torch.linalg.eigh(moment / count - torch.outer(mean, mean))
     left = vectors.flip(1)[:, :rank].to(matrix.dtype)
     right = left.T @ matrix
@@ -85,13 +86,13 @@ def _project(pair: LowRankLayer, matrix: Tensor, parts: Sequence[Tensor]) -> Non
     right, left = right / balance[:, None], left * balance
     v.weight.copy_(right.reshape(v.weight.shape))
     if isinstance(u, nn.Conv2d):
-        # Scheme 2's rows are (output, vertical position).
+        # The rows of scheme 2 are (output, vertical position).
         left = left.reshape(u.weight.shape[0], -1, rank).transpose(1, 2)
     u.weight.copy_(left.reshape(u.weight.shape))
 
 
 def _fit(pair: LowRankLayer, parts: Sequence[Tensor], wanted: Sequence[Tensor]) -> None:
-    """Set ``U`` and its bias so that the layer's outputs are, in least squares, nearest to the wanted ones."""
+    """Set ``U`` and its bias to the least-squares fit of the layer's outputs to the wanted ones."""
     v, u = pair.V, pair.U
     assert isinstance(v, nn.Conv2d)
     assert isinstance(u, nn.Conv2d)
@@ -99,12 +100,12 @@ def _fit(pair: LowRankLayer, parts: Sequence[Tensor], wanted: Sequence[Tensor]) 
     assert not isinstance(u.padding, str)
     gram = moment = torch.zeros(())
     for part, outputs in zip(parts, wanted, strict=True):
-        # Float [n, features, positions]: what each output position sees of V's outputs, and one for the bias.
+        # Float [n, features, positions]: the outputs of V that each output position uses, and a one for the bias.
         seen = F.unfold(v(part), (u.kernel_size[0], u.kernel_size[1]), padding=u.padding, stride=u.stride)
         seen = torch.cat([seen, torch.ones_like(seen[:, :1])], 1).transpose(0, 1).flatten(1)
         gram = gram + (seen @ seen.T).double()
         moment = moment + (seen @ outputs.flatten(2).transpose(0, 1).flatten(1).T).double()
-    # So little that it only decides between equally good fits.
+    # Small enough to decide only between equally good fits.
     ridge = 1e-8 * gram.trace() / len(gram) * torch.eye(len(gram), dtype=gram.dtype)
     fitted = torch.linalg.solve(gram + ridge, moment).T.to(u.weight.dtype)
     u.weight.copy_(fitted[:, :-1].reshape(u.weight.shape))

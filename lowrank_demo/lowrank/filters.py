@@ -1,4 +1,4 @@
-"""What the first layer looks for: its two factors and their product, as arrays to draw."""
+"""The filters of the first layer: its two factors and their product, as arrays to draw."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..models.architecture import LAYERS
 from ..nn.alexnet import LowRankAlexNet, LowRankLayer
 from .refactor import dense_weight
 
 
 @dataclass(frozen=True)
 class Filters:
-    """conv1's weights, float32. Input channels are red, green, blue."""
+    """The weights of conv1, float32. Input channels are red, green, blue."""
 
     product: np.ndarray
     """[96, 3, 11, 11]: the effective filters, what ``U`` after ``V`` computes."""
@@ -26,7 +25,7 @@ class Filters:
     @classmethod
     @torch.no_grad()
     def of(cls, network: LowRankAlexNet) -> Filters:
-        """Of a network with its weights loaded."""
-        pair = network.get_submodule(LAYERS[0].key)
+        """Return the filters of a network with its weights loaded."""
+        pair = network.get_submodule(network.layers[0].key)
         assert isinstance(pair, LowRankLayer)
         return cls(dense_weight(pair).numpy(), pair.V.weight.numpy().copy(), pair.U.weight.numpy().copy())

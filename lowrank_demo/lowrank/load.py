@@ -1,7 +1,10 @@
-"""A model card and its weight file to the network that the card describes."""
+"""Load the network that a model card describes from its weight file."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from ..models.architecture import LAYERS, Layer
 from ..models.cards import ModelCard
 from ..models.download import OnProgress
 from ..models.store import LocalFile, WeightStore
@@ -10,18 +13,23 @@ from ..nn.state_dict import read_network
 from .refactor import truncated
 
 
-def load_network(card: ModelCard, file: LocalFile) -> LowRankAlexNet:
-    """Load the card's network: float32, on the CPU, in evaluation mode, truncated where the card is a cut of a model.
+def load_network(card: ModelCard, file: LocalFile, layers: Sequence[Layer] = LAYERS) -> LowRankAlexNet:
+    """Return the card's network: float32, on the CPU, in evaluation mode, truncated if the card is a cut of a model.
+
+    Args:
+        card: The model.
+        file: Its verified weights.
+        layers: The dense layers that it factors.
 
     Raises:
         WeightsRefused: The file is not what the card describes, or was changed since it was verified.
     """
-    network = read_network(card.scheme, card.cut_from or card.ranks, file)
+    network = read_network(card.scheme, card.cut_from or card.ranks, file, layers)
     return truncated(network, card.ranks).eval() if card.cut_from else network
 
 
 def fetch_network(store: WeightStore, card: ModelCard, on_progress: OnProgress | None = None) -> LowRankAlexNet:
-    """Load the card's network, downloading its weights first if they are not on this machine.
+    """Return the card's network, downloading its weights first if they are not on this machine.
 
     Raises:
         WeightsError: The weights cannot be fetched, or are not what the card describes.

@@ -1,4 +1,4 @@
-"""A low-rank network brought to another scheme or other ranks: each layer's product, factored anew."""
+"""Bring a low-rank network to another scheme or other ranks: factor the product of each layer anew."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from ..models.architecture import LAYERS
 from ..nn.alexnet import LowRankAlexNet, LowRankLayer
 from .c_step import Decomposition
 
 
 def dense_weight(layer: LowRankLayer) -> Tensor:
-    """The weight of the one layer that does what ``V`` and then ``U`` do, biases aside.
+    """Return the weight of the single layer that computes what ``V`` and then ``U`` compute, without the bias.
 
     Returns:
         Float [outputs, inputs, k, k] of a convolution, [outputs, inputs] of a linear layer.
@@ -28,15 +27,15 @@ def dense_weight(layer: LowRankLayer) -> Tensor:
 
 @torch.no_grad()
 def refactored(network: LowRankAlexNet, scheme: str, ranks: Sequence[int]) -> LowRankAlexNet:
-    """A network of this scheme and these ranks, as near to the given one as each layer's truncated SVD allows.
+    """Return a network of this scheme and these ranks, as near to the given one as each layer's truncated SVD allows.
 
-    Where a layer's rank grows it computes the same as before: the new components have random ``V`` and zero ``U``, so
-    that training can use them (zeros in both would never move).
+    A layer whose rank grows computes the same as before: the new components have random ``V`` and zero ``U``, so that
+    training can use them (if both were zero they would stay zero).
     """
-    made = LowRankAlexNet(scheme, ranks)
+    made = LowRankAlexNet(scheme, ranks, network.layers)
     state = made.state_dict()
     old = network.state_dict()
-    for layer, rank in zip(LAYERS, made.ranks, strict=True):
+    for layer, rank in zip(made.layers, made.ranks, strict=True):
         given = network.get_submodule(layer.key)
         assert isinstance(given, LowRankLayer)
         keys = {name: f"{layer.key}.{name}.weight" for name in "VU"}
@@ -56,15 +55,15 @@ def refactored(network: LowRankAlexNet, scheme: str, ranks: Sequence[int]) -> Lo
 
 @torch.no_grad()
 def truncated(network: LowRankAlexNet, ranks: Sequence[int]) -> LowRankAlexNet:
-    """The network with each layer cut to fewer ranks, as near as its SVD allows; nothing is trained.
+    """Return the network with each layer truncated to a lower rank, as near as its SVD allows; nothing is trained.
 
     Args:
-        network: At its own ranks.
-        ranks: At most the network's own. A layer of rank 0 gives nothing but its bias; it keeps one channel of zeros,
-            since modules have at least one.
+        network: A network at its own ranks.
+        ranks: At most the network's own. A layer of rank 0 outputs its bias alone; it keeps one channel of zeros, since
+            modules have at least one.
     """
     made = refactored(network, network.scheme, [max(rank, 1) for rank in ranks])
-    for layer, rank in zip(LAYERS, ranks, strict=True):
+    for layer, rank in zip(made.layers, ranks, strict=True):
         if rank == 0:
             made.get_parameter(f"{layer.key}.U.weight").zero_()
     return made

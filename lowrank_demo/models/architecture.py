@@ -1,7 +1,8 @@
 """The architecture as data: layers, schemes, the two factors of each layer, MACs and parameters.
 
 All code that counts, draws or builds the network reads this one description: AlexNet with batch normalisation, without
-groups, for 227 x 227 inputs (Idelbayev & Carreira-Perpiñán, CVPR 2020). This module does not load torch.
+groups, for 227 x 227 inputs (Idelbayev & Carreira-Perpiñán, CVPR 2020). Networks and their costs take ``layers``, so
+that tests can use the same network with few channels. This module does not load torch.
 """
 
 from __future__ import annotations
@@ -189,10 +190,10 @@ class NetworkCost:
         return sum(cost.layer.outputs for cost in self.layers[:-1])
 
 
-def network_cost(scheme: str, ranks: Sequence[int]) -> NetworkCost:
-    """Return the cost of the network with these ranks, one for each of the eight layers conv1 to fc8."""
+def network_cost(scheme: str, ranks: Sequence[int], layers: Sequence[Layer] = LAYERS) -> NetworkCost:
+    """Return the cost of the network with these ranks, one for each layer, conv1 to fc8."""
     costs: list[LayerCost] = []
-    for layer, rank in zip(LAYERS, ranks, strict=True):
+    for layer, rank in zip(layers, ranks, strict=True):
         v, u = factors(layer, scheme, rank)
         costs.append(LayerCost(layer, rank, full_rank(layer, scheme), v, u))
     return NetworkCost(scheme, tuple(costs))

@@ -1,1 +1,1 @@
-"""The networks in torch: AlexNet dense and low-rank, weight files, and the forms that inference runs."""
+"""The networks in torch: AlexNet, dense and low-rank; weight files; the forms used for inference."""

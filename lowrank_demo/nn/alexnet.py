@@ -1,7 +1,7 @@
 """AlexNet with batch normalisation, dense and low-rank, with the state_dict keys of the original release.
 
-Keys are ``features.0.V.weight``, ``features.0.U.weight``, ``features.0.U.bias``, ``features.1.running_mean`` and so on
-(``features.0.weight`` in the dense network). All tensors are float32, batch-norm counters int64.
+The keys are ``features.0.V.weight``, ``features.0.U.weight``, ``features.0.U.bias``, ``features.1.running_mean`` and so
+on (``features.0.weight`` in the dense network). All tensors are float32, batch-norm counters int64.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
-from ..models.architecture import LAYERS, NUM_CLASSES, Factor, Layer, factors
+from ..models.architecture import LAYERS, Factor, Layer, factors
 
 
 class LowRankLayer(nn.Sequential):
-    """A convolution or linear layer as the product of two: ``V`` (first, no bias), then ``U`` (with bias)."""
+    """A convolution or linear layer factored into two: ``V`` (no bias), then ``U`` (with bias)."""
 
     V: nn.Conv2d | nn.Linear
     U: nn.Conv2d | nn.Linear
@@ -43,18 +43,20 @@ class LowRankAlexNet(
 
     Args:
         scheme: ``scheme_1`` or ``scheme_2``.
-        ranks: Rank of each of the eight layers, conv1 to fc8.
+        ranks: Rank of each layer, conv1 to fc8.
+        layers: The dense layers that are factored.
     """
 
-    def __init__(self, scheme: str, ranks: Sequence[int]) -> None:
+    def __init__(self, scheme: str, ranks: Sequence[int], layers: Sequence[Layer] = LAYERS) -> None:
         super().__init__()
         self.scheme = scheme
         self.ranks = tuple(ranks)
-        rank_of = dict(zip(LAYERS, self.ranks, strict=True))
-        self.features, self.classifier = _stacks(lambda layer: LowRankLayer(layer, scheme, rank_of[layer]))
+        self.layers = tuple(layers)
+        rank_of = dict(zip(self.layers, self.ranks, strict=True))
+        self.features, self.classifier = _stacks(layers, lambda layer: LowRankLayer(layer, scheme, rank_of[layer]))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits, float [n, 1000], of normalised images, float [n, 3, 227, 227]."""
+        """Return the logits, float [n, classes], of normalised images, float [n, 3, 227, 227]."""
         return self.classifier(torch.flatten(self.features(images), 1))
 
     @classmethod
@@ -67,38 +69,38 @@ class DenseAlexNet(nn.Module):
     """The dense network that compression starts from: no groups, 227 x 227 input.
 
     Args:
-        num_classes: Number of outputs.
+        layers: Its layers, conv1 to fc8.
     """
 
-    def __init__(self, num_classes: int = NUM_CLASSES) -> None:
+    def __init__(self, layers: Sequence[Layer] = LAYERS) -> None:
         super().__init__()
-
-        def dense(layer: Layer) -> nn.Module:
-            if layer.kind == "conv":
-                return nn.Conv2d(layer.inputs, layer.outputs, layer.kernel, layer.stride, layer.padding)
-            return nn.Linear(layer.inputs, num_classes if layer is LAYERS[-1] else layer.outputs)
-
-        self.features, self.classifier = _stacks(dense)
+        self.features, self.classifier = _stacks(layers, _dense_module)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits, float [n, num_classes], of normalised images, float [n, 3, 227, 227]."""
+        """Return the logits, float [n, classes], of normalised images, float [n, 3, 227, 227]."""
         return self.classifier(torch.flatten(self.features(images), 1))
 
 
-def _stacks(make: Callable[[Layer], nn.Module]) -> tuple[nn.Sequential, nn.Sequential]:
+def _stacks(layers: Sequence[Layer], make: Callable[[Layer], nn.Module]) -> tuple[nn.Sequential, nn.Sequential]:
     """Build ``features`` and ``classifier``, calling ``make`` for each layer in order."""
     features: list[nn.Module] = []
     classifier: list[nn.Module] = []
-    for layer in LAYERS:
+    for layer in layers:
         if layer.kind == "conv":
             features += [make(layer), nn.BatchNorm2d(layer.outputs), nn.ReLU(inplace=True)]
             if layer.pool_after:
                 features.append(nn.MaxPool2d(3, 2))
-        elif layer is LAYERS[-1]:
+        elif layer is layers[-1]:
             classifier.append(make(layer))
         else:
             classifier += [make(layer), nn.BatchNorm1d(layer.outputs), nn.ReLU(inplace=True), nn.Dropout()]
     return nn.Sequential(*features), nn.Sequential(*classifier)
+
+
+def _dense_module(layer: Layer) -> nn.Module:
+    if layer.kind == "linear":
+        return nn.Linear(layer.inputs, layer.outputs)
+    return nn.Conv2d(layer.inputs, layer.outputs, layer.kernel, layer.stride, layer.padding)
 
 
 def _factor_module(factor: Factor) -> nn.Module:

@@ -1,4 +1,4 @@
-"""A network made ready for inference: batch normalisation folded into ``U``, channels last, optional pre-shrink."""
+"""Prepare a network for inference: batch normalisation folded into ``U``, channels last, optional pre-shrink."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .alexnet import LowRankAlexNet, LowRankLayer
 
 RESIZED_EDGE = 256
 _PART = 16
-"""Measured: of 8, 16 and 64 images at a time, 16 is the fastest through two pooling layers."""
+"""Images at a time: of 8, 16 and 64, 16 was measured to be the fastest through the first two pooling layers."""
 
 
 class Shrink(nn.Module):
-    """Takes the fine detail out of a photo: down to a shortest edge of ``edge`` and back up.
+    """Removes fine detail from photos: scales them down to a shortest edge of ``edge``, then up again.
 
-    Some weights were trained on small photos, and sharp detail misleads them. Working on the crop keeps one input
-    pipeline for every model; ``edge`` is given at the scale of the whole photo (shortest edge 256), as on the card.
+    Some weights were trained on small photos, and sharp detail misleads them. This module works on the crop, so that
+    all models share one input pipeline; ``edge`` is in pixels of the whole photo (shortest edge 256), as on the card.
     """
 
     def __init__(self, edge: int) -> None:
@@ -29,15 +29,15 @@ class Shrink(nn.Module):
         self.size = round(INPUT_SIZE * edge / RESIZED_EDGE)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Float [n, 3, 227, 227] to the same shape."""
+        """Return images without fine detail, float [n, 3, 227, 227] like the input."""
         small = F.interpolate(images, size=self.size, mode="bilinear", antialias=True)
         return F.interpolate(small, size=images.shape[-2:], mode="bilinear")
 
 
 class InParts(nn.Module):
-    """Takes a batch through the first layers a few images at a time, on the processor.
+    """Runs a batch through the first layers a few images at a time, on the CPU.
 
-    Their outputs are the largest of the network; those of a few images stay in the processor's cache.
+    The outputs of these layers are the largest of the network; those of a few images fit into the processor's cache.
     """
 
     def __init__(self, first: list[nn.Module]) -> None:
@@ -45,39 +45,39 @@ class InParts(nn.Module):
         self.first = nn.Sequential(*first)
 
     def forward(self, images: Tensor) -> Tensor:
-        """As the layers would, on the whole batch."""
+        """Return what the layers compute of the whole batch."""
         if images.is_cuda or len(images) <= _PART:
             return self.first(images)
         return torch.cat([self.first(part) for part in images.split(_PART)])
 
 
 class Cast(nn.Module):
-    """Brings values to the precision of the weights that follow."""
+    """Converts values to the dtype of the weights that follow."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()
         self.dtype = dtype
 
     def forward(self, images: Tensor) -> Tensor:
-        """The same values, rounded where that is coarser."""
+        """Return the values in that dtype."""
         return images.to(self.dtype)
 
 
 def inference_form(
     network: LowRankAlexNet, pre_shrink: int | None = None, dtype: torch.dtype = torch.float32
 ) -> nn.Module:
-    """An equivalent of ``network.eval()`` that runs faster; the network given is left as it is.
+    """Return a faster equivalent of ``network.eval()``; the given network is left unchanged.
 
     Args:
         network: A network with its weights loaded.
         pre_shrink: The card's ``pre_shrink``, applied to the images first.
-        dtype: Of weights and activations: float32, or bfloat16 on hardware that multiplies it faster; conv1 and the
-            last product stay in float32.
+        dtype: Dtype of weights and activations: float32, or bfloat16 on hardware that multiplies it faster. conv1 and
+            the last product stay in float32.
     """
     stages: list[nn.Module] = [Shrink(pre_shrink)] if pre_shrink else []
     features, classifier = folded(network)
     if dtype != torch.float32:
-        # Rounding in conv1 would go through all other layers, and rounded logits would tie.
+        # Rounding errors of conv1 would pass through all other layers, and rounded logits would be equal.
         features = [*features[:2], Cast(dtype), *(module.to(dtype) for module in features[2:])]
         classifier = [*(module.to(dtype) for module in classifier[:-1]), Cast(torch.float32), classifier[-1]]
     pools = [place for place, module in enumerate(features) if isinstance(module, nn.MaxPool2d)]
@@ -88,13 +88,13 @@ def inference_form(
 
 
 def folded(network: LowRankAlexNet) -> tuple[list[nn.Module], list[nn.Module]]:
-    """Copies of the layers before and after flattening, each batch normalisation merged into the ``U`` before it."""
+    """Return copies of the layers before and after flattening, batch normalisation merged into the ``U`` before it."""
     source = copy.deepcopy(network).eval()
     return _fold(source.features), _fold(source.classifier)
 
 
 def _fold(modules: nn.Sequential) -> list[nn.Module]:
-    """The modules with each batch normalisation merged into the ``U`` before it; dropout does nothing here."""
+    """Return the modules, each batch normalisation merged into the ``U`` before it, without dropout."""
     folded: list[nn.Module] = []
     for module in modules:
         if isinstance(module, LowRankLayer):
@@ -108,7 +108,7 @@ def _fold(modules: nn.Sequential) -> list[nn.Module]:
             assert isinstance(linear, nn.Linear)
             folded.append(fuse_linear_bn_eval(linear, module))
         elif isinstance(module, nn.MaxPool2d) and isinstance(folded[-1], nn.ReLU):
-            # The two commute exactly, and four times fewer values are left to rectify.
+            # The two commute exactly, and ReLU then has four times fewer values to process.
             folded.insert(-1, module)
         elif not isinstance(module, nn.Dropout):
             folded.append(module)

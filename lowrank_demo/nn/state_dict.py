@@ -1,4 +1,4 @@
-"""A weight file to a checked network: verified bytes, plain tensors only, the card's keys, shapes and dtypes."""
+"""Read a network from its weight file: verified bytes, plain tensors only, the card's keys, shapes and dtypes."""
 
 from __future__ import annotations
 
@@ -13,33 +13,37 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ..errors import WeightsRefused
+from ..models.architecture import LAYERS, Layer
 from ..models.store import LocalFile
 from .alexnet import LowRankAlexNet
 
 _SCALE = ".scale"
 
 
-def read_network(scheme: str, ranks: Sequence[int], file: LocalFile) -> LowRankAlexNet:
-    """Build a network from its weight file: float32, on the CPU, in evaluation mode.
+def read_network(
+    scheme: str, ranks: Sequence[int], file: LocalFile, layers: Sequence[Layer] = LAYERS
+) -> LowRankAlexNet:
+    """Return a network with the weights of its file: float32, on the CPU, in evaluation mode.
 
     Args:
         scheme: ``scheme_1`` or ``scheme_2``.
         ranks: Ranks of the weights in the file, conv1 to fc8.
         file: The verified file.
+        layers: The dense layers that the network factors.
 
     Raises:
         WeightsRefused: The file does not hold these weights, or was changed since it was verified.
     """
     state = read_state_dict(file)
     with torch.device("meta"):
-        network = LowRankAlexNet(scheme, ranks)
+        network = LowRankAlexNet(scheme, ranks, layers)
     check_state_dict(state, network.state_dict(), file.path.name)
     network.load_state_dict(state, assign=True)
     return network.eval()
 
 
 def read_state_dict(file: LocalFile) -> dict[str, Tensor]:
-    """The tensors of a weight file, verified, int8 weights scaled back to float32.
+    """Return the tensors of a weight file, verified, with int8 and half-precision weights as float32.
 
     Args:
         file: ``pickle`` is the original release's format (``torch.save`` of a state_dict). In ``safetensors`` a weight
@@ -74,11 +78,12 @@ def read_state_dict(file: LocalFile) -> dict[str, Tensor]:
 
 
 def _is_plain(value: object) -> bool:
-    """A tensor that holds its own values: neither sparse, quantised, nor without any."""
+    """Return whether a value is a dense tensor with values of its own: not sparse, quantised or on the meta device."""
     return isinstance(value, Tensor) and value.layout == torch.strided and not (value.is_quantized or value.is_meta)
 
 
 def _dequantise(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return stored tensors as float32: int8 weights times their scales, half-precision ones converted."""
     state: dict[str, Tensor] = {}
     for key, tensor in stored.items():
         if key.endswith(_SCALE):
@@ -95,7 +100,7 @@ def _dequantise(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def check_state_dict(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], name: str) -> None:
-    """Compare a state_dict with the network's own.
+    """Check that a state_dict has the keys, shapes and dtypes of the network's own, and finite values.
 
     Raises:
         WeightsRefused: A key is missing or unknown, or a tensor has another shape or dtype, or is not finite.

@@ -1,4 +1,4 @@
-"""A trained low-rank network to a model card and a safetensors file that the zoo takes as they are."""
+"""Write a trained low-rank network as a model card and a safetensors file, which the zoo reads as they are."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..classify.inference import Classifier
 from ..data.lmdb.reader import LmdbReader
 from ..decode.choose import choose_decoder
 from ..lowrank.load import load_network
+from ..models.architecture import Layer
 from ..models.cards import parse_card
 from ..models.store import LocalFile
 from ..nn.alexnet import LowRankAlexNet
@@ -29,13 +30,13 @@ CARD_SUFFIX = ".card.json"
 
 
 def quantised(state: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
-    """A state_dict for storing.
+    """Return a state_dict in the form in which it is stored.
 
     Args:
         state: Float32.
         kind: ``int8`` stores every weight of two or more dimensions as int8 with ``<key>.scale``, float32, one for each
-            output channel, and vectors as float16 where that is as good; ``float16`` stores floating-point tensors so;
-            ``float32`` leaves them.
+            output channel, and vectors as float16 where that loses nothing that matters; ``float16`` stores all
+            floating-point tensors as float16; ``float32`` leaves them.
     """
     stored: dict[str, Tensor] = {}
     for key, tensor in state.items():
@@ -53,27 +54,24 @@ def quantised(state: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
 
 
 def _fits_float16(tensor: Tensor) -> bool:
+    """Return whether float16 holds the values with a relative error of at most 0.1 %."""
     return torch.allclose(tensor.half().float(), tensor, rtol=1e-3, atol=1e-6)
 
 
-def write_model(
-    config: RunConfig, network: nn.Module, scheme: str, ranks: Sequence[int], lambda_: float, history: Path | None
-) -> Path:
-    """Write ``models/family-scheme-version.*`` in the run's folder, measured on the run's validation file.
+def write_model(config: RunConfig, network: LowRankAlexNet, lambda_: float, history: Path | None) -> Path:
+    """Write ``models/family-scheme-version.*`` in the run's folder, with errors measured on its validation file.
 
     Args:
         config: The run.
-        network: Trained.
-        scheme: Its scheme.
-        ranks: Its ranks.
-        lambda_: That they were learned with.
-        history: The rank history to put beside it, if there is one.
+        network: The trained network.
+        lambda_: The λ that its ranks were learned with.
+        history: The rank history to copy beside it; None or a missing file for none.
 
     Returns:
-        The card. Pointing ``LOWRANK_MODELS_DIR`` at its folder puts the model into the app.
+        The path of the card. ``LOWRANK_MODELS_DIR`` set to its folder puts the model into the app.
     """
     output = config.output
-    name = f"{output.family}-{scheme}-{output.version}"
+    name = f"{output.family}-{network.scheme}-{output.version}"
     folder = config.folder / "models"
     folder.mkdir(parents=True, exist_ok=True)
     weights = folder / f"{name}.safetensors"
@@ -81,10 +79,10 @@ def write_model(
         safetensors.torch.save_file(quantised(network.state_dict(), output.format), temporary, {"format": "pt"})
     card = {
         "family": output.family,
-        "scheme": scheme,
+        "scheme": network.scheme,
         "version": output.version,
         "lambda": lambda_,
-        "ranks": list(ranks),
+        "ranks": list(network.ranks),
         "published": None,
         "weights": {
             "url": None,
@@ -103,16 +101,18 @@ def write_model(
         card["history"] = f"{name}.history.json"
         shutil.copy(history, folder / card["history"])
     path = folder / f"{name}{CARD_SUFFIX}"
-    card["measured"] = [_measured(config, card, weights)]
+    card["measured"] = [_measure(config, card, weights, network.layers)]
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(card, indent=1, ensure_ascii=False), encoding="utf-8")
     return path
 
 
-def _measured(config: RunConfig, card: Mapping[str, object], weights: Path) -> dict[str, object]:
-    """The stored file's errors, measured as ``validate`` does."""
+def _measure(
+    config: RunConfig, card: Mapping[str, object], weights: Path, layers: Sequence[Layer]
+) -> dict[str, object]:
+    """Return the errors of the stored file, measured as ``validate`` measures them."""
     parsed = parse_card(card, weights.name)
-    network: LowRankAlexNet = load_network(parsed, LocalFile(weights, parsed.weights.sha256, "safetensors"))
+    network = load_network(parsed, LocalFile(weights, parsed.weights.sha256, "safetensors"), layers)
     cpu = torch.device("cpu")
     decoder = choose_decoder(Settings.from_environment(), cpu).decoder
     with LmdbReader(config.data.validation) as reader:

@@ -1,4 +1,4 @@
-"""Networks that another learns from: models by their ids, functions by their names."""
+"""Teachers for distillation: a model by its id, or the result of a function by its name."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ..settings import Settings
 
 
 def load_teacher(name: str, device: torch.device) -> nn.Module | None:
-    """A network whose answers another learns from; None for an empty name.
+    """Return the network whose answers the trained one learns from; None for an empty name.
 
     Args:
         name: A model's id, or ``package.module:function``, which returns a network with the same inputs and classes.
-        device: Where it runs.
+        device: The device to run it on.
 
     Raises:
-        UnknownModel: There is no model of this id.
-        UsageError: The function is not there.
+        UnknownModel: There is no model with this id.
+        UsageError: The function cannot be found or called.
     """
     if not name:
         return None
@@ -37,7 +37,7 @@ def load_teacher(name: str, device: torch.device) -> nn.Module | None:
         made = getattr(importlib.import_module(module_name), function)()
     except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(
-            f"The teacher {name!r} cannot be made ({error}); expected a model's id, or package.module:function, which "
+            f"The teacher {name!r} cannot be made ({error}); expected a model's id, or package.module:function that "
             "returns a network."
         ) from error
     return made.to(device).eval().requires_grad_(False)

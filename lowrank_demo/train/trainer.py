@@ -1,54 +1,41 @@
-"""Training a network for some epochs: optimisation, evaluation, checkpoints; one process or several (torchrun)."""
+"""Train a network epoch by epoch: optimisation, validation, checkpoints; in one process or several (torchrun)."""
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..errors import DataError, NotWritten, TrainingDiverged, UsageError
 from ..models.architecture import Layer
 from ..runtime.files import atomic_write
 from ..runtime.processes import Processes
 from ..runtime.progress import Meter, ProgressLine, duration
+from .batches import Batches
 from .config import StageConfig
-from .data import Batches
 from .teacher import load_teacher
-
-
-@dataclass
-class Hooks:
-    """What a stage adds to plain training."""
-
-    before_epoch: Callable[[int], None] = lambda epoch: None
-    extra_loss: Callable[[], Tensor] | None = None
-    after_epoch: Callable[[int, float], None] = lambda epoch, error: None
-    state: Callable[[], Mapping[str, Any]] = lambda: {}
-    load: Callable[[Mapping[str, Any]], None] = lambda state: None
-    rate: Callable[[float], float] | None = None
-    """Factor on the learning rate from the epoch, with its fraction; None for warm-up and cosine."""
 
 
 class Trainer:
     """Trains one network.
 
+    A stage repeats ``train_epoch``, ``validate``, ``save`` and ``report`` until ``epoch`` reaches ``epochs``.
+
     Args:
         network: Moved to the device and trained in place.
-        stage: How.
-        epochs: How long, in all.
+        stage: Optimisation settings.
+        epochs: Number of epochs of the whole stage.
         train: Batches to learn from.
         validation: Batches to measure on.
         processes: From :meth:`Processes.join`.
-        checkpoint: File that keeps the state after every epoch.
-        hooks: What the stage adds.
-        frozen: Layers that stay as they are, with the batch normalisation after each.
+        checkpoint: File that keeps the state.
+        frozen: Layers that are not trained, nor the batch normalisation after each.
     """
 
     def __init__(
@@ -60,55 +47,73 @@ class Trainer:
         validation: Batches,
         processes: Processes,
         checkpoint: Path,
-        hooks: Hooks | None = None,
         frozen: Sequence[Layer] = (),
     ) -> None:
         # Channels last: a sixth faster on the CPU, and what tensor cores want.
         self.network = network.to(processes.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self._stage, self._epochs = stage, epochs
+        self.epochs = epochs
+        self.epoch = 0
+        """Number of finished epochs."""
+        self._stage = stage
         self._train, self._validation = train, validation
         self._processes, self._checkpoint = processes, checkpoint
-        self._hooks = hooks or Hooks()
         self._frozen = [self.network.get_submodule(key).requires_grad_(False) for key in _keys_of(frozen)]
         self._optimiser = _optimiser(self.network, stage)
         self._scaler = torch.amp.GradScaler(processes.device.type, enabled=stage.precision == "fp16")
-        self._average = copy.deepcopy(self.network).requires_grad_(False) if stage.ema else None
+        self._average = _average(self.network, stage.ema) if stage.ema else None
         self._teacher = load_teacher(stage.teacher, processes.device)
         self._forward: nn.Module = self.network
         if processes.world > 1:
             ids = [processes.device.index] if processes.device.type == "cuda" else None
             self._forward = nn.parallel.DistributedDataParallel(self.network, device_ids=ids)
-        self.epoch = 0
+        self._line = ProgressLine()
 
     @property
     def best(self) -> nn.Module:
-        """The network to keep: the averaged one where there is one."""
-        return self._average if self._average is not None else self.network
+        """The network to keep: the one with averaged weights if there is one."""
+        return self._average.module if self._average is not None else self.network
 
-    def run(self, resume: bool) -> None:
-        """Train to the last epoch, saving after each.
+    def train_epoch(self, extra_loss: Callable[[], Tensor] | None = None, rate: float | None = None) -> float:
+        """Train on every batch once and return the mean loss.
+
+        Args:
+            extra_loss: Called for each batch; the scalar that it returns is added to the loss.
+            rate: Factor on the learning rate; None uses a linear warm-up, then a cosine to zero over all epochs.
 
         Raises:
-            DataError: The checkpoint is damaged.
-            NotWritten: The disk is full.
             TrainingDiverged: The loss is no longer finite.
+            UsageError: The training file holds less than one batch.
         """
-        if resume:
-            self._load()
-        line = ProgressLine()
-        while self.epoch < self._epochs:
-            self._hooks.before_epoch(self.epoch)
-            loss = self._one_epoch(line)
-            error = self.validate()
-            self.epoch += 1
-            self._hooks.after_epoch(self.epoch, error)
+        self._forward.train()
+        for module in self._frozen:
+            module.eval()
+        batches = self._train.per_epoch
+        if batches == 0:
+            raise UsageError("The training file holds fewer images than one batch; expected a smaller batch_size.")
+        to_come = batches * (self.epochs - self.epoch)
+        meter: Meter | None = None
+        total = 0.0
+        for number, (images, labels) in enumerate(self._train.epoch(self.epoch)):
+            self._set_rate(self._scheduled(self.epoch + number / batches) if rate is None else rate)
+            loss = self._step(self._moved(images), labels.to(self._processes.device), extra_loss)
+            if not math.isfinite(loss):
+                raise TrainingDiverged(
+                    f"The loss became {loss} in epoch {self.epoch + 1}; lower the learning rate and --resume."
+                )
+            total += loss
+            # The first batch waited for the workers to start, so that its time says nothing about the others.
+            meter = meter or Meter(to_come, 1)
             if self._processes.rank == 0:
-                self._save()
-                print(f"epoch {self.epoch} of {self._epochs}: loss {loss:.4f}, top-1 error {error:.2f} %", flush=True)
+                progress = meter.at(number + 1)
+                left = progress.seconds_left
+                ends = f", {duration(left)} left in all" if left is not None else ""
+                self._line.show_text(f"epoch {self.epoch + 1}, batch {number + 1} of {batches}, loss {loss:.3f}{ends}")
+        self.epoch += 1
+        return total / batches
 
     @torch.no_grad()
     def validate(self) -> float:
-        """Top-1 error in percent on the validation batches."""
+        """Return the top-1 error in percent on the validation batches."""
         network = self.best.eval()
         counts = torch.zeros(2, dtype=torch.int64, device=self._processes.device)
         for images, labels in self._validation.epoch(0):
@@ -119,41 +124,66 @@ class Trainer:
         right, count = self._processes.sum(counts).tolist()
         return 100 * (count - right) / max(count, 1)
 
-    def _one_epoch(self, line: ProgressLine) -> float:
-        self._forward.train()
-        for module in self._frozen:
-            module.eval()
-        batches = self._train.per_epoch
-        if batches == 0:
-            raise UsageError("The training file holds fewer images than one batch; expected a smaller batch_size.")
-        to_come = batches * (self._epochs - self.epoch)
-        meter: Meter | None = None
-        total = 0.0
-        for number, (images, labels) in enumerate(self._train.epoch(self.epoch)):
-            self._set_rate(self.epoch + number / batches)
-            loss = self._step(self._moved(images), labels.to(self._processes.device))
-            if not math.isfinite(loss):
-                raise TrainingDiverged(
-                    f"The loss became {loss} in epoch {self.epoch + 1}; lower the learning rate and --resume."
-                )
-            total += loss
-            # The first one waited for the workers to start: it says nothing of the time left.
-            meter = meter or Meter(to_come, 1)
-            if self._processes.rank == 0:
-                progress = meter.at(number + 1)
-                left = progress.seconds_left
-                ends = f", {duration(left)} left in all" if left is not None else ""
-                line.show_text(f"epoch {self.epoch + 1}, batch {number + 1} of {batches}, loss {loss:.3f}{ends}")
-        return total / batches
+    def save(self, extra: Mapping[str, Any] | None = None) -> None:
+        """Write the checkpoint, in the first process.
 
-    def _step(self, images: Tensor, labels: Tensor) -> float:
+        Args:
+            extra: Values of the stage's own, which :meth:`load` returns.
+
+        Raises:
+            NotWritten: The disk is full.
+        """
+        if self._processes.rank != 0:
+            return
+        state = {
+            "epoch": self.epoch,
+            "network": self.network.state_dict(),
+            "average": self._average.module.state_dict() if self._average is not None else {},
+            "optimiser": self._optimiser.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "stage": dict(extra or {}),
+            "torch_rng": torch.get_rng_state(),
+        }
+        try:
+            with atomic_write(self._checkpoint) as temporary:
+                torch.save(state, temporary)
+        except (OSError, RuntimeError) as error:  # torch has no error of its own for a write that failed
+            raise NotWritten(
+                f"The checkpoint {self._checkpoint} could not be written; free space, then --resume continues from "
+                "the one before it."
+            ) from error
+
+    def load(self) -> dict[str, Any] | None:
+        """Continue from the checkpoint; return what the stage saved in it, or None if there is no checkpoint.
+
+        Raises:
+            DataError: The checkpoint is damaged.
+        """
+        if not self._checkpoint.exists():
+            return None
+        state = load_checkpoint(self._checkpoint)
+        self.network.load_state_dict(state["network"])
+        if self._average is not None:
+            self._average.module.load_state_dict(state["average"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._scaler.load_state_dict(state["scaler"])
+        torch.set_rng_state(state["torch_rng"].cpu())
+        self.epoch = int(state["epoch"])
+        return state["stage"]
+
+    def report(self, loss: float, error: float) -> None:
+        """Print one line about the epoch that was just finished, in the first process."""
+        if self._processes.rank == 0:
+            print(f"epoch {self.epoch} of {self.epochs}: loss {loss:.4f}, top-1 error {error:.2f} %", flush=True)
+
+    def _step(self, images: Tensor, labels: Tensor, extra_loss: Callable[[], Tensor] | None) -> float:
         with self._autocast():
             logits = self._forward(images)
             loss = F.cross_entropy(logits.float(), labels, label_smoothing=self._stage.label_smoothing)
             if self._teacher is not None:
                 loss = torch.lerp(loss, self._distillation(images, logits), self._stage.teacher_weight)
-        if self._hooks.extra_loss is not None:
-            loss = loss + self._hooks.extra_loss()
+        if extra_loss is not None:
+            loss = loss + extra_loss()
         self._optimiser.zero_grad(set_to_none=True)
         self._scaler.scale(loss).backward()
         if self._stage.clip:
@@ -162,33 +192,26 @@ class Trainer:
         self._scaler.step(self._optimiser)
         self._scaler.update()
         if self._average is not None:
-            with torch.no_grad():
-                for kept, new in zip(
-                    self._average.state_dict().values(), self.network.state_dict().values(), strict=True
-                ):
-                    if kept.is_floating_point():
-                        kept.lerp_(new, 1 - self._stage.ema)
-                    else:
-                        kept.copy_(new)
+            self._average.update_parameters(self.network)
         return float(loss.detach())
 
     def _moved(self, images: Tensor) -> Tensor:
         return images.to(self._processes.device, memory_format=torch.channels_last)
 
     def _distillation(self, images: Tensor, logits: Tensor) -> Tensor:
-        """Kullback-Leibler divergence from the teacher's softened answers, scaled by T²."""
+        """Return the Kullback-Leibler divergence from the teacher's softened answers, times T²."""
         assert self._teacher is not None
         t = self._stage.temperature
         with torch.no_grad():
             wanted = F.log_softmax(self._teacher(images).float() / t, 1)
         return F.kl_div(F.log_softmax(logits.float() / t, 1), wanted, log_target=True, reduction="batchmean") * t**2
 
-    def _set_rate(self, epoch: float) -> None:
+    def _scheduled(self, epoch: float) -> float:
+        """Return the factor on the learning rate at a point in time: a linear warm-up, then a cosine to zero."""
         warm = min(1.0, (epoch + 1e-3) / self._stage.warmup_epochs) if self._stage.warmup_epochs else 1.0
-        if self._hooks.rate is not None:
-            factor = self._hooks.rate(epoch)
-        else:
-            factor = warm * 0.5 * (1 + math.cos(math.pi * min(1.0, epoch / self._epochs)))
+        return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, epoch / self.epochs)))
+
+    def _set_rate(self, factor: float) -> None:
         for group in self._optimiser.param_groups:
             group["lr"] = self._stage.learning_rate * factor
 
@@ -197,55 +220,33 @@ class Trainer:
         kind = kinds.get(self._stage.precision)
         return torch.autocast(self._processes.device.type, dtype=kind, enabled=kind is not None)
 
-    def _save(self) -> None:
-        state = {
-            "epoch": self.epoch,
-            "network": self.network.state_dict(),
-            "average": self._average.state_dict() if self._average is not None else {},
-            "optimiser": self._optimiser.state_dict(),
-            "scaler": self._scaler.state_dict(),
-            "stage": dict(self._hooks.state()),
-            "torch_rng": torch.get_rng_state(),
-        }
-        try:
-            with atomic_write(self._checkpoint) as temporary:
-                torch.save(state, temporary)
-        except (OSError, RuntimeError) as error:  # torch has no error of its own for a write that failed
-            raise NotWritten(
-                f"The checkpoint {self._checkpoint} could not be written; free space, then --resume goes on from the "
-                "one before it."
-            ) from error
-
-    def _load(self) -> None:
-        if not self._checkpoint.exists():
-            return
-        state = load_checkpoint(self._checkpoint)
-        self.network.load_state_dict(state["network"])
-        if self._average is not None:
-            self._average.load_state_dict(state["average"])
-        self._optimiser.load_state_dict(state["optimiser"])
-        self._scaler.load_state_dict(state["scaler"])
-        self._hooks.load(state["stage"])
-        torch.set_rng_state(state["torch_rng"].cpu())
-        self.epoch = int(state["epoch"])
-
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint's values; nothing in it is executed.
+    """Return a checkpoint's values, on the CPU; nothing in the file is executed.
 
     Raises:
-        DataError: It is not there, or damaged.
+        DataError: It is not there, or damaged, or not the checkpoint of a stage.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise DataError(f"There is no {path}; run the stage before this one first.") from error
     except Exception as error:  # torch raises many kinds on damaged files
         raise DataError(f"{path} is damaged; delete it and run its stage again.") from error
+    if not isinstance(state, dict) or not {"epoch", "network", "average", "stage"} <= state.keys():
+        raise DataError(f"{path} is not the checkpoint of a training stage; delete it and run its stage again.")
+    return state
+
+
+def _average(network: nn.Module, decay: float) -> AveragedModel:
+    """Return an exponential moving average of the weights and running statistics, which starts at the present ones."""
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+    average.update_parameters(network)  # the first call copies, each later one averages
+    return average
 
 
 def _keys_of(layers: Sequence[Layer]) -> list[str]:
-    """Of the layers and of the module after each."""
+    """Return the state_dict prefixes of the layers and of the batch normalisation after each."""
     keys: list[str] = []
     for layer in layers:
         stack, _, place = layer.key.rpartition(".")

@@ -1,4 +1,4 @@
-"""Projection on a layer's outputs and the fit of U against optima computed by NumPy, and against plain truncation."""
+"""Projection on the outputs of a layer, and the fit of U, against optima computed by NumPy and plain truncation."""
 
 from __future__ import annotations
 
@@ -10,27 +10,28 @@ from lowrank_demo.lowrank.c_step import to_matrix
 from lowrank_demo.lowrank.calibration import calibrated
 from lowrank_demo.lowrank.refactor import dense_weight, refactored
 from lowrank_demo.nn.alexnet import LowRankAlexNet, LowRankLayer
+from tests.helpers.small_alexnet import SMALL_LAYERS
 
-LARGE = (12, 10, 10, 10, 10, 24, 16, 12)
-SMALL = (5, 4, 6, 6, 6, 24, 8, 20)
+GIVEN = (12, 10, 10, 10, 10, 24, 16, 12)
+LOWER = (5, 4, 6, 6, 6, 24, 8, 20)
 
 
 @pytest.fixture(scope="module")
 def network() -> LowRankAlexNet:
     torch.manual_seed(0)
-    return LowRankAlexNet("scheme_2", LARGE).eval()
+    return LowRankAlexNet("scheme_2", GIVEN, SMALL_LAYERS).eval()
 
 
 @pytest.fixture(scope="module")
 def images() -> torch.Tensor:
-    # Smooth, as photos are: then inputs have main directions that a layer's weights know nothing of.
+    # Smooth, as photos are: then inputs have principal directions that the weights of a layer do not tell.
     torch.manual_seed(1)
     return torch.nn.functional.interpolate(torch.randn(4, 3, 12, 12), (227, 227), mode="bilinear")
 
 
 @pytest.fixture(scope="module", params=["scheme_1", "scheme_2"])
 def made(request: pytest.FixtureRequest, network: LowRankAlexNet, images: torch.Tensor) -> LowRankAlexNet:
-    return calibrated(network, request.param, SMALL, images)
+    return calibrated(network, request.param, LOWER, images)
 
 
 @torch.no_grad()
@@ -38,7 +39,7 @@ def test_first_v_keeps_the_main_directions_of_the_outputs(
     network: LowRankAlexNet, images: torch.Tensor, made: LowRankAlexNet
 ) -> None:
     scheme = made.scheme
-    assert made.ranks == SMALL
+    assert made.ranks == LOWER
     before, after = network.get_submodule("features.0"), made.get_submodule("features.0")
     assert isinstance(before, LowRankLayer)
     assert isinstance(after, LowRankLayer)
@@ -49,7 +50,7 @@ def test_first_v_keeps_the_main_directions_of_the_outputs(
     patches = torch.nn.functional.unfold(images, kernel, padding=after.V.padding, stride=after.V.stride)
     outputs = matrix @ patches.transpose(0, 1).flatten(1).double().numpy()
     centred = outputs - outputs.mean(1, keepdims=True)
-    main = np.linalg.svd(centred @ centred.T)[0][:, : SMALL[0]]
+    main = np.linalg.svd(centred @ centred.T)[0][:, : LOWER[0]]
     wanted = np.linalg.qr((main.T @ matrix).T)[0]
     found = after.V.weight.flatten(1).double().numpy().T
     assert np.linalg.norm(found - wanted @ (wanted.T @ found)) < 1e-3 * np.linalg.norm(found)
@@ -75,10 +76,10 @@ def test_second_layer_is_fitted_to_what_the_uncut_network_computes(
 
 @torch.no_grad()
 def test_it_answers_more_like_the_network_than_truncation_does(network: LowRankAlexNet, images: torch.Tensor) -> None:
-    network = calibrated(network, "scheme_2", LARGE, images)  # with batch statistics that are its own
+    network = calibrated(network, "scheme_2", GIVEN, images)  # with batch statistics that are its own
     wanted = network(images)
-    plain = refactored(network, "scheme_1", SMALL).eval()(images)
-    kept = calibrated(network, "scheme_1", SMALL, images)(images)
+    plain = refactored(network, "scheme_1", LOWER).eval()(images)
+    kept = calibrated(network, "scheme_1", LOWER, images)(images)
 
     def angle(found: torch.Tensor) -> float:
         one, other = (t - t.mean(0) for t in (found, wanted))  # what tells one image from another
@@ -90,7 +91,7 @@ def test_it_answers_more_like_the_network_than_truncation_does(network: LowRankA
 
 @torch.no_grad()
 def test_ranks_that_stay_change_nothing_but_the_statistics(network: LowRankAlexNet, images: torch.Tensor) -> None:
-    made = calibrated(network, "scheme_2", LARGE, images)
+    made = calibrated(network, "scheme_2", GIVEN, images)
     for name, value in network.state_dict().items():
         if "running" not in name:
             assert torch.equal(made.state_dict()[name], value), name

@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lowrank_demo.lowrank.lc import LowRankPenalty, decompose, mu_schedule, targets_of
+from lowrank_demo.lowrank.lc import LowRankPenalty, decompose, mu_schedule, run, targets_of
 from lowrank_demo.models.architecture import LAYERS
 from lowrank_demo.nn.alexnet import DenseAlexNet, LowRankAlexNet
+from tests.helpers.small_alexnet import SMALL_LAYERS
 
 datasets = pytest.importorskip("sklearn.datasets", reason="scikit-learn is not installed")
 
@@ -65,29 +66,32 @@ def reference() -> nn.Sequential:
     return network
 
 
-def compress(lambda_: float, *, augmented: bool = True, tune: int = 15):
+@lru_cache(maxsize=4)
+def learned(lambda_: float, augmented: bool = True) -> tuple[nn.Module, dict[str, int], int, list[dict], float]:
+    """The network at the learned ranks, these, its MACs, the ranks of each step and the distance W has kept from Δ."""
     network = copy.deepcopy(reference())
     targets = targets_of(network, torch.zeros(1, 64))
     penalty = LowRankPenalty(targets, scheme="scheme_1", lambda_=lambda_, augmented=augmented)
     history = []
-    for step, mu in enumerate(mu_schedule(3e-3, 1.25, 22)):
-        history.append(penalty.c_step(mu))
+
+    def l_step(step: int, mu: float) -> None:
+        history.append(dict(penalty.ranks))
         # The rate falls with μ so that the penalty's own curvature stays stable.
         fit(network, 3, min(0.05, 0.9 / (1 + 10 * mu)), penalty, mu, seed=step)
+
+    run(penalty, mu_schedule(3e-3, 1.25, 22), l_step)
     ranks = penalty.c_step(mu_schedule(3e-3, 1.25, 23)[-1])
     distance = penalty.distance()
     macs = penalty.macs()
     for name, target in targets.items():
         target.module.weight.data.copy_(penalty.delta[name])
     decompose(network, ranks, "scheme_1")
-    fit(network, tune, 0.02)
     return network, ranks, macs, history, distance
 
 
-def truncated(ranks: dict[str, int], tune: int) -> nn.Module:
-    network = copy.deepcopy(reference())
-    decompose(network, ranks, "scheme_1")
-    fit(network, tune, 0.02)
+def tuned(network: nn.Module) -> nn.Module:
+    network = copy.deepcopy(network)
+    fit(network, 15, 0.02)
     return network
 
 
@@ -98,7 +102,8 @@ def test_the_reference_is_good() -> None:
 def test_ranks_fall_as_lambda_grows_and_error_rises() -> None:
     macs, losses, errors = [], [], []
     for lambda_ in (0.002, 0.05, 0.6):
-        network, ranks, cost, history, _ = compress(lambda_)
+        network, ranks, cost, history, _ = learned(lambda_)
+        network = tuned(network)
         assert all(rank >= 0 for rank in ranks.values())
         assert len(history) == 22
         macs.append(cost)
@@ -112,46 +117,65 @@ def test_ranks_fall_as_lambda_grows_and_error_rises() -> None:
 
 
 def test_lc_beats_truncating_at_equal_flops() -> None:
-    network, ranks, _, _, _ = compress(0.6, tune=0)
-    without = truncated(ranks, tune=0)
+    network, ranks, _, _, _ = learned(0.6)
+    without = copy.deepcopy(reference())
+    decompose(without, ranks, "scheme_1")
     assert loss(network) < 0.5 * loss(without), (ranks, loss(network), loss(without))
     assert error(network) < error(without), (error(network), error(without))
 
 
 @pytest.mark.parametrize("augmented", [True, False])
 def test_the_constraint_is_met_in_the_end(augmented: bool) -> None:
-    _, _, _, _, distance = compress(0.05, augmented=augmented)
+    _, _, _, _, distance = learned(0.05, augmented)
     assert distance < 0.05
+
+
+def test_every_layer_of_alexnet_is_a_target() -> None:
+    with torch.device("meta"):
+        targets = targets_of(DenseAlexNet(), torch.zeros(1, 3, 227, 227))
+    assert list(targets) == [layer.key for layer in LAYERS]
+    assert [target.positions for target in targets.values()] == [layer.out_size**2 for layer in LAYERS]
 
 
 @pytest.mark.parametrize("scheme", ["scheme_1", "scheme_2"])
 def test_a_compressed_dense_alexnet_is_a_low_rank_alexnet(scheme: str) -> None:
-    """Names, shapes and values: the factored network loads into the released architecture and computes the same."""
+    """Names, shapes and values: the factored network loads into the low-rank architecture and computes the same."""
     torch.manual_seed(3)
-    dense = DenseAlexNet()
-    targets = targets_of(dense, torch.zeros(1, 3, 227, 227))
-    assert list(targets) == [layer.key for layer in LAYERS]
-    assert [target.positions for target in targets.values()] == [layer.out_size**2 for layer in LAYERS]
-    ranks = dict(zip(targets, (3, 5, 6, 7, 8, 9, 10, 11), strict=True))
-    released = LowRankAlexNet(scheme, list(ranks.values()))
-    # The decomposition of the two large layers takes long: they get the product of the factors instead.
-    large = ("classifier.0", "classifier.4")
-    for name in large:
-        pair, layer = released.get_submodule(name), targets[name].module
-        layer.weight.data = pair.get_parameter("U.weight").detach() @ pair.get_parameter("V.weight").detach()
-        assert layer.bias is not None
-        layer.bias.data = pair.get_parameter("U.bias").detach().clone()
-    decompose(dense, {name: rank for name, rank in ranks.items() if name not in large}, scheme)
-    state = {k: v for k, v in dense.state_dict().items() if not k.startswith(tuple(f"{name}." for name in large))}
-    missing, unexpected = released.load_state_dict(state, strict=False)
-    assert unexpected == []
-    assert all(key.startswith(large) for key in missing)
+    dense = DenseAlexNet(SMALL_LAYERS)
+    ranks = dict(zip((layer.key for layer in SMALL_LAYERS), (3, 5, 6, 7, 8, 9, 10, 11), strict=True))
+    decompose(dense, ranks, scheme)
+    low_rank = LowRankAlexNet(scheme, list(ranks.values()), SMALL_LAYERS)
+    low_rank.load_state_dict(dense.state_dict())
     images = torch.randn(2, 3, 227, 227)
     with torch.inference_mode():
-        torch.testing.assert_close(released.eval()(images), dense.eval()(images), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(low_rank.eval()(images), dense.eval()(images), atol=1e-4, rtol=1e-4)
 
 
-def test_state_goes_on_where_it_was() -> None:
+def test_the_steps_alternate_and_a_resumed_run_repeats_no_c_step() -> None:
+    class Steps(LowRankPenalty):
+        def c_step(self, mu: float) -> dict[str, int]:
+            done.append(("C", mu))
+            return super().c_step(mu)
+
+    done: list[tuple[str, float]] = []
+    penalty = Steps(targets_of(make(), torch.zeros(1, 64)), scheme="scheme_1", lambda_=0.05)
+    run(penalty, [1.0, 2.0], lambda step, mu: done.append((f"L{step}", mu)))
+    assert done == [("C", 1.0), ("L0", 1.0), ("C", 2.0), ("L1", 2.0)]
+    done.clear()
+    run(penalty, [1.0, 2.0, 3.0], lambda step, mu: done.append((f"L{step}", mu)), c_steps_done=2)
+    assert done == [("L0", 1.0), ("L1", 2.0), ("C", 3.0), ("L2", 3.0)]
+
+
+def test_the_factors_multiply_to_delta() -> None:
+    network = copy.deepcopy(reference())
+    penalty = LowRankPenalty(targets_of(network, torch.zeros(1, 64)), scheme="scheme_1", lambda_=0.6)
+    ranks = penalty.c_step(3e-3)
+    for name, (v, u) in penalty.factors.items():
+        assert v.shape[0] == max(ranks[name], 1)
+        torch.testing.assert_close(u @ v, penalty.delta[name], atol=1e-5, rtol=1e-4)
+
+
+def test_a_loaded_state_continues_where_it_was() -> None:
     network = copy.deepcopy(reference())
     targets = targets_of(network, torch.zeros(1, 64))
     first = LowRankPenalty(targets, scheme="scheme_1", lambda_=0.05)

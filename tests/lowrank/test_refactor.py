@@ -1,4 +1,4 @@
-"""One network's factors brought to other ranks and the other scheme, against the layers as dense ones."""
+"""A network brought to other ranks and the other scheme, against its layers as dense ones."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ import torch
 import torch.nn.functional as F
 
 from lowrank_demo.lowrank.refactor import dense_weight, refactored, truncated
-from lowrank_demo.models.architecture import LAYERS, full_rank
+from lowrank_demo.models.architecture import full_rank
 from lowrank_demo.nn.alexnet import LowRankAlexNet, LowRankLayer
+from tests.helpers.small_alexnet import SMALL_LAYERS
 
-SMALL = (5, 9, 8, 7, 6, 10, 9, 8)
+RANKS = (5, 9, 8, 7, 6, 10, 9, 8)
 
 
 @pytest.fixture(params=["scheme_1", "scheme_2"])
 def network(request: pytest.FixtureRequest) -> LowRankAlexNet:
     torch.manual_seed(3)
-    return LowRankAlexNet(request.param, SMALL).eval()
+    return LowRankAlexNet(request.param, RANKS, SMALL_LAYERS).eval()
 
 
 def layer_of(network: LowRankAlexNet, key: str) -> LowRankLayer:
@@ -27,7 +28,7 @@ def layer_of(network: LowRankAlexNet, key: str) -> LowRankLayer:
 
 @torch.no_grad()
 def test_the_dense_weight_does_what_both_factors_do(network: LowRankAlexNet) -> None:
-    for layer in LAYERS:
+    for layer in SMALL_LAYERS:
         pair = layer_of(network, layer.key)
         weight = dense_weight(pair)
         if layer.kind == "linear":
@@ -41,12 +42,12 @@ def test_the_dense_weight_does_what_both_factors_do(network: LowRankAlexNet) -> 
 
 @torch.no_grad()
 def test_larger_ranks_compute_the_same_and_can_be_trained(network: LowRankAlexNet) -> None:
-    grown = refactored(network, network.scheme, [rank + 3 for rank in SMALL]).eval()
+    grown = refactored(network, network.scheme, [rank + 3 for rank in RANKS]).eval()
     x = torch.randn(2, 3, 227, 227)
     torch.testing.assert_close(grown(x), network(x), rtol=1e-4, atol=1e-4)
     with torch.enable_grad():
         grown(x).square().sum().backward()
-    for layer, rank in zip(LAYERS, SMALL, strict=True):
+    for layer, rank in zip(SMALL_LAYERS, RANKS, strict=True):
         gradient = layer_of(grown, layer.key).U.weight.grad
         assert gradient is not None
         assert gradient[:, rank:].abs().sum() > 0, "the new components are not stuck at zero"
@@ -55,20 +56,18 @@ def test_larger_ranks_compute_the_same_and_can_be_trained(network: LowRankAlexNe
 @torch.no_grad()
 def test_full_ranks_of_the_other_scheme_compute_the_same(network: LowRankAlexNet) -> None:
     other = "scheme_1" if network.scheme == "scheme_2" else "scheme_2"
-    ranks = [full_rank(layer, other) if layer.kind == "conv" else r for layer, r in zip(LAYERS, SMALL, strict=True)]
+    ranks = [
+        full_rank(layer, other) if layer.kind == "conv" else r for layer, r in zip(SMALL_LAYERS, RANKS, strict=True)
+    ]
     x = torch.randn(2, 3, 227, 227)
     torch.testing.assert_close(refactored(network, other, ranks).eval()(x), network(x), rtol=1e-3, atol=1e-3)
 
 
 @torch.no_grad()
 def test_smaller_ranks_are_the_nearest(network: LowRankAlexNet) -> None:
-    smaller_ranks = [
-        rank if layer.name in ("fc6", "fc7") else rank - 2 for layer, rank in zip(LAYERS, SMALL, strict=True)
-    ]
+    smaller_ranks = [rank - 2 for rank in RANKS]
     smaller = refactored(network, network.scheme, smaller_ranks)
-    for layer, rank in zip(LAYERS, smaller_ranks, strict=True):
-        if layer.name in ("fc6", "fc7"):
-            continue
+    for layer, rank in zip(SMALL_LAYERS, smaller_ranks, strict=True):
         before = dense_weight(layer_of(network, layer.key))
         error = float((dense_weight(layer_of(smaller, layer.key)) - before).norm())
         tail = torch.linalg.svdvals(_matrix(before, network.scheme))[rank:].norm()
@@ -77,10 +76,10 @@ def test_smaller_ranks_are_the_nearest(network: LowRankAlexNet) -> None:
 
 @torch.no_grad()
 def test_a_layer_cut_to_nothing_gives_its_bias(network: LowRankAlexNet) -> None:
-    cut = truncated(network, [*SMALL[:-1], 0]).eval()
+    cut = truncated(network, [*RANKS[:-1], 0]).eval()
     logits = cut(torch.randn(2, 3, 227, 227))
     torch.testing.assert_close(logits, network.get_parameter("classifier.8.U.bias").expand(2, 1000))
-    uncut = truncated(network, SMALL).eval()
+    uncut = truncated(network, RANKS).eval()
     x = torch.randn(2, 3, 227, 227)
     torch.testing.assert_close(uncut(x), network(x), rtol=1e-4, atol=1e-4)
 

@@ -1,4 +1,4 @@
-"""A whole run through the command line, on a tiny file: the model that comes out is taken by the app as it is."""
+"""Whole runs: on a small AlexNet in this process, on the full one through the command line."""
 
 from __future__ import annotations
 
@@ -7,29 +7,34 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 
+from lowrank_demo.errors import DataError, UsageError
 from lowrank_demo.lowrank.calibration import calibrated
 from lowrank_demo.lowrank.history import read_history
 from lowrank_demo.lowrank.load import load_network
 from lowrank_demo.lowrank.refactor import refactored
-from lowrank_demo.models.cards import read_zoo
+from lowrank_demo.models.architecture import LAYERS
+from lowrank_demo.models.cards import ModelCard, read_zoo
 from lowrank_demo.models.store import WeightStore
-from lowrank_demo.nn.alexnet import LowRankAlexNet
+from lowrank_demo.runtime.processes import Processes
 from lowrank_demo.settings import ASSETS
+from lowrank_demo.train import stages
+from lowrank_demo.train.batches import LmdbImages
 from lowrank_demo.train.config import read_config
-from lowrank_demo.train.data import LmdbImages
-from lowrank_demo.train.output import quantised
+from lowrank_demo.train.trainer import Trainer
 from tests.helpers.commands import run
 from tests.helpers.lmdb_files import build_long_lmdb
 from tests.helpers.paths import ROOT
 from tests.helpers.photos import photo_path
+from tests.helpers.small_alexnet import SMALL_LAYERS
 
-pytestmark = pytest.mark.spread
-
+Stage = Literal["reference", "compress", "finetune"]
 CONFIG = """
 seed = 5
 folder = "run"
@@ -46,9 +51,10 @@ scheme = "scheme_2"
 lambda = 20.0
 first_mu = 10.0
 steps = {steps}
+epochs = {step_epochs}
 learning_rate = 0.001
 [finetune]
-epochs = 1
+epochs = {finetune}
 learning_rate = 0.001
 ema = 0.5
 label_smoothing = 0.1
@@ -60,93 +66,178 @@ note = "A test."
 """
 
 
-def folder_with_data(folder: Path, reference: int = 1, steps: int = 1) -> Path:
-    build_long_lmdb(folder / "train.lmdb", 17)
-    build_long_lmdb(folder / "val.lmdb", 9)
-    return configure(folder, reference, steps)
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the two files that a run reads."""
+    build_long_lmdb(tmp_path / "train.lmdb", 17)
+    build_long_lmdb(tmp_path / "val.lmdb", 9)
+    return tmp_path
 
 
-def configure(folder: Path, reference: int, steps: int) -> Path:
-    config = folder / "run.toml"
-    config.write_text(CONFIG.format(reference=reference, steps=steps))
-    return config
+def configure(folder: Path, more: Mapping[str, str] | None = None, **epochs: int) -> Path:
+    """Write the run's file.
+
+    Args:
+        folder: Where it is written.
+        more: Lines to add, by section.
+        epochs: ``reference``, ``steps``, ``step_epochs`` and ``finetune``; each is 1 unless it is given.
+    """
+    text = CONFIG.format(**{"reference": 1, "steps": 1, "step_epochs": 1, "finetune": 1, **epochs})
+    for section, lines in (more or {}).items():
+        text = text.replace(f"[{section}]", f"[{section}]\n{lines}")
+    path = folder / "run.toml"
+    path.write_text(text)
+    return path
 
 
-# Three decompositions of fc6 and fc7: minutes on a slow machine.
-@pytest.mark.timeout(900)
-def test_from_reference_to_the_app(tmp_path: Path) -> None:
-    config = str(folder_with_data(tmp_path))
-    early = run("train", "compress", config)
+def run_small(stage: Stage, config: Path, *, resume: bool = False) -> None:
+    """Run a stage on a small AlexNet, in this process."""
+    getattr(stages, stage)(read_config(config), resume, Processes.join(), SMALL_LAYERS)
+
+
+def finetuned(config: Path, *, resume: bool = False) -> tuple[ModelCard, dict[str, torch.Tensor]]:
+    """Fine-tune a full-size model in this process; return its card and its weights."""
+    path = stages.finetune(read_config(config), resume, Processes.join())
+    assert path is not None
+    zoo = read_zoo(ASSETS / "zoo.json", path.parent)
+    card = next(card for card in zoo.cards if card.family == "own")
+    return card, weights_of(card.id, path.parent)
+
+
+def weights_of(model: str, models: Path | None = None) -> dict[str, torch.Tensor]:
+    store = WeightStore(read_zoo(ASSETS / "zoo.json", models), Path("unused"))
+    card = store.zoo.get(model)
+    return load_network(card, store.ensure(card)).state_dict()
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether two checkpoints hold the same bits."""
+
+    def equal(a: object, b: object) -> bool:
+        if isinstance(a, torch.Tensor):
+            return isinstance(b, torch.Tensor) and torch.equal(a, b)
+        if isinstance(a, dict):
+            return isinstance(b, dict) and a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
+        if isinstance(a, list | tuple):
+            return isinstance(b, list | tuple) and len(a) == len(b) and all(map(equal, a, b))
+        return a == b
+
+    return equal(torch.load(one, weights_only=True), torch.load(other, weights_only=True))
+
+
+def test_from_reference_to_a_model(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = configure(folder)
+    early = run("train", "compress", str(config))
     assert early.returncode == 2
     assert "run the stage before this one first" in early.stderr
-    done = run("train", "reference", config)
-    assert done.returncode == 0, done.stderr
-    assert "epoch 1 of 1: loss" in done.stdout
-    again = run("train", "reference", config)
+    run_small("reference", config)
+    assert "epoch 1 of 1: loss" in capsys.readouterr().out
+    again = run("train", "reference", str(config))
     assert again.returncode == 1
     assert "--resume" in again.stderr
 
-    assert run("train", "compress", config).returncode == 0
+    run_small("compress", config)
+    assert "C step 0: mu 10," in capsys.readouterr().out
     # The run is made longer and goes on where it was.
-    configure(tmp_path, 1, 2)
-    done = run("train", "compress", config, "--resume")
-    assert done.returncode == 0, done.stderr
-    assert "C step 1: mu 12," in done.stdout
-    assert "C step 0" not in done.stdout
-    history = json.loads((tmp_path / "run" / "history.json").read_text())
+    configure(folder, steps=2)
+    run_small("compress", config, resume=True)
+    said = capsys.readouterr().out
+    assert "C step 1: mu 12," in said
+    assert "C step 0" not in said
+    history = json.loads((folder / "run" / "history.json").read_text())
     assert [step["mu"] for step in history["steps"]] == [10.0, 12.0]
     assert all(len(step["ranks"]) == 8 for step in history["steps"])
     assert history["steps"][1]["distance"] > 0
+    ranks = history["steps"][1]["ranks"]
+    assert min(ranks) == 0 < max(ranks), "a layer is dropped, and one is kept"
 
-    done = run("train", "finetune", config)
-    assert done.returncode == 0, done.stderr
-    models = tmp_path / "run" / "models"
+    run_small("finetune", config)
+    models = folder / "run" / "models"
     zoo = read_zoo(ASSETS / "zoo.json", models)
     card = zoo.get("own/scheme_2/tiny")
-    assert list(card.ranks) == [max(rank, 1) for rank in history["steps"][1]["ranks"]]
+    assert list(card.ranks) == [max(rank, 1) for rank in ranks]
     assert (card.lambda_, card.licence, card.note) == (20.0, "CC0", "A test.")
-    load_network(card, WeightStore(zoo, tmp_path / "cache").ensure(card))
+    load_network(card, WeightStore(zoo, folder / "cache").ensure(card), SMALL_LAYERS)
     assert card.history
     kept = read_history(Path(card.history))
     assert [list(step.ranks) for step in kept.steps] == [step["ranks"] for step in history["steps"]]
     assert all(step.top1_error is not None and step.macs > 0 for step in kept.steps)
 
-    listed = run("models", LOWRANK_MODELS_DIR=str(models))
-    assert "own/scheme_2/tiny" in listed.stdout
-    photo = str(photo_path("lion.jpg"))
-    answer = run("classify", photo, "--model", "own/scheme_2/tiny", LOWRANK_MODELS_DIR=str(models))
-    assert answer.returncode == 0, answer.stderr
-    report = tmp_path / "report.json"
-    measured = run(
-        *("validate", "--lmdb-file", str(tmp_path / "val.lmdb"), "--models", "own/scheme_2/tiny"),
-        *("--json", str(report)),
-        LOWRANK_MODELS_DIR=str(models),
-    )
-    assert measured.returncode == 0, measured.stderr
-    (result,) = json.loads(report.read_text())["models"]
-    assert result["top1_error"] == pytest.approx(card.measured[0].top1), "the card states what validate measures"
+
+def test_fine_tuning_starts_from_the_compressed_network(folder: Path) -> None:
+    """Without training to speak of, the model computes what the last C step's low-rank weights compute."""
+    config = configure(folder, {"output": "format = 'float32'"})
+    config.write_text(config.read_text().replace("learning_rate = 0.001\nema", "learning_rate = 1e-12\nema"))
+    for stage in ("reference", "compress", "finetune"):
+        run_small(stage, config)
+    checkpoint = torch.load(folder / "run" / "compress.pt", weights_only=True)
+    store = WeightStore(read_zoo(ASSETS / "zoo.json", folder / "run" / "models"), folder / "cache")
+    card = store.zoo.get("own/scheme_2/tiny")
+    weights = load_network(card, store.ensure(card), SMALL_LAYERS).state_dict()
+    delta = checkpoint["stage"]["penalty"]["delta"]
+    for layer, rank in zip(SMALL_LAYERS, card.ranks, strict=True):
+        u, v = weights[f"{layer.key}.U.weight"], weights[f"{layer.key}.V.weight"]
+        assert v.shape[0] == rank
+        product = u @ v if layer.kind == "linear" else torch.einsum("nrab,rmcd->nmacbd", u, v)
+        wanted = delta[layer.key]
+        torch.testing.assert_close(product.reshape(wanted.shape), wanted, atol=1e-5, rtol=1e-4)
+
+
+def test_a_checkpoint_of_another_kind_is_refused(folder: Path) -> None:
+    config = configure(folder)
+    run_small("reference", config)
+    (folder / "run" / "compress.pt").write_bytes((folder / "run" / "reference.pt").read_bytes())
+    with pytest.raises(DataError, match=r"compress\.pt holds no low-rank factors"):
+        run_small("compress", config, resume=True)
+    with pytest.raises(DataError, match=r"compress\.pt holds no low-rank factors"):
+        run_small("finetune", config)
+
+
+@pytest.mark.parametrize(("stage", "epochs"), [("reference", 1), ("compress", 1), ("compress", 2), ("finetune", 1)])
+def test_a_resumed_run_has_the_same_bits(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, stage: Stage, epochs: int
+) -> None:
+    """Stopped after one or two epochs: for compress within an L step, and before a C step."""
+    config = configure(folder, reference=2, steps=2, step_epochs=2, finetune=2)
+    before: dict[Stage, list[Stage]] = {
+        "reference": [],
+        "compress": ["reference"],
+        "finetune": ["reference", "compress"],
+    }
+    for earlier in before[stage]:
+        run_small(earlier, config)
+    run_small(stage, config)
+    checkpoint, history = folder / "run" / f"{stage}.pt", folder / "run" / "history.json"
+    checkpoint.rename(folder / "whole.pt")
+    wanted = history.read_bytes() if stage == "compress" else b""
+
+    def stop(trainer: Trainer, *_: object) -> None:
+        if trainer.epoch == epochs:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "report", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run_small(stage, config)
+    assert torch.load(checkpoint, weights_only=True)["epoch"] == epochs
+    history.unlink(missing_ok=True)
+    run_small(stage, config, resume=True)
+    assert same(checkpoint, folder / "whole.pt")
+    assert not wanted or history.read_bytes() == wanted
 
 
 @pytest.mark.parametrize("calibration", [0, 4])
-def test_finetune_starts_from_a_model_at_another_ones_ranks(tmp_path: Path, calibration: int) -> None:
-    config = folder_with_data(tmp_path)
-    text = config.read_text().replace(
-        "[finetune]",
-        '[finetune]\nstart = "preview/scheme_2/v5"\nranks_of = "published/scheme_1/v4"\nfrozen_layers = 2\n'
-        f"calibration = {calibration}",
-    )
-    config.write_text(text.replace('version = "tiny"', 'version = "tiny"\npre_shrink = 96\nformat = "float32"'))
-    done = run("train", "finetune", str(config))
-    assert done.returncode == 0, done.stderr
-    zoo = read_zoo(ASSETS / "zoo.json", tmp_path / "run" / "models")
-    card, like, start = (
-        zoo.get(name) for name in ("own/scheme_1/tiny", "published/scheme_1/v4", "preview/scheme_2/v5")
-    )
+def test_finetune_starts_from_a_model_at_another_ones_ranks(folder: Path, calibration: int) -> None:
+    start = 'start = "preview/scheme_2/v5"\nranks_of = "published/scheme_1/v4"\nfrozen_layers = 2'
+    lines = {"finetune": f"{start}\ncalibration = {calibration}", "output": 'pre_shrink = 96\nformat = "float32"'}
+    config = configure(folder, lines)
+    card, trained = finetuned(config)
+    zoo = read_zoo(ASSETS / "zoo.json")
+    like, start = zoo.get("published/scheme_1/v4"), zoo.get("preview/scheme_2/v5")
+    assert card.scheme == "scheme_1"
     assert (card.ranks, card.lambda_, card.pre_shrink, card.history) == (like.ranks, like.lambda_, 96, None)
-    store = WeightStore(zoo, tmp_path / "cache")
-    trained = load_network(card, store.ensure(card)).state_dict()
     torch.manual_seed(5)
-    network = load_network(start, store.ensure(start))
+    network = load_network(start, WeightStore(zoo, folder / "cache").ensure(start))
     if calibration:
         images = LmdbImages(read_config(config).data.train, None, 0)
         some = torch.stack([images[index][0] for index in range(0, len(images), len(images) // calibration)])
@@ -160,68 +251,35 @@ def test_finetune_starts_from_a_model_at_another_ones_ranks(tmp_path: Path, cali
             assert torch.equal(tensor, begun[key]) == frozen, key
 
 
-def test_a_share_of_the_start_is_kept(tmp_path: Path) -> None:
-    config = folder_with_data(tmp_path)
-    start = '[finetune]\nstart = "preview/scheme_2/v5"\n'
-    text = (
-        config.read_text()
-        .replace("[finetune]", start)
-        .replace('version = "tiny"', 'version = "tiny"\nformat = "float32"')
-    )
-
-    def stored(share: float, more: str = "", **env: str) -> dict[str, torch.Tensor]:
-        config.write_text(text.replace(start, f"{start}share_of_start = {share}\n{more}\n"))
-        done = run("train", "finetune", str(config), *(["--resume"] if share else []), **env)
-        assert done.returncode == 0, done.stderr
-        zoo = read_zoo(ASSETS / "zoo.json", tmp_path / "run" / "models")
-        card = zoo.get("own/scheme_2/tiny")
-        return load_network(card, WeightStore(zoo, tmp_path / "cache").ensure(card)).state_dict()
+def test_a_share_of_the_start_is_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stored(share: float, earlier: str = "") -> dict[str, torch.Tensor]:
+        start = f'start = "preview/scheme_2/v5"\nshare_of_start = {share}\n{earlier}'
+        config = configure(folder, {"finetune": start, "output": 'format = "float32"'})
+        return finetuned(config, resume=share > 0)[1]
 
     trained, mixed = stored(0.0), stored(0.25)
-    zoo = read_zoo(ASSETS / "zoo.json")
-    card = zoo.get("preview/scheme_2/v5")
-    begun = load_network(card, WeightStore(zoo, tmp_path / "cache").ensure(card)).state_dict()
+    begun = weights_of("preview/scheme_2/v5")
     for key, tensor in mixed.items():
         if tensor.is_floating_point():
             torch.testing.assert_close(tensor, 0.75 * trained[key] + 0.25 * begun[key], rtol=1e-5, atol=1e-7)
     key = "classifier.0.U.weight"
     assert not torch.equal(trained[key], begun[key])
 
-    config.write_text(text.replace(start, f"{start}share_of_start = 0.5\nearlier = 'preview/scheme_1/v4'\n"))
-    refused = run("train", "finetune", str(config), "--resume")
-    assert refused.returncode == 1
-    assert "earlier is preview/scheme_1/v4, of scheme_1" in refused.stderr
+    with pytest.raises(UsageError, match="earlier is preview/scheme_1/v4, of scheme_1"):
+        stored(0.5, "earlier = 'preview/scheme_1/v4'")
     # What was just written takes the start's place: 0.5 trained + 0.5 (0.75 trained + 0.25 begun).
-    models = {"LOWRANK_MODELS_DIR": str(tmp_path / "run" / "models")}
-    again = stored(0.5, "earlier = 'own/scheme_2/tiny'", **models)
+    monkeypatch.setenv("LOWRANK_MODELS_DIR", str(folder / "run" / "models"))
+    again = stored(0.5, "earlier = 'own/scheme_2/tiny'")
     torch.testing.assert_close(again[key], 0.875 * trained[key] + 0.125 * begun[key], rtol=1e-5, atol=1e-7)
 
 
-def test_an_unknown_start_is_one_sentence(tmp_path: Path) -> None:
-    config = folder_with_data(tmp_path)
-    config.write_text(config.read_text().replace("[finetune]", '[finetune]\nstart = "preview/scheme_2/v9"'))
-    done = run("train", "finetune", str(config))
-    assert done.returncode != 0
-    assert "There is no model 'preview/scheme_2/v9'" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
-    return torch.load(checkpoint, weights_only=True)["network"]
-
-
-def test_resume_gives_the_same_run(tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
-    for folder in (one, two):
-        folder.mkdir()
-    env = {"OMP_NUM_THREADS": "1"}
-    assert run("train", "reference", str(folder_with_data(one, reference=2)), **env).returncode == 0
-    config = folder_with_data(two, reference=2)
-    # Stopped in the second epoch: the state is that of the first one's end.
+def test_an_interrupted_run_is_resumed_and_the_app_takes_its_model(folder: Path) -> None:
+    """Through the command line, on the full network: Ctrl-C in the second epoch, then --resume."""
+    config = str(configure(folder, {"finetune": 'start = "preview/scheme_2/v5"'}, finetune=2))
     process = subprocess.Popen(
-        [sys.executable, "-m", "lowrank_demo", "train", "reference", str(config)],
+        [sys.executable, "-m", "lowrank_demo", "train", "finetune", config],
         cwd=ROOT,
-        env={**os.environ, **env, "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -234,19 +292,44 @@ def test_resume_gives_the_same_run(tmp_path: Path) -> None:
             process.send_signal(signal.SIGINT)
     assert process.wait() == 130, said
     assert said.endswith("stopped; --resume continues from the last finished epoch.\n")
-    assert torch.load(two / "run" / "reference.pt", weights_only=True)["epoch"] == 1
-    assert run("train", "reference", str(config), "--resume", **env).returncode == 0
-    a, b = weights(one / "run" / "reference.pt"), weights(two / "run" / "reference.pt")
-    assert all(torch.equal(a[key], b[key]) for key in a)
+    checkpoint = folder / "run" / "finetune.pt"
+    assert torch.load(checkpoint, weights_only=True)["epoch"] == 1
+    resumed = run("train", "finetune", config, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    found = checkpoint.rename(folder / "resumed.pt")
+    finetuned(Path(config))
+    assert same(found, checkpoint)
+
+    models = str(folder / "run" / "models")
+    listed = run("models", LOWRANK_MODELS_DIR=models)
+    assert "own/scheme_2/tiny" in listed.stdout
+    answer = run("classify", str(photo_path("lion.jpg")), "--model", "own/scheme_2/tiny", LOWRANK_MODELS_DIR=models)
+    assert answer.returncode == 0, answer.stderr
+    report = folder / "report.json"
+    measured = run(
+        *("validate", "--lmdb-file", str(folder / "val.lmdb"), "--models", "own/scheme_2/tiny"),
+        *("--json", str(report)),
+        LOWRANK_MODELS_DIR=models,
+    )
+    assert measured.returncode == 0, measured.stderr
+    (result,) = json.loads(report.read_text())["models"]
+    card = read_zoo(ASSETS / "zoo.json", folder / "run" / "models").get("own/scheme_2/tiny")
+    assert result["top1_error"] == pytest.approx(card.measured[0].top1), "the card states what validate measures"
 
 
-def test_two_processes_train_together(tmp_path: Path) -> None:
-    config = folder_with_data(tmp_path)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+def test_an_unknown_start_is_one_sentence(folder: Path) -> None:
+    config = configure(folder, {"finetune": 'start = "preview/scheme_2/v9"'})
+    done = run("train", "finetune", str(config))
+    assert done.returncode != 0
+    assert "There is no model 'preview/scheme_2/v9'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_two_processes_train_together(folder: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     done = subprocess.run(
-        [*command, "--standalone", "-m", "lowrank_demo", "train", "reference", str(config)],
+        [*command, "-m", "lowrank_demo", "train", "reference", str(configure(folder))],
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -256,20 +339,22 @@ def test_two_processes_train_together(tmp_path: Path) -> None:
     assert done.stdout.count("epoch 1 of 1: loss") == 1
 
 
-@pytest.mark.parametrize(("kind", "tolerance"), [("int8", 1 / 127), ("float16", 1e-3), ("float32", 0.0)])
-def test_stored_weights(kind: str, tolerance: float) -> None:
-    from lowrank_demo.nn.state_dict import _dequantise
-
-    torch.manual_seed(0)
-    state = LowRankAlexNet("scheme_1", [2, 3, 4, 5, 6, 7, 8, 9]).state_dict()
-    restored = _dequantise(quantised(state, kind))
-    assert restored.keys() == state.keys()
-    for key, tensor in state.items():
-        assert restored[key].dtype == tensor.dtype
-        assert (restored[key] - tensor).abs().max() <= tolerance * max(float(tensor.abs().max()), 1e-9)
-
-
-def test_vectors_are_halved_only_where_nothing_is_lost() -> None:
-    state = {"mean": torch.tensor([1.5, -0.25]), "var": torch.tensor([1e6, 1.0]), "count": torch.tensor(3)}
-    kinds = {key: tensor.dtype for key, tensor in quantised(state, "int8").items()}
-    assert kinds == {"mean": torch.float16, "var": torch.float32, "count": torch.int64}
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_the_full_network_from_reference_to_the_app(folder: Path) -> None:
+    """All stages through the command line: minutes, nearly all for the decompositions of fc6 and fc7."""
+    config = str(configure(folder))
+    for stage in ("reference", "compress", "finetune"):
+        done = run("train", stage, config)
+        assert done.returncode == 0, done.stderr
+    models = folder / "run" / "models"
+    card = read_zoo(ASSETS / "zoo.json", models).get("own/scheme_2/tiny")
+    assert card.history
+    (step,) = read_history(Path(card.history)).steps
+    assert list(card.ranks) == [max(rank, 1) for rank in step.ranks]
+    assert len(card.ranks) == len(LAYERS)
+    answer = run(
+        *("classify", str(photo_path("lion.jpg")), "--model", card.id),
+        LOWRANK_MODELS_DIR=str(models),
+    )
+    assert answer.returncode == 0, answer.stderr

@@ -1,8 +1,9 @@
-"""Training batches: reproducible, shared out evenly, augmented within bounds."""
+"""Training batches: reproducible, shared evenly among processes, augmented within bounds."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ import torch
 
 from lowrank_demo.data.lmdb.reader import LmdbReader
 from lowrank_demo.decode.pillow import decode_one
+from lowrank_demo.train.batches import Batches, LmdbImages, evenly_spaced
 from lowrank_demo.train.config import DataConfig
-from lowrank_demo.train.data import Batches, LmdbImages
 from tests.helpers.lmdb_files import build_long_lmdb
 
 
@@ -65,7 +66,7 @@ def test_validation_is_the_standard_pipeline_in_order(file: Path) -> None:
 
 
 def test_augmented_batches_are_normalised_like_those_of_validation(file: Path, config: DataConfig) -> None:
-    """What is left of an augmentation that changes nothing is the photo, brought to the crop's size."""
+    """An augmentation that changes nothing gives the photo at the size of the crop."""
     same = dataclasses.replace(config, smallest_crop=0.9999, flip=False, colour=0.0)
     (images, _), *_ = Batches(LmdbImages(file, same, 0), 4, 0, seed=0).epoch(0)
     assert images.dtype == torch.float32
@@ -91,7 +92,7 @@ def test_augmentation_changes_and_can_be_left_out(file: Path, config: DataConfig
 
 
 def test_sources_of_different_sharpness_become_alike(file: Path, config: DataConfig) -> None:
-    """A sharp photo is sometimes shown as small and as compressed as the others are."""
+    """A sharp photo is sometimes made as small and as compressed as the others."""
     plain = dataclasses.replace(config, colour=0.0, flip=False, smallest_crop=0.999)
     small = dataclasses.replace(plain, smallest_edge=24)
     compressed = dataclasses.replace(plain, lowest_quality=5)
@@ -111,3 +112,9 @@ def test_sources_of_different_sharpness_become_alike(file: Path, config: DataCon
     assert 2 <= blurred <= 12, "some of the sixteen are blurred, some are as they were"
     changed = sum(abs(value / sharp - 1) > 0.02 for value in details(compressed))
     assert 2 <= changed <= 14
+
+
+@pytest.mark.parametrize(("count", "indices"), [(4, [0, 6, 12, 18]), (25, range(25)), (26, range(26)), (99, range(26))])
+def test_evenly_spaced_images(file: Path, count: int, indices: Sequence[int]) -> None:
+    images = LmdbImages(file, None, 0)
+    assert torch.equal(evenly_spaced(file, count), torch.stack([images[index][0] for index in indices]))

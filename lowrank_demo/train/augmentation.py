@@ -1,0 +1,81 @@
+"""Random changes to a training image: degradation, colours, a resized crop, a flip."""
+
+from __future__ import annotations
+
+import io
+import math
+import random
+import warnings
+
+import numpy as np
+import torch
+from PIL import Image, ImageEnhance
+from torch import Tensor
+
+from ..decode.base import CROP
+from .config import DataConfig
+
+_RATIOS = (3 / 4, 4 / 3)
+"""Smallest and largest width / height of a random crop."""
+
+
+def augment(data: bytes, config: DataConfig, randomness: random.Random) -> Tensor:
+    """Return a random resized crop of an encoded image, perhaps flipped, with changed colours.
+
+    Returns:
+        uint8 [227, 227, 3].
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image = Image.open(io.BytesIO(data))
+        image = image.convert("RGB")
+    image = _degrade(image, config, randomness)
+    # Colours are changed where there are fewer pixels.
+    small = image.width * image.height < CROP * CROP
+    if small:
+        image = _recolour(image, config, randomness)
+    image = image.resize((CROP, CROP), Image.Resampling.BICUBIC, box=_crop_box(image, config.smallest_crop, randomness))
+    if config.flip and randomness.random() < 0.5:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if not small:
+        image = _recolour(image, config, randomness)
+    return torch.from_numpy(np.array(image))
+
+
+def _degrade(image: Image.Image, config: DataConfig, randomness: random.Random) -> Image.Image:
+    """Perhaps shrink the image, perhaps compress it as JPEG."""
+    edge = min(image.size)
+    if 0 < config.smallest_edge < edge and randomness.random() < 0.5:
+        scale = randomness.randint(config.smallest_edge, edge) / edge
+        width, height = (max(1, round(side * scale)) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    if config.lowest_quality and randomness.random() < 0.5:
+        compressed = io.BytesIO()
+        image.save(compressed, "JPEG", quality=randomness.randint(config.lowest_quality, 95))
+        image = Image.open(compressed).convert("RGB")
+    return image
+
+
+def _recolour(image: Image.Image, config: DataConfig, randomness: random.Random) -> Image.Image:
+    """Change brightness, contrast and saturation, in a random order."""
+    if config.colour:
+        changes = [ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color]
+        randomness.shuffle(changes)
+        for change in changes:
+            image = change(image).enhance(1 + randomness.uniform(-config.colour, config.colour))
+    return image
+
+
+def _crop_box(image: Image.Image, smallest: float, randomness: random.Random) -> tuple[float, float, float, float]:
+    """Return a box of random area and ratio inside the image, or the largest central square if none fits."""
+    width, height = image.size
+    for _ in range(10):
+        area = width * height * randomness.uniform(smallest, 1)
+        ratio = math.exp(randomness.uniform(math.log(_RATIOS[0]), math.log(_RATIOS[1])))
+        w, h = math.sqrt(area * ratio), math.sqrt(area / ratio)
+        if w <= width and h <= height:
+            left, top = randomness.uniform(0, width - w), randomness.uniform(0, height - h)
+            return left, top, left + w, top + h
+    edge = min(width, height)
+    left, top = (width - edge) / 2, (height - edge) / 2
+    return left, top, left + edge, top + edge

@@ -1,0 +1,122 @@
+"""Batches from an LMDB file: decoded and augmented, in an order that the seed and the epoch decide.
+
+Each image's randomness comes from (seed, epoch, index), so neither the number of workers nor a resume changes it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ..data.lmdb.reader import LmdbReader, check_label
+from ..decode.base import MEAN, STD
+from ..decode.pillow import decode_one
+from .augmentation import augment
+from .config import DataConfig
+
+_MEAN, _INVERSE_STD = torch.tensor(MEAN), 1 / torch.tensor(STD)
+
+
+class LmdbImages(Dataset[tuple[Tensor, int]]):
+    """The images of an LMDB file, and their labels.
+
+    Augmented pixels are uint8 [227, 227, 3], which travels faster between processes; others are normalised float32
+    [3, 227, 227].
+
+    Args:
+        path: The file; each process opens it for itself.
+        config: Augmentation; None uses the input pipeline of validation.
+        seed: Seed of the augmentation.
+    """
+
+    def __init__(self, path: Path, config: DataConfig | None, seed: int) -> None:
+        self._path = path
+        self._config = config
+        self._seed = seed
+        self.epoch = 0
+        self._reader: LmdbReader | None = None
+        with LmdbReader(path) as reader:
+            self._count = len(reader)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        # Opened here: an environment must not be shared across fork.
+        if self._reader is None:
+            self._reader = LmdbReader(self._path)
+        record = self._reader[index]
+        check_label(record.label, index, self._path.name)
+        if self._config is None or self._config.smallest_crop == 1:
+            pixels = decode_one(record.image, oriented=False)
+        else:
+            randomness = random.Random(f"{self._seed} {self.epoch} {index}")
+            pixels = augment(record.image, self._config, randomness)
+        return pixels, record.label
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_reader": None}
+
+
+def evenly_spaced(path: Path, count: int) -> Tensor:
+    """Return up to ``count`` evenly spaced images of a file, as validation sees them: float32 [n, 3, 227, 227]."""
+    images = LmdbImages(path, None, 0)
+    step = max(1, len(images) // count)
+    return torch.stack([images[index][0] for index in range(0, len(images), step)[:count]])
+
+
+class Batches:
+    """The batches of one training process, epoch by epoch.
+
+    Args:
+        images: The data set.
+        batch_size: Images in a batch of this process.
+        workers: Decoding processes; 0 decodes in this one.
+        rank: This process among ``world``: each takes its own share of every epoch.
+        world: Number of training processes.
+        seed: Seed of the order; None keeps the file's order and the last, smaller batch.
+    """
+
+    def __init__(
+        self, images: LmdbImages, batch_size: int, workers: int, *, rank: int = 0, world: int = 1, seed: int | None
+    ) -> None:
+        self._images = images
+        self._batch_size = batch_size
+        self._workers = workers
+        self._rank, self._world = rank, world
+        self._seed = seed
+        self.per_epoch = len(self._indices(0)) // batch_size if seed is not None else 0
+
+    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield normalised images, float32 [n, 3, 227, 227], and labels, int64 [n]."""
+        self._images.epoch = number
+        loader = DataLoader(
+            self._images,
+            batch_size=self._batch_size,
+            sampler=self._indices(number),
+            num_workers=self._workers,
+            drop_last=self._seed is not None,
+            pin_memory=torch.cuda.is_available(),
+            multiprocessing_context="spawn" if self._workers else None,
+        )
+        for images, labels in loader:
+            yield _normalise(images) if images.dtype == torch.uint8 else images, labels
+
+    def _indices(self, number: int) -> list[int]:
+        count = len(self._images)
+        if self._seed is None:
+            return list(range(self._rank, count, self._world))
+        order = np.random.default_rng([self._seed, number]).permutation(count)
+        # Every process has the same number of images, so that none waits for a batch that does not come.
+        return order[self._rank : count - count % self._world : self._world].tolist()
+
+
+def _normalise(pixels: Tensor) -> Tensor:
+    """Return uint8 [n, h, w, 3] as the network takes it: float32 [n, 3, h, w], channels last."""
+    return ((pixels.float() - _MEAN) * _INVERSE_STD).permute(0, 3, 1, 2)
