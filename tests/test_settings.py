@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lowrank_demo.decode.choose import choose_device
@@ -56,6 +56,7 @@ def test_the_sentence() -> None:
         assert str(caught.value) == sentence
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from([f"LOWRANK_{field.name.upper()}" for field in dataclasses.fields(Settings)]),
     st.text()

@@ -92,10 +92,12 @@ def read_json(path: Path, wanted: str, error: type[LowRankError], *, format: int
         format: Value that the key ``format`` must have; the key is then removed. None if there is no such key.
 
     Raises:
-        error: The file cannot be read, is not JSON, or has another format.
+        error: There is no such file, or it cannot be read, is not JSON, or has another format.
     """
     try:
         data = from_json(path.read_bytes())
+    except FileNotFoundError as problem:
+        raise error(f"There is no {path.name}; expected {wanted}.") from problem
     except OSError as problem:
         raise error(f"{path.name} cannot be read ({problem.strerror}); expected {wanted}.") from problem
     except ValueError as problem:

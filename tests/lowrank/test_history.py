@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lowrank_demo.errors import DataError
@@ -54,10 +54,13 @@ def test_read(tmp_path: Path) -> None:
 def test_refused(tmp_path: Path, change: dict, sentence: str) -> None:
     with pytest.raises(DataError, match=sentence):
         read_history(write(tmp_path, {**HISTORY, **change}))
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match=r"There is no none\.json; expected a rank history"):
         read_history(tmp_path / "none.json")
+    with pytest.raises(DataError, match=rf"{tmp_path.name} cannot be read \(Is a directory\); expected a rank history"):
+        read_history(tmp_path)
 
 
+@settings(deadline=None)
 @given(st.sampled_from([None, *sorted(HISTORY)]), JSON)
 def test_any_value_is_a_history_or_a_data_error(
     tmp_path_factory: pytest.TempPathFactory, field: str | None, value: object

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lowrank_demo.errors import CardError
@@ -57,6 +57,7 @@ def test_bad_card_is_refused_by_name(change: dict, named: str) -> None:
         parse_card({**copy.deepcopy(CARD), **change}, "zoo.json, model 1")
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(CARD)), JSON)
 def test_any_value_in_any_field_is_a_card_or_a_card_error(field: str, value: object) -> None:
     try:

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lowrank_demo.errors import UsageError
@@ -160,6 +160,7 @@ KEYS = [
 ]
 
 
+@settings(deadline=None)
 @given(st.sampled_from(KEYS), VALUES)
 def test_any_value_of_any_key_is_a_run_or_a_usage_error(
     tmp_path_factory: pytest.TempPathFactory, key: tuple[str, str], value: str
