@@ -21,6 +21,7 @@ import pytest
 from lowrank_demo.data.lmdb.record import Record
 from lowrank_demo.data.lmdb.writer import LmdbWriter
 from lowrank_demo.validate.evaluate import slice_of
+from tests.helpers.commands import run, run_module
 from tests.helpers.lmdb_files import build_long_lmdb
 from tests.helpers.paths import ROOT
 from tests.helpers.photos import encoded, open_photo
@@ -29,9 +30,10 @@ from tests.helpers.terminal import read_screen
 
 pytestmark = pytest.mark.spread
 
-TORCHRUN = (sys.executable, "-m", "torch.distributed.run")
-TWO = (*TORCHRUN, "--standalone", "--nproc-per-node", "2")
-VALIDATE = ("-m", "lowrank_demo", "validate", "--models", "preview/scheme_2/v5", "--batch-size", "8")
+LAUNCHER = "torch.distributed.run"
+TORCHRUN = (sys.executable, "-m", LAUNCHER)
+TWO = ("--standalone", "--nproc-per-node", "2")
+VALIDATE = ("validate", "--models", "preview/scheme_2/v5", "--batch-size", "8")
 
 
 @pytest.mark.parametrize(("count", "size", "world"), [(0, 8, 3), (1, 8, 3), (67, 8, 3), (64, 8, 4), (1000, 7, 6)])
@@ -54,24 +56,20 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def environment(folder: Path, **more: str) -> dict[str, str]:
+def variables_of_a_run(folder: Path, **more: str) -> dict[str, str]:
     # The same number of threads everywhere: it may change the last bit of a product.
-    return {**os.environ, "OMP_NUM_THREADS": "1", "LOWRANK_CACHE_DIR": str(folder / "cache"), **more}
+    return {"OMP_NUM_THREADS": "1", "LOWRANK_CACHE_DIR": str(folder / "cache"), **more}
 
 
-def validated(file: Path, folder: Path, *launcher: str, resume: bool = False) -> dict[str, Any]:
-    """The report of one run, without what depends on the time."""
+def validated(file: Path, folder: Path, *launch: str, resume: bool = False) -> dict[str, Any]:
+    """The report of one run, without what depends on the time; torchrun starts it where ``launch`` has its options."""
     output = folder / f"{uuid.uuid4().hex}.json"
-    command = [*(launcher or (sys.executable,)), *VALIDATE, "--lmdb-file", str(file), "--json", str(output)]
-    done = subprocess.run(
-        command + ["--resume"] * resume,
-        cwd=ROOT,
-        env=environment(folder),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=250,
-    )
+    command = [*VALIDATE, "--lmdb-file", str(file), "--json", str(output), *["--resume"] * resume]
+    environment = variables_of_a_run(folder)
+    if launch:
+        done = run_module(LAUNCHER, *launch, "-m", "lowrank_demo", *command, **environment)
+    else:
+        done = run(*command, **environment)
     assert done.returncode == 0, done.stderr
     return without_times(json.loads(output.read_text()))
 
@@ -85,7 +83,7 @@ def test_any_number_of_processes_gives_the_same_integers(file: Path, tmp_path: P
     assert [item["index"] for item in alone["unreadable_records"]] == [50]
     assert alone["complete"]
     for world in ("1", "3"):
-        assert validated(file, tmp_path, *TORCHRUN, "--standalone", "--nproc-per-node", world) == alone
+        assert validated(file, tmp_path, "--standalone", "--nproc-per-node", world) == alone
     assert not list((tmp_path / "cache" / "validations").glob("*")), "nothing is left to resume"
 
 
@@ -100,7 +98,11 @@ class Terminal:
     def __init__(self, file: Path, folder: Path) -> None:
         self._screen, side = pty.openpty()
         self._process = subprocess.Popen(
-            [*TWO, *VALIDATE, "--lmdb-file", str(file)], cwd=ROOT, env=environment(folder), stdout=side, stderr=side
+            [*TORCHRUN, *TWO, "-m", "lowrank_demo", *VALIDATE, "--lmdb-file", str(file)],
+            cwd=ROOT,
+            env={**os.environ, **variables_of_a_run(folder)},
+            stdout=side,
+            stderr=side,
         )
         os.close(side)
 
@@ -176,17 +178,17 @@ def two_machines() -> Iterator[tuple[list[str], list[str], str]]:
     names = [f"lr{os.getpid() % 10000}{side}" for side in "ab"]
     ip = shutil.which("ip") or "/sbin/ip"
 
-    def run(*command: str) -> None:
+    def set_up(*command: str) -> None:
         subprocess.run([ip, *command], check=True, capture_output=True, timeout=20)
 
     try:
         for name in names:
-            run("netns", "add", name)
-        run("link", "add", names[0], "netns", names[0], "type", "veth", "peer", "name", names[1], "netns", names[1])
+            set_up("netns", "add", name)
+        set_up("link", "add", names[0], "netns", names[0], "type", "veth", "peer", "name", names[1], "netns", names[1])
         for number, name in enumerate(names, start=1):
-            run("-n", name, "addr", "add", f"10.213.7.{number}/24", "dev", name)
+            set_up("-n", name, "addr", "add", f"10.213.7.{number}/24", "dev", name)
             for device in (name, "lo"):
-                run("-n", name, "link", "set", device, "up")
+                set_up("-n", name, "link", "set", device, "up")
     except (OSError, subprocess.SubprocessError) as error:
         for name in names:
             subprocess.run([ip, "netns", "del", name], check=False, capture_output=True)
@@ -205,10 +207,10 @@ def test_two_machines(file: Path, tmp_path: Path, two_machines: tuple[list[str],
             [
                 *(*inside, *TORCHRUN, "--nnodes", "2", "--node-rank", str(rank), "--nproc-per-node", "1"),
                 *("--master-addr", address, "--master-port", "29577"),
-                *(*VALIDATE, "--lmdb-file", str(file), "--json", str(output)),
+                *("-m", "lowrank_demo", *VALIDATE, "--lmdb-file", str(file), "--json", str(output)),
             ],
             cwd=ROOT,
-            env=environment(tmp_path, LOWRANK_CACHE_DIR=str(tmp_path / f"machine-{rank}")),
+            env={**os.environ, **variables_of_a_run(tmp_path, LOWRANK_CACHE_DIR=str(tmp_path / f"machine-{rank}"))},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
