@@ -61,9 +61,9 @@ def openvino_form(network: LowRankAlexNet, pre_shrink: int | None, precision: st
     return nn.Sequential(Shrink(pre_shrink), compiled) if pre_shrink else compiled
 
 
-# Why not openvino.convert_model: logits and speed are the same, but converting and compiling a model takes 3.2 to 4.3 s
-# of CPU time in place of 0.12 to 0.21 s (sizes of scheme 1 v1 and scheme 2 v5, eight cold processes each, OpenVINO
-# 2026.4.1, torch 2.13, two cores without bf16).
+# Why not openvino.convert_model: logits and speed are the same, but it starts slower. Importing torch and OpenVINO,
+# converting and compiling takes 6.5 to 7.6 s of CPU time; with this graph it takes 3.0 to 3.3 s, of which 0.13 to
+# 0.27 s build and compile (ranks of scheme 1 v1 and scheme 2 v5, cold processes, OpenVINO 2026.4.1, torch 2.13).
 def _graph(layers: Iterable[nn.Module]) -> openvino.Model:
     """Return the layers as an OpenVINO model, whose input is float32 [n, 227, 227, 3]."""
     images = op.parameter([-1, INPUT_SIZE, INPUT_SIZE, 3], openvino.Type.f32)

@@ -2,12 +2,15 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import openvino
 import pytest
 import torch
 
 from lowrank_demo.nn.alexnet import LowRankAlexNet
 from lowrank_demo.nn.fuse import inference_form
 from lowrank_demo.nn.openvino import OpenVinoNetwork, openvino_form
+
+HAS_BF16 = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 @pytest.fixture(scope="module", params=["scheme_1", "scheme_2"])
@@ -44,7 +47,7 @@ def test_bf16_is_near(network: LowRankAlexNet) -> None:
         expected = network(images)
         found = openvino_form(network, None, "bf16")(images)
     assert found.dtype == torch.float32
-    # Where the processor has no bf16, OpenVINO computes in float32.
+    assert torch.allclose(found, expected, atol=1e-4, rtol=1e-4) != HAS_BF16, "without bf16, OpenVINO computes in fp32"
     assert (found - expected).abs().max() < 0.05 * expected.abs().max()
 
 
