@@ -1,14 +1,16 @@
 """OpenVINO computes what the network computes."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
-import openvino
 import pytest
 import torch
 
 from lowrank_demo.nn.alexnet import LowRankAlexNet
 from lowrank_demo.nn.fuse import inference_form
-from lowrank_demo.nn.openvino import OpenVinoNetwork, openvino_form
+from lowrank_demo.nn.openvino import OpenVinoNetwork, openvino, openvino_form
+from tests.helpers.paths import ROOT
 
 HAS_BF16 = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
@@ -64,3 +66,13 @@ def test_asked_from_several_threads(network: LowRankAlexNet) -> None:
 def test_a_layer_that_the_network_does_not_have() -> None:
     with pytest.raises(TypeError, match="no Softmax"):
         OpenVinoNetwork([torch.nn.Softmax(1)], "fp32")
+
+
+def test_nothing_is_reported_to_anyone() -> None:
+    code = (
+        "import sys, lowrank_demo.nn.openvino\n"
+        "loaded = [name for name in sys.modules if name.startswith('openvino_telemetry') and sys.modules[name]]\n"
+        "assert not loaded, loaded\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
