@@ -81,7 +81,7 @@ def test_the_sentence() -> None:
     assert str(caught.value) == "zoo.json, model 1, weights: sha256 is '12'; expected 8 to 64 lower-case hex digits."
     with pytest.raises(CardError) as caught:
         parse_card({"family": "own"}, "own.card.json")
-    assert str(caught.value) == "own.card.json lacks 'scheme'."
+    assert str(caught.value) == "own.card.json lacks 'scheme'; expected a value for it."
 
 
 def test_only_the_program_cuts_a_model() -> None:
