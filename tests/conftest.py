@@ -7,9 +7,9 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
 
 from lowrank_demo.models.cards import Zoo, read_zoo
 from lowrank_demo.settings import ASSETS, Settings
@@ -19,6 +19,9 @@ from tests.helpers.lmdb_files import build_long_lmdb
 from tests.helpers.models import own_model, zoo_with
 from tests.helpers.paths import FILES, sha256
 from tests.helpers.server import FileServer
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -129,6 +132,8 @@ def browser() -> Iterator[Browser]:
     path = chromium.find()
     if path is None:
         pytest.skip("no Chromium here and none could be installed")
+    from playwright.sync_api import sync_playwright  # absent where only the tests marked gpu run
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=chromium.ARGUMENTS)
         yield browser

@@ -81,12 +81,20 @@ class DaliDecoder:
         max_pixels: Larger images are refused before they are decoded.
         threads: CPU threads that decode.
         device: ``cpu``, or the CUDA device that decodes and holds the tensors.
+        hardware_share: Share of a batch that the GPU's JPEG unit decodes, if it has one; its other cores decode the
+            rest.
     """
 
-    def __init__(self, max_pixels: int, threads: int, device: torch.device) -> None:
+    def __init__(self, max_pixels: int, threads: int, device: torch.device, hardware_share: float = 0.65) -> None:
         self.name = "dali-gpu" if device.type == "cuda" else "dali-cpu"
         self._device = device
         self._threads = threads
+        self._decoding = {
+            "device": "mixed" if device.type == "cuda" else "cpu",
+            "output_type": types.DALIImageType.RGB,
+            "hw_decoder_load": hardware_share,
+            **_AS_STORED,
+        }
         self._max_pixels = max_pixels
         self._pillow = PillowDecoder(max_pixels, threads)
         self._resizing = _RestartingPipeline(self._build_resizing)
@@ -196,25 +204,20 @@ class DaliDecoder:
         with pipeline:
             photos = fn.decoders.image_crop(
                 fn.external_source(name="files", device="cpu"),
-                device="mixed" if self._device.type == "cuda" else "cpu",
-                output_type=types.DALIImageType.RGB,
                 crop=(CROP, CROP),
-                **_AS_STORED,
+                **self._decoding,
             )
             pipeline.set_outputs(_crop_and_normalise(photos))
         pipeline.build()
         return pipeline
 
     def _build_resizing(self) -> Pipeline:
-        gpu = self._device.type == "cuda"
         pipeline = self._pipeline()
         with pipeline:
             files = fn.external_source(name="files", device="cpu")
             crop_x = fn.external_source(name="crop_x", device="cpu")
             crop_y = fn.external_source(name="crop_y", device="cpu")
-            photos = fn.decoders.image(
-                files, device="mixed" if gpu else "cpu", output_type=types.DALIImageType.RGB, **_AS_STORED
-            )
+            photos = fn.decoders.image(files, **self._decoding)
             photos = fn.resize(
                 photos,
                 resize_shorter=float(EDGE),

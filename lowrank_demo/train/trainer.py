@@ -135,6 +135,7 @@ class Trainer:
         """
         if self._processes.rank != 0:
             return
+        device = self._processes.device
         state = {
             "epoch": self.epoch,
             "network": self.network.state_dict(),
@@ -143,6 +144,7 @@ class Trainer:
             "scaler": self._scaler.state_dict(),
             "stage": dict(extra or {}),
             "torch_rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.empty(0, dtype=torch.uint8),
         }
         try:
             with atomic_write(self._checkpoint) as temporary:
@@ -168,6 +170,9 @@ class Trainer:
         self._optimiser.load_state_dict(state["optimiser"])
         self._scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["torch_rng"].cpu())
+        # Dropout on a GPU draws from that GPU's own generator. A run may go on where it did not begin.
+        if self._processes.device.type == "cuda" and len(state["cuda_rng"]):
+            torch.cuda.set_rng_state(state["cuda_rng"].cpu(), self._processes.device)
         self.epoch = int(state["epoch"])
         return state["stage"]
 

@@ -54,13 +54,13 @@ def _bench(args: argparse.Namespace) -> None:
             raise UsageError(f"{name} is {value}; expected at least {least}.")
     if args.json and not args.json.absolute().parent.is_dir():
         raise UsageError(f"There is no folder {args.json.absolute().parent} for {args.json.name}; create it first.")
-    print(_machine())
+    print(machine())
     outcomes: list[Outcome] = []
     for outcome in _outcomes(chosen, args.images, args.many):
         print(outcome_text(outcome), flush=True)
         outcomes.append(outcome)
     if args.json:
-        content = {"date": datetime.date.today().isoformat(), "machine": _machine(), "outcomes": _plain(outcomes)}
+        content = {"date": datetime.date.today().isoformat(), "machine": machine(), "outcomes": [plain(one) for one in outcomes]}
         with atomic_write(args.json) as temporary:
             temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
@@ -108,16 +108,16 @@ def outcome_text(outcome: Outcome) -> str:
     return f"{outcome.what}: not measured ({outcome.why})"
 
 
-def _plain(outcomes: list[Outcome]) -> list[dict[str, object]]:
+def plain(outcome: Outcome) -> dict[str, object]:
+    """Return an outcome for programs."""
     from tests.bench.measure import Result
 
-    return [
-        dataclasses.asdict(one) | ({"ratio": one.ratio, "reached": one.reached} if isinstance(one, Result) else {})
-        for one in outcomes
-    ]
+    derived = {"ratio": outcome.ratio, "reached": outcome.reached} if isinstance(outcome, Result) else {}
+    return dataclasses.asdict(outcome) | derived
 
 
-def _machine() -> str:
+def machine() -> str:
+    """Return a line about processor, libraries and GPU."""
     import torch
 
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no GPU: nothing of it is measured"

@@ -11,12 +11,14 @@ import torch
 from PIL import Image
 
 from lowrank_demo.classify.inference import Classifier
+from lowrank_demo.data.lmdb.reader import LmdbReader
 from lowrank_demo.data.lmdb.record import Record
 from lowrank_demo.data.lmdb.writer import LmdbWriter
 from lowrank_demo.errors import DataError
 from lowrank_demo.models.cards import ModelCard, Zoo
 from lowrank_demo.nn.alexnet import LowRankAlexNet
 from lowrank_demo.settings import Arithmetic
+from tests.helpers.paths import SHARED_LMDB
 
 _PHOTOS = ("lion.jpg", "cheetah.jpg", "cheetah1.jpg", "tower.jpg")
 CPU = torch.device("cpu")
@@ -47,6 +49,30 @@ def jpegs(count: int, edge: int = 256) -> list[bytes]:
         crop.save(file, "JPEG", quality=92)
         made.append(file.getvalue())
     return made
+
+
+def real_records(count: int) -> list[Record]:
+    """Return up to 400 labelled photos; without the file that holds them, crops of a few photos with invented labels."""
+    if not SHARED_LMDB.exists():
+        return [Record(image, i) for i, image in enumerate(jpegs(count))]
+    with LmdbReader(SHARED_LMDB) as reader:
+        return [reader[i] for i in range(0, len(reader), max(1, len(reader) // count))][:count]
+
+
+def enlarged(image: bytes, edge: int) -> bytes:
+    """Return a photo as a JPEG with this shortest edge, as cameras' photos are larger than what networks see."""
+    photo = Image.open(io.BytesIO(image)).convert("RGB")
+    scale = edge / min(photo.size)
+    file = io.BytesIO()
+    photo.resize((round(photo.width * scale), round(photo.height * scale))).save(file, "JPEG", quality=92)
+    return file.getvalue()
+
+
+def write_records(path: Path, records: list[Record], count: int) -> None:
+    """Write a file of ``count`` records that goes round the given ones."""
+    with LmdbWriter(path) as writer:
+        for i in range(count):
+            writer.put(records[i % len(records)])
 
 
 def write_lmdb(path: Path, images: list[bytes], count: int) -> None:

@@ -1,0 +1,313 @@
+"""The steps of ``tests.bench.gpu``, each a generator of figures, on the GPU or on few images on the processor."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from lowrank_demo.classify.inference import Classifier
+from lowrank_demo.data.lmdb.isolated import IsolatedReader
+from lowrank_demo.decode.base import Decoder
+from lowrank_demo.decode.pillow import PillowDecoder
+from lowrank_demo.lowrank.c_step import Decomposition
+from lowrank_demo.models.cards import ModelCard, Zoo, read_zoo
+from lowrank_demo.nn.alexnet import DenseAlexNet, LowRankAlexNet
+from lowrank_demo.nn.fuse import inference_form
+from lowrank_demo.runtime.processes import Processes
+from lowrank_demo.settings import ASSETS, Arithmetic, usable_cpus
+from lowrank_demo.train.batches import Batches, LmdbImages
+from lowrank_demo.train.config import DataConfig, StageConfig
+from lowrank_demo.train.trainer import Trainer
+from lowrank_demo.validate.evaluate import Validation
+from tests.bench.material import enlarged, published, real_records, write_records
+from tests.bench.measure import Finding, Outcome, Unmeasured
+from tests.bench.networks import smallest
+
+GPU = torch.cuda.is_available()
+DEVICE = torch.device("cuda", 0) if GPU else torch.device("cpu")
+CPU = torch.device("cpu")
+_MAX_PIXELS = 64_000_000
+
+
+def tests() -> Iterator[Outcome]:
+    """Run the tests marked ``gpu``; what they print goes to the report."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder, "tests.xml")
+        command = [sys.executable, "-m", "pytest", "-m", "gpu", "tests/gpu", "-q", "-p", "no:cacheprovider"]
+        command += ["-o", "junit_logging=system-out", f"--junitxml={output}"]
+        command += ["-n", "3", "--dist", "loadscope"] if GPU else []
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if not output.exists():
+            yield Unmeasured("tests", done.stdout[-2000:] + done.stderr[-2000:])
+            return
+        cases = ElementTree.parse(output).getroot().iter("testcase")  # noqa: S314  pytest's own file
+    failed = 0
+    for case in cases:
+        name = case.get("name", "")
+        for line in (case.findtext("system-out") or "").splitlines():
+            if line.strip():
+                yield Unmeasured(name, line)
+        for kind in ("failure", "error", "skipped"):
+            for found in case.iter(kind):
+                failed += kind != "skipped"
+                yield Unmeasured(f"{name} {kind}", (found.get("message") or "") + (found.text or "")[-1500:])
+        yield Finding(name, float(case.get("time", "0")), "s")
+    yield Finding("failed tests", failed, "")
+
+
+def decoding() -> Iterator[Outcome]:
+    """Images per second of decoding alone."""
+    records = real_records(400 if GPU else 8)
+    small = [record.image for record in records]
+    for edge, images in ((256, small), (640, [enlarged(image, 640) for image in small])):
+        for name, make in _decoders():
+            what = f"decoding, shortest edge {edge}, {name}"
+            try:
+                decoder = make()
+                yield Finding(what, _images_per_second(lambda d=decoder, i=images: _decode(d, i), len(images)), "images/s")
+            except (ImportError, OSError, RuntimeError) as error:
+                yield Unmeasured(what, str(error)[:400])
+
+
+def arithmetic() -> Iterator[Outcome]:
+    """Images per second of the networks alone, and their memory."""
+    zoo, size = _zoo(), 256 if GPU else 4
+    one, nine = [smallest(zoo)], published(zoo)
+    images = torch.randn(size, 3, 227, 227, device=DEVICE)
+    for name, cards in (("scheme 2 v5", one), ("nine models", nine)):
+        for kind in ("fp32", "tf32", "bf16"):
+            classifiers = [_classifier(card, "bf16" if kind == "bf16" else "fp32") for card in cards]
+            _reset_memory()
+            with _TensorCores(kind == "tf32"):
+                rate = _images_per_second(lambda: [classifier.logits(images) for classifier in classifiers], size)
+            yield Finding(f"{name} alone, {kind}, {size} images a batch", rate, "images/s")
+            yield _memory(f"{name} alone, {kind}")
+    with _TensorCores(False):
+        contiguous = _module(one[0], torch.float32).to(memory_format=torch.contiguous_format)  # pyright: ignore
+        rate = _images_per_second(lambda: contiguous(images), size)
+        yield Finding(f"scheme 2 v5 alone, fp32, not channels last, {size} images a batch", rate, "images/s")
+    for kind in ("fp32", "bf16"):
+        classifier = _classifier(one[0], kind)
+        single = images[:1].clone()
+        milliseconds = 1e3 / _images_per_second(lambda: classifier.logits(single), 1)
+        yield Finding(f"scheme 2 v5 alone, {kind}, one image", milliseconds, "ms")
+
+
+def compiled() -> Iterator[Outcome]:
+    """CUDA graphs and ``torch.compile`` against plain torch, for the smallest network."""
+    size = 256 if GPU else 2
+    for kind, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        module = _module(smallest(_zoo()), dtype)
+        for count in (1, size):
+            images = torch.randn(count, 3, 227, 227, device=DEVICE).to(memory_format=torch.channels_last)
+            what = f"scheme 2 v5 alone, {kind}, {count} images a batch"
+            with torch.inference_mode():
+                yield Finding(what, _images_per_second(lambda: module(images), count), "images/s")
+                if not GPU:
+                    yield Unmeasured(f"{what}, CUDA graph and torch.compile", "no GPU")
+                    continue
+                graph = torch.cuda.CUDAGraph()
+                with torch.cuda.graph(graph):
+                    module(images)
+                yield Finding(f"{what}, CUDA graph", _images_per_second(graph.replay, count), "images/s")
+                faster = torch.compile(module)
+                began = time.perf_counter()
+                faster(images)
+                torch.cuda.synchronize()
+                yield Finding(f"{what}, torch.compile, first call", time.perf_counter() - began, "s")
+                yield Finding(f"{what}, torch.compile", _images_per_second(lambda: faster(images), count), "images/s")
+
+
+def validation() -> Iterator[Outcome]:
+    """Images per second of a whole pass over an LMDB file, with one and with nine models."""
+    zoo = _zoo()
+    with tempfile.TemporaryDirectory() as folder:
+        count = 8192 if GPU else 8
+        file = Path(folder, "records.lmdb")
+        write_records(file, real_records(400 if GPU else 8), count)
+        for name, make in _decoders(loads=(0.65,)):
+            for kind in ("fp32", "bf16"):
+                for models, cards in (("one model", [smallest(zoo)]), ("nine models", published(zoo))):
+                    what = f"validation of {models}, {name}, {kind}"
+                    try:
+                        decoder = make()
+                    except (ImportError, OSError, RuntimeError) as error:
+                        yield Unmeasured(what, str(error)[:400])
+                        continue
+                    classifiers = [(card.id, _classifier(card, kind)) for card in cards]
+                    # On the processor that decodes, Pillow takes too long for all of them.
+                    few = count if name.startswith("dali") else max(1, count // 4)
+                    _reset_memory()
+                    with IsolatedReader(file) as reader:
+                        _pass(reader, classifiers, decoder, range(min(few, 256)))
+                        began = time.perf_counter()
+                        _pass(reader, classifiers, decoder, range(few))
+                        yield Finding(what, few / (time.perf_counter() - began), "images/s")
+                    yield _memory(what)
+
+
+def c_step() -> Iterator[Outcome]:
+    """Seconds of a C step's decomposition of the two largest layers."""
+    for name, shape in (("fc6", (4096, 9216)), ("fc7", (4096, 4096))) if GPU else (("fc8", (1000, 512)),):
+        for device in dict.fromkeys((DEVICE, CPU)):
+            weight = torch.randn(shape, device=device)
+            seconds = [_seconds(lambda w=weight: Decomposition.of(w, "scheme_1")) for _ in range(3 if device == DEVICE else 1)]
+            yield Finding(f"C step of {name} on {device.type}", seconds[-1], "s")
+
+
+def training() -> Iterator[Outcome]:
+    """Training images per second: computing alone, and with decoding and augmentation."""
+    card = smallest(_zoo())
+    size, count = (256, 8192) if GPU else (2, 4)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "records.lmdb")
+        write_records(file, real_records(400 if GPU else 4), count)
+        for name, make in (("scheme 2 v5", lambda: LowRankAlexNet(card.scheme, card.ranks)), ("dense", DenseAlexNet)):
+            for kind in ("fp32", "bf16"):
+                stage = StageConfig(precision=kind, learning_rate=1e-3)
+                resident = _Resident(size, 20 if GPU else 2)
+                _reset_memory()
+                trainer = _trainer(make(), stage, resident)
+                trainer.train_epoch(rate=1.0)
+                seconds = _seconds(lambda t=trainer: t.train_epoch(rate=1.0))
+                rate = size * resident.per_epoch / seconds
+                yield Finding(f"training {name}, {kind}, computing alone", rate, "images/s")
+                yield _memory(f"training {name}, {kind}")
+        images = LmdbImages(file, DataConfig(train=file, validation=file), 0)
+        batches = Batches(images, size, usable_cpus() - 2 if GPU else 0, seed=0)
+        trainer = _trainer(LowRankAlexNet(card.scheme, card.ranks), StageConfig(precision="bf16"), batches)
+        began = time.perf_counter()
+        first = 0.0
+        for _ in batches.epoch(0):
+            first = first or time.perf_counter() - began
+        loading = time.perf_counter() - began - first
+        yield Finding("training batches: start of the workers and the first batch", first, "s")
+        yield Finding("training batches alone", (count - size) / loading, "images/s")
+        seconds = _seconds(lambda: trainer.train_epoch(rate=1.0)) - first
+        yield Finding("training scheme 2 v5, bf16, with decoding", (count - size) / seconds, "images/s")
+
+
+class _Resident(Batches):
+    """The same batch again and again, on the device from the start."""
+
+    def __init__(self, size: int, batches: int) -> None:
+        self.per_epoch = batches
+        self._batch = torch.randn(size, 3, 227, 227, device=DEVICE), torch.arange(size) % 1000
+
+    def epoch(self, number: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        del number
+        for _ in range(self.per_epoch):
+            yield self._batch
+
+
+class _TensorCores:
+    """Whether products and convolutions of fp32 values may use tensor cores (TF32)."""
+
+    def __init__(self, allowed: bool) -> None:
+        self._allowed = allowed
+
+    def __enter__(self) -> None:
+        self._before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self._allowed
+
+    def __exit__(self, *_: object) -> None:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = self._before
+
+
+def _decoders(loads: Sequence[float] = (0.0, 0.65, 1.0)) -> Iterator[tuple[str, Callable[[], Decoder]]]:
+    def dali(device: torch.device, load: float) -> Decoder:
+        from lowrank_demo.decode.dali import DaliDecoder
+
+        return DaliDecoder(_MAX_PIXELS, usable_cpus(), device, hardware_share=load)
+
+    if GPU:
+        for load in loads:
+            yield f"dali-gpu with {load:.2f} on the JPEG unit", lambda load=load: dali(DEVICE, load)
+    yield "dali-cpu", lambda: dali(CPU, 0.0)
+    yield "pillow", lambda: PillowDecoder(_MAX_PIXELS, usable_cpus())
+
+
+def _decode(decoder: Decoder, images: Sequence[bytes]) -> None:
+    for start in range(0, len(images), 64):
+        decoder.decode(images[start : start + 64], oriented=False)
+
+
+def _pass(reader: IsolatedReader, models: Sequence[tuple[str, Classifier]], decoder: Decoder, records: range) -> None:
+    for _ in Validation(reader, models, decoder, records=records):
+        pass
+
+
+def _zoo() -> Zoo:
+    return read_zoo(ASSETS / "zoo.json")
+
+
+def _classifier(card: ModelCard, precision: str) -> Classifier:
+    return Classifier(LowRankAlexNet(card.scheme, card.ranks), None, DEVICE, Arithmetic("torch", precision))
+
+
+def _module(card: ModelCard, dtype: torch.dtype) -> nn.Module:
+    return inference_form(LowRankAlexNet(card.scheme, card.ranks), None, dtype).to(DEVICE)
+
+
+def _trainer(network: nn.Module, stage: StageConfig, batches: Batches) -> Trainer:
+    return Trainer(network, stage, 100, batches, batches, Processes.join(), Path(os.devnull))
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    _wait()
+    began = time.perf_counter()
+    work()
+    _wait()
+    return time.perf_counter() - began
+
+
+def _images_per_second(work: Callable[[], object], count: int) -> float:
+    """Return the median rate over about a second, after two runs that are not counted."""
+    for _ in range(2):
+        once = _seconds(work)
+    repeats = max(1, min(200, int(0.25 / once))) if GPU else 1
+
+    def several() -> None:
+        for _ in range(repeats):
+            work()
+
+    return count * repeats / statistics.median(_seconds(several) for _ in range(3 if GPU else 1))
+
+
+def _wait() -> None:
+    if GPU:
+        torch.cuda.synchronize()
+
+
+def _reset_memory() -> None:
+    if GPU:
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _memory(what: str) -> Outcome:
+    """Return the peak of torch's memory on the GPU; that of DALI is not in it."""
+    if not GPU:
+        return Unmeasured(f"{what}: memory of the GPU", "no GPU")
+    return Finding(f"{what}: torch's peak memory on the GPU", torch.cuda.max_memory_allocated() / 1e9, "GB")
+
+
+STEPS: dict[str, Callable[[], Iterator[Outcome]]] = {
+    "tests": tests,
+    "decoding": decoding,
+    "arithmetic": arithmetic,
+    "validation": validation,
+    "c_step": c_step,
+    "training": training,
+    "compiled": compiled,
+}
