@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test test-faults check bench screenshot clean
+.PHONY: demo test test-faults check bench gpu screenshot clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python app.py
@@ -26,6 +26,10 @@ check: $(VENV)/.dev
 # The table of ratios in tests/bench/README.md.
 bench: $(VENV)/.demo
 	$(BIN)/python -m tests.bench
+
+# What only a GPU can show, in tests/bench/README.md.
+gpu: $(VENV)/.dev
+	$(BIN)/python -m tests.bench.gpu
 
 # The README's picture.
 screenshot: $(VENV)/.dev

@@ -144,7 +144,9 @@ class Trainer:
             "scaler": self._scaler.state_dict(),
             "stage": dict(extra or {}),
             "torch_rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state(device) if device.type == "cuda" else torch.empty(0, dtype=torch.uint8),
+            "cuda_rng": torch.cuda.get_rng_state(device)
+            if device.type == "cuda"
+            else torch.empty(0, dtype=torch.uint8),
         }
         try:
             with atomic_write(self._checkpoint) as temporary:

@@ -19,6 +19,7 @@ from ..classify.inference import Classifier
 from ..data.lmdb.reader import Records, check_label
 from ..data.lmdb.record import Record
 from ..decode.base import Decoder
+from ..errors import WeightsError
 from ..runtime.progress import Meter, Progress
 from .sums import LOSS_UNIT, ModelSums, Sums, Unreadable
 
@@ -124,13 +125,16 @@ class Validation:
     @torch.inference_mode()
     def _count(self, batch: _Batch) -> None:
         """Add a batch to the sums of all models, or of none if one fails."""
-        outcomes = (
-            [(name, *_measure(classifier, batch)) for name, classifier in self._models] if len(batch.labels) else []
-        )
+        if len(batch.labels):
+            # A GPU computes while the next network is started: nothing waits for it before all have been.
+            measured = [(name, _measure(classifier, batch)) for name, classifier in self._models]
+        else:
+            measured = []
+        outcomes = [(name, *_whole_numbers(name, values)) for name, values in measured]
         truth = batch.labels.numpy()
         for name, losses, best, in_top5 in outcomes:
             sums = self.sums.models[name]
-            sums.loss += sum(round(loss / LOSS_UNIT) for loss in losses)
+            sums.loss += int(losses.sum())
             np.add.at(sums.class_top1, truth, best == truth)
             np.add.at(sums.class_top5, truth, in_top5)
             np.add.at(sums.confused, (truth, best), 1)
@@ -150,10 +154,23 @@ def slice_of(count: int, batch_size: int, rank: int, world: int) -> range:
     return range(min(first * batch_size, count), min(last * batch_size, count))
 
 
-def _measure(classifier: Classifier, batch: _Batch) -> tuple[list[float], np.ndarray, np.ndarray]:
-    """Return for each image: cross-entropy, most probable class, whether the label is among the five most probable."""
+def _measure(classifier: Classifier, batch: _Batch) -> torch.Tensor:
+    """Return float64 [3, n] on the network's device: cross-entropy, most probable class, label among the top five."""
     logits = classifier.logits(batch.pixels)
     labels = batch.labels.to(logits.device)
     losses = F.cross_entropy(logits, labels, reduction="none")
     top = logits.topk(5).indices
-    return losses.cpu().tolist(), top[:, 0].cpu().numpy(), (top == labels[:, None]).any(1).cpu().numpy()
+    return torch.stack([losses.double(), top[:, 0].double(), (top == labels[:, None]).any(1).double()])
+
+
+def _whole_numbers(name: str, measured: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what was measured as int64 [n]: cross-entropy in ``LOSS_UNIT``, most probable class, 1 if in the top five.
+
+    Raises:
+        WeightsError: A cross-entropy is infinite or not a number.
+    """
+    values = measured.cpu().numpy()
+    if not np.isfinite(values).all():
+        raise WeightsError(f"{name} gave a loss that is not a number; its weights cannot be used.")
+    losses, best, in_top5 = values
+    return np.rint(losses / LOSS_UNIT).astype(np.int64), best.astype(np.int64), in_top5.astype(np.int64)

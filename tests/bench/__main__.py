@@ -60,7 +60,11 @@ def _bench(args: argparse.Namespace) -> None:
         print(outcome_text(outcome), flush=True)
         outcomes.append(outcome)
     if args.json:
-        content = {"date": datetime.date.today().isoformat(), "machine": machine(), "outcomes": [plain(one) for one in outcomes]}
+        content = {
+            "date": datetime.date.today().isoformat(),
+            "machine": machine(),
+            "outcomes": [plain(one) for one in outcomes],
+        }
         with atomic_write(args.json) as temporary:
             temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
@@ -94,7 +98,7 @@ def _outcomes(chosen: list[str], images: int, many: int) -> Iterator[Outcome]:
 
 def outcome_text(outcome: Outcome) -> str:
     """One line of the table."""
-    from tests.bench.measure import Finding, Result
+    from tests.bench.measure import Finding, Note, Result
 
     if isinstance(outcome, Result):
         sign = "≥" if outcome.at_least else "≤"
@@ -105,6 +109,8 @@ def outcome_text(outcome: Outcome) -> str:
         )
     if isinstance(outcome, Finding):
         return f"{outcome.what}: {outcome.value:,.4g} {outcome.unit}"
+    if isinstance(outcome, Note):
+        return f"{outcome.what}: {outcome.text}"
     return f"{outcome.what}: not measured ({outcome.why})"
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -28,6 +29,7 @@ LIMITS = {
     "decoding": 60.0,
     "arithmetic": 60.0,
     "validation": 80.0,
+    "requests": 40.0,
     "c_step": 40.0,
     "training": 90.0,
     "compiled": 80.0,
@@ -76,6 +78,7 @@ def _run(name: str, outcomes: list[Any], on_outcome: Any) -> str:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.bench.gpu", "--step", name],
             cwd=_ROOT,
+            env=os.environ | {"PYTHONFAULTHANDLER": "1"},  # says where a library aborted
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,

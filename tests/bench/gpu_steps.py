@@ -10,6 +10,7 @@ import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -30,8 +31,9 @@ from lowrank_demo.train.config import DataConfig, StageConfig
 from lowrank_demo.train.trainer import Trainer
 from lowrank_demo.validate.evaluate import Validation
 from tests.bench.material import enlarged, published, real_records, write_records
-from tests.bench.measure import Finding, Outcome, Unmeasured
+from tests.bench.measure import Finding, Note, Outcome, Unmeasured
 from tests.bench.networks import smallest
+from tests.bench.requests import one_photo
 
 GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda", 0) if GPU else torch.device("cpu")
@@ -50,17 +52,17 @@ def tests() -> Iterator[Outcome]:
         if not output.exists():
             yield Unmeasured("tests", done.stdout[-2000:] + done.stderr[-2000:])
             return
-        cases = ElementTree.parse(output).getroot().iter("testcase")  # noqa: S314  pytest's own file
+        cases = ElementTree.parse(output).getroot().iter("testcase")
     failed = 0
     for case in cases:
         name = case.get("name", "")
         for line in (case.findtext("system-out") or "").splitlines():
-            if line.strip():
-                yield Unmeasured(name, line)
+            if line.strip() and not line.startswith("---"):
+                yield Note(name, line)
         for kind in ("failure", "error", "skipped"):
             for found in case.iter(kind):
                 failed += kind != "skipped"
-                yield Unmeasured(f"{name} {kind}", (found.get("message") or "") + (found.text or "")[-1500:])
+                yield Note(f"{name} {kind}", (found.get("message") or "") + (found.text or "")[-1500:])
         yield Finding(name, float(case.get("time", "0")), "s")
     yield Finding("failed tests", failed, "")
 
@@ -74,7 +76,9 @@ def decoding() -> Iterator[Outcome]:
             what = f"decoding, shortest edge {edge}, {name}"
             try:
                 decoder = make()
-                yield Finding(what, _images_per_second(lambda d=decoder, i=images: _decode(d, i), len(images)), "images/s")
+                yield Finding(
+                    what, _images_per_second(lambda d=decoder, i=images: _decode(d, i), len(images)), "images/s"
+                )
             except (ImportError, OSError, RuntimeError) as error:
                 yield Unmeasured(what, str(error)[:400])
 
@@ -89,7 +93,7 @@ def arithmetic() -> Iterator[Outcome]:
             classifiers = [_classifier(card, "bf16" if kind == "bf16" else "fp32") for card in cards]
             _reset_memory()
             with _TensorCores(kind == "tf32"):
-                rate = _images_per_second(lambda: [classifier.logits(images) for classifier in classifiers], size)
+                rate = _images_per_second(lambda c=classifiers: [one.logits(images) for one in c], size)
             yield Finding(f"{name} alone, {kind}, {size} images a batch", rate, "images/s")
             yield _memory(f"{name} alone, {kind}")
     with _TensorCores(False):
@@ -99,7 +103,7 @@ def arithmetic() -> Iterator[Outcome]:
     for kind in ("fp32", "bf16"):
         classifier = _classifier(one[0], kind)
         single = images[:1].clone()
-        milliseconds = 1e3 / _images_per_second(lambda: classifier.logits(single), 1)
+        milliseconds = 1e3 / _images_per_second(partial(classifier.logits, single), 1)
         yield Finding(f"scheme 2 v5 alone, {kind}, one image", milliseconds, "ms")
 
 
@@ -112,9 +116,9 @@ def compiled() -> Iterator[Outcome]:
             images = torch.randn(count, 3, 227, 227, device=DEVICE).to(memory_format=torch.channels_last)
             what = f"scheme 2 v5 alone, {kind}, {count} images a batch"
             with torch.inference_mode():
-                yield Finding(what, _images_per_second(lambda: module(images), count), "images/s")
+                yield Finding(what, _images_per_second(partial(module, images), count), "images/s")
                 if not GPU:
-                    yield Unmeasured(f"{what}, CUDA graph and torch.compile", "no GPU")
+                    yield Note(f"{what}, CUDA graph and torch.compile", "no GPU")
                     continue
                 graph = torch.cuda.CUDAGraph()
                 with torch.cuda.graph(graph):
@@ -125,7 +129,7 @@ def compiled() -> Iterator[Outcome]:
                 faster(images)
                 torch.cuda.synchronize()
                 yield Finding(f"{what}, torch.compile, first call", time.perf_counter() - began, "s")
-                yield Finding(f"{what}, torch.compile", _images_per_second(lambda: faster(images), count), "images/s")
+                yield Finding(f"{what}, torch.compile", _images_per_second(partial(faster, images), count), "images/s")
 
 
 def validation() -> Iterator[Outcome]:
@@ -135,7 +139,7 @@ def validation() -> Iterator[Outcome]:
         count = 8192 if GPU else 8
         file = Path(folder, "records.lmdb")
         write_records(file, real_records(400 if GPU else 8), count)
-        for name, make in _decoders(loads=(0.65,)):
+        for name, make in _decoders(loads=(None,)):
             for kind in ("fp32", "bf16"):
                 for models, cards in (("one model", [smallest(zoo)]), ("nine models", published(zoo))):
                     what = f"validation of {models}, {name}, {kind}"
@@ -156,12 +160,19 @@ def validation() -> Iterator[Outcome]:
                     yield _memory(what)
 
 
+def requests() -> Iterator[Outcome]:
+    """Milliseconds of one photo and of eight through the service."""
+    yield from one_photo([record.image for record in real_records(8)], 100 if GPU else 8)
+
+
 def c_step() -> Iterator[Outcome]:
     """Seconds of a C step's decomposition of the two largest layers."""
     for name, shape in (("fc6", (4096, 9216)), ("fc7", (4096, 4096))) if GPU else (("fc8", (1000, 512)),):
         for device in dict.fromkeys((DEVICE, CPU)):
             weight = torch.randn(shape, device=device)
-            seconds = [_seconds(lambda w=weight: Decomposition.of(w, "scheme_1")) for _ in range(3 if device == DEVICE else 1)]
+            seconds = [
+                _seconds(lambda w=weight: Decomposition.of(w, "scheme_1")) for _ in range(3 if device == DEVICE else 1)
+            ]
             yield Finding(f"C step of {name} on {device.type}", seconds[-1], "s")
 
 
@@ -224,16 +235,17 @@ class _TensorCores:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = self._before
 
 
-def _decoders(loads: Sequence[float] = (0.0, 0.65, 1.0)) -> Iterator[tuple[str, Callable[[], Decoder]]]:
-    def dali(device: torch.device, load: float) -> Decoder:
+def _decoders(loads: Sequence[float | None] = (None, 0.0, 0.65, 1.0)) -> Iterator[tuple[str, Callable[[], Decoder]]]:
+    def dali(device: torch.device, load: float | None) -> Decoder:
         from lowrank_demo.decode.dali import DaliDecoder
 
-        return DaliDecoder(_MAX_PIXELS, usable_cpus(), device, hardware_share=load)
+        return DaliDecoder(_MAX_PIXELS, usable_cpus(), device, load)
 
     if GPU:
         for load in loads:
-            yield f"dali-gpu with {load:.2f} on the JPEG unit", lambda load=load: dali(DEVICE, load)
-    yield "dali-cpu", lambda: dali(CPU, 0.0)
+            name = "dali-gpu" if load is None else f"dali-gpu, {load:.2f} of a batch by the JPEG unit"
+            yield name, lambda load=load: dali(DEVICE, load)
+    yield "dali-cpu", lambda: dali(CPU, None)
     yield "pillow", lambda: PillowDecoder(_MAX_PIXELS, usable_cpus())
 
 
@@ -273,8 +285,8 @@ def _seconds(work: Callable[[], object]) -> float:
 
 def _images_per_second(work: Callable[[], object], count: int) -> float:
     """Return the median rate over about a second, after two runs that are not counted."""
-    for _ in range(2):
-        once = _seconds(work)
+    _seconds(work)
+    once = _seconds(work)
     repeats = max(1, min(200, int(0.25 / once))) if GPU else 1
 
     def several() -> None:
@@ -296,10 +308,12 @@ def _reset_memory() -> None:
 
 
 def _memory(what: str) -> Outcome:
-    """Return the peak of torch's memory on the GPU; that of DALI is not in it."""
+    """Return the memory of the GPU that torch needed at most, and that all of this process holds now."""
     if not GPU:
-        return Unmeasured(f"{what}: memory of the GPU", "no GPU")
-    return Finding(f"{what}: torch's peak memory on the GPU", torch.cuda.max_memory_allocated() / 1e9, "GB")
+        return Note(f"{what}: memory of the GPU", "no GPU")
+    free, whole = torch.cuda.mem_get_info()
+    peak = torch.cuda.max_memory_allocated()
+    return Note(f"{what}: memory of the GPU", f"{peak / 1e9:.2f} GB torch's peak, {(whole - free) / 1e9:.2f} GB in use")
 
 
 STEPS: dict[str, Callable[[], Iterator[Outcome]]] = {
@@ -307,6 +321,7 @@ STEPS: dict[str, Callable[[], Iterator[Outcome]]] = {
     "decoding": decoding,
     "arithmetic": arithmetic,
     "validation": validation,
+    "requests": requests,
     "c_step": c_step,
     "training": training,
     "compiled": compiled,

@@ -52,7 +52,7 @@ def jpegs(count: int, edge: int = 256) -> list[bytes]:
 
 
 def real_records(count: int) -> list[Record]:
-    """Return up to 400 labelled photos; without the file that holds them, crops of a few photos with invented labels."""
+    """Return up to 400 labelled photos; without the file of them, crops of a few photos with invented labels."""
     if not SHARED_LMDB.exists():
         return [Record(image, i) for i, image in enumerate(jpegs(count))]
     with LmdbReader(SHARED_LMDB) as reader:

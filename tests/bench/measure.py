@@ -53,7 +53,15 @@ class Finding:
     unit: str
 
 
-Outcome = Result | Unmeasured | Finding
+@dataclass(frozen=True)
+class Note:
+    """What a measurement says in words."""
+
+    what: str
+    text: str
+
+
+Outcome = Result | Unmeasured | Finding | Note
 
 
 def seconds(work: Callable[[], object], repeats: int = 3) -> float:

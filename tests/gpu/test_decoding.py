@@ -59,8 +59,8 @@ def test_pixels_and_decisions(
         apart, logits = levels_apart(found.pixels, wanted), classifier.logits(wanted)
         same = (decided.argmax(1) == logits.argmax(1)).float().mean()
         print(
-            f"edge {edge}, {decoder.name} against {reference.name}: mean distance {apart.mean():.3f} levels, largest of "
-            f"an image {apart.max():.3f}; logits {(decided - logits).abs().mean():.4f} apart; {100 * same:.2f} % of "
+            f"edge {edge}, {decoder.name} against {reference.name}: {apart.mean():.3f} levels apart, at most "
+            f"{apart.max():.3f} in an image; logits {(decided - logits).abs().mean():.4f} apart; {100 * same:.2f} % of "
             f"{len(images)} decisions the same"
         )
         assert apart.mean() < 1.5
