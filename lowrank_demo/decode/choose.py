@@ -41,7 +41,7 @@ def choose_device(settings: Settings) -> torch.device:
 def choose_decoder(settings: Settings, device: torch.device) -> Choice:
     """Return the decoder that the settings name, or the fastest that works here.
 
-    From fastest to slowest, they are DALI on the GPU, DALI on the CPU, and Pillow.
+    On a GPU, DALI comes before Pillow; on a processor, likewise. DALI does not decode on the processor for a GPU.
 
     Raises:
         SettingError: The decoder that the settings name does not work here.
@@ -54,6 +54,10 @@ def choose_decoder(settings: Settings, device: torch.device) -> Choice:
     for gpu in wanted:
         if gpu and device.type != "cuda":
             reasons.append("no GPU in use")
+            continue
+        if not gpu and device.type == "cuda":
+            # Seen with DALI 1.34 on an H200: "terminate called without an active exception".
+            reasons.append("DALI aborts the process when it closes a CPU pipeline beside a GPU")
             continue
         try:
             from .dali import DaliDecoder

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +15,7 @@ from PIL import Image
 
 from lowrank_demo.classify.inference import Classifier
 from lowrank_demo.data.lmdb.record import Record
-from lowrank_demo.decode.base import STD, Decoder
+from lowrank_demo.decode.base import STD, Decoded, Decoder
 from lowrank_demo.decode.pillow import PillowDecoder
 from lowrank_demo.lowrank.load import fetch_network
 from lowrank_demo.models.cards import Zoo
@@ -31,9 +36,33 @@ def decoder(device: torch.device) -> Decoder:
     return dali.DaliDecoder(MAX_PIXELS, 4, device)
 
 
+class DaliInAnotherProcess:
+    """DALI on the processor, in a process that sees no GPU: beside one it aborts when a pipeline is closed."""
+
+    name = "dali-cpu"
+
+    def __init__(self, pool: ProcessPoolExecutor) -> None:
+        self._pool = pool
+
+    def decode(self, images: Sequence[bytes], *, oriented: bool = True) -> Decoded:
+        pixels, *rest = self._pool.submit(_decode_on_the_processor, images, oriented).result()
+        return Decoded(torch.from_numpy(pixels), *rest)
+
+
+def _decode_on_the_processor(images: Sequence[bytes], oriented: bool) -> tuple[Any, ...]:
+    decoded = dali.DaliDecoder(MAX_PIXELS, 4, CPU).decode(images, oriented=oriented)
+    return decoded.pixels.numpy(), decoded.rows, decoded.decoders, decoded.refused
+
+
+def _hide_gpus() -> None:
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 @pytest.fixture(scope="module")
-def references() -> list[Decoder]:
-    return [dali.DaliDecoder(MAX_PIXELS, 4, CPU), PillowDecoder(MAX_PIXELS, 4)]
+def references() -> Iterator[list[Decoder]]:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context, initializer=_hide_gpus) as pool:
+        yield [DaliInAnotherProcess(pool), PillowDecoder(MAX_PIXELS, 4)]
 
 
 def levels_apart(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
