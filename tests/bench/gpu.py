@@ -96,7 +96,7 @@ def _run(name: str, outcomes: list[Any], on_outcome: Any) -> str:
         process.wait()
         timer.cancel()
         if late.is_set():
-            return f"cut off after {LIMITS[name]:.0f} s"
+            return f"cut off after {LIMITS[name]:g} s"
         if process.returncode:
             errors.seek(0)
             return f"exit code {process.returncode}: {errors.read().strip()[-3000:]}"

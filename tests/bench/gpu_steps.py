@@ -85,7 +85,7 @@ def decoding() -> Iterator[Outcome]:
 
 def arithmetic() -> Iterator[Outcome]:
     """Images per second of the networks alone, and their memory."""
-    zoo, size = _zoo(), 256 if GPU else 4
+    zoo, size = _zoo(), 256 if GPU else 1
     one, nine = [smallest(zoo)], published(zoo)
     images = torch.randn(size, 3, 227, 227, device=DEVICE)
     for name, cards in (("scheme 2 v5", one), ("nine models", nine)):
@@ -136,7 +136,7 @@ def validation() -> Iterator[Outcome]:
     """Images per second of a whole pass over an LMDB file, with one and with nine models."""
     zoo = _zoo()
     with tempfile.TemporaryDirectory() as folder:
-        count = 8192 if GPU else 8
+        count = 8192 if GPU else 2
         file = Path(folder, "records.lmdb")
         write_records(file, real_records(400 if GPU else 8), count)
         for name, make in _decoders(loads=(1.0,)):
@@ -150,7 +150,7 @@ def validation() -> Iterator[Outcome]:
                         continue
                     classifiers = [(card.id, _classifier(card, kind)) for card in cards]
                     # On the processor that decodes, Pillow takes too long for all of them.
-                    few = count if name.startswith("dali") else max(1, count // 4)
+                    few = count if name.startswith("dali") else count // 2
                     _reset_memory()
                     with IsolatedReader(file) as reader:
                         _pass(reader, classifiers, decoder, range(min(few, 256)))
@@ -186,7 +186,7 @@ def training() -> Iterator[Outcome]:
         for name, make in (("scheme 2 v5", lambda: LowRankAlexNet(card.scheme, card.ranks)), ("dense", DenseAlexNet)):
             for kind in ("fp32", "bf16"):
                 stage = StageConfig(precision=kind, learning_rate=1e-3)
-                resident = _Resident(size, 20 if GPU else 2)
+                resident = _Resident(size, 20 if GPU else 1)
                 _reset_memory()
                 trainer = _trainer(make(), stage, resident)
                 trainer.train_epoch(rate=1.0)
