@@ -15,8 +15,8 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from ..errors import LowRankError, UsageError
+from ..serve.answers import Photo
 from ..serve.payloads import model_json, pareto_json, predictions_json, ranks_json, validation_json
-from ..serve.service import Photo
 from .page import Desk
 
 _FILE_ROUTE = "/gradio_api/file="

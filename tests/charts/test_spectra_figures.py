@@ -11,7 +11,7 @@ from lowrank_demo.charts.spectra import Change, cut_figure, frame, path_figure, 
 from lowrank_demo.lowrank.spectra import Spectra
 
 
-def applied(figure: go.Figure, change: Change) -> str:
+def applied(figure: go.Figure, change: Change) -> str | None:
     traces, layout, indices = change
     for key, values in traces.items():
         for index, value in zip(indices, values, strict=True):
