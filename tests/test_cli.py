@@ -17,27 +17,22 @@ from tests.helpers.photos import photo_path
 pytestmark = pytest.mark.spread
 
 
-def test_help_loads_nothing_heavy() -> None:
-    code = (
-        "import sys, lowrank_demo, lowrank_demo.cli\n"
-        "assert lowrank_demo.cli.main(['--help']) == 0\n"
-        "heavy = {'torch', 'gradio', 'nvidia', 'numpy', 'plotly', 'PIL', 'httpx', 'pydantic'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "classify" in done.stdout
-
-
-def test_models_loads_no_torch() -> None:
+def loads_none_of(heavy: set[str], *arguments: str) -> str:
+    """Run the command in a process of its own that must import none of these packages; return what it printed."""
     code = (
         "import sys, lowrank_demo.cli\n"
-        "assert lowrank_demo.cli.main(['models']) == 0\n"
-        "heavy = {'torch', 'gradio', 'nvidia', 'numpy', 'plotly', 'PIL'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
+        f"assert lowrank_demo.cli.main({list(arguments)}) == 0\n"
+        f"found = {heavy} & set(sys.modules)\nassert not found, found\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_little_is_loaded() -> None:
+    heavy = {"torch", "gradio", "nvidia", "numpy", "plotly", "PIL"}
+    assert "classify" in loads_none_of(heavy | {"httpx", "pydantic"}, "--help")
+    loads_none_of(heavy, "models")
 
 
 def test_models(zoo: Zoo) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 from plotly.colors import qualitative
@@ -12,25 +12,27 @@ from ..models.architecture import LAYERS
 from .style import CHOSEN, FULL, SCHEME_COLOURS, styled
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..lowrank.spectra import Cut, Spectra
+
+Change = tuple[dict[str, Any], dict[str, Any], list[int]]
+"""Arguments of Plotly.update in the browser: new values for traces, for the layout, and which traces."""
 
 
 def cut_figure(spectra: Spectra, cut: Cut) -> go.Figure:
     """Draw the rank that each layer keeps, as a share of the model's own rank."""
     names = [layer.name for layer in LAYERS]
-    own = [len(values) for values in spectra.values]
     figure = go.Figure()
     figure.add_bar(x=names, y=[100.0] * len(names), marker_color=FULL, name="the model's own rank", hoverinfo="skip")
     figure.add_bar(
         x=names,
-        y=[100 * rank / most for rank, most in zip(cut.ranks, own, strict=True)],
-        text=[str(rank) for rank in cut.ranks],
+        **_kept(spectra, cut),
         textposition="outside",
         textangle=0,
         cliponaxis=False,
         marker_color=SCHEME_COLOURS[spectra.scheme],
         name="kept",
-        customdata=[(rank, most, energy * 100) for rank, most, energy in zip(cut.ranks, own, cut.energy, strict=True)],
         hovertemplate="<b>%{x}</b><br>rank %{customdata[0]} of %{customdata[1]}"
         "<br>%{customdata[2]:.2f} % of the energy<extra></extra>",
     )
@@ -42,8 +44,8 @@ def cut_figure(spectra: Spectra, cut: Cut) -> go.Figure:
 def spectra_figure(spectra: Spectra, cut: Cut) -> go.Figure:
     """Draw every layer's singular values relative to its largest, with a dot on the last one that is kept."""
     figure = go.Figure()
-    for layer, values, rank, colour in zip(LAYERS, spectra.values, cut.ranks, qualitative.D3, strict=False):
-        relative = [round(value, 5) for value in (values / values[0].clamp(min=1e-30)).tolist()]
+    for layer, values, colour in zip(LAYERS, spectra.values, qualitative.D3, strict=False):
+        relative = _relative(values)
         figure.add_scatter(
             x=list(range(1, len(relative) + 1)),
             y=relative,
@@ -52,15 +54,19 @@ def spectra_figure(spectra: Spectra, cut: Cut) -> go.Figure:
             line={"color": colour, "width": 2, "dash": "solid" if layer.kind == "conv" else "dot"},
             hovertemplate="<b>" + layer.name + "</b>, component %{x}<br>%{y:.3g} of the largest<extra></extra>",
         )
-        if rank:
-            figure.add_scatter(
-                x=[rank],
-                y=[relative[rank - 1]],
-                mode="markers",
-                showlegend=False,
-                marker={"color": colour, "size": 11, "line": {"color": "white", "width": 2}},
-                hovertemplate="<b>" + layer.name + "</b> is cut here, at rank %{x}<extra></extra>",
-            )
+    figure.add_scatter(
+        **_last_kept(spectra, cut),
+        text=[layer.name for layer in LAYERS],
+        mode="markers",
+        name="last kept",
+        showlegend=False,
+        marker={
+            "color": qualitative.D3[: len(LAYERS)],
+            "size": 11,
+            "line": {"color": "white", "width": 2},
+        },
+        hovertemplate="<b>%{text}</b> is cut here, at rank %{x}<extra></extra>",
+    )
     figure.update_xaxes(title={"text": "component", "standoff": 4}, type="log", dtick=1)
     figure.update_yaxes(title="singular value / largest", type="log", range=[-3, 0.1], dtick=1)
     return styled(figure, "Singular values, and where they are cut", height=430)
@@ -97,3 +103,41 @@ def path_figure(spectra: Spectra, path: Sequence[Cut], now: Cut) -> go.Figure:
     )
     figure.update_yaxes(title="% of the largest", rangemode="tozero")
     return styled(figure, "The path of λ", height=430)
+
+
+def frame(spectra: Spectra, cut: Cut) -> tuple[Change, Change, Change]:
+    """Return what turns the three figures of another cut into those of this one, in the order of this module.
+
+    A browser applies it in a fraction of the time that it takes to draw the figures anew.
+    """
+    kept, last = ({key: [values] for key, values in data(spectra, cut).items()} for data in (_kept, _last_kept))
+    line = {"shapes[0].x0": cut.lambda_, "shapes[0].x1": cut.lambda_}
+    return (kept, {}, [1]), (last, {}, [len(LAYERS)]), ({}, line, [])
+
+
+def _kept(spectra: Spectra, cut: Cut) -> dict[str, list[Any]]:
+    """Return the data of the bars."""
+    own = [len(values) for values in spectra.values]
+    return {
+        "y": [100 * rank / most for rank, most in zip(cut.ranks, own, strict=True)],
+        "text": [str(rank) for rank in cut.ranks],
+        "customdata": [
+            (rank, most, energy * 100) for rank, most, energy in zip(cut.ranks, own, cut.energy, strict=True)
+        ],
+    }
+
+
+def _last_kept(spectra: Spectra, cut: Cut) -> dict[str, list[Any]]:
+    """Return the data of the dots; a layer that is dropped has none."""
+    return {
+        "x": [rank or None for rank in cut.ranks],
+        "y": [
+            _relative(values)[rank - 1] if rank else None
+            for values, rank in zip(spectra.values, cut.ranks, strict=True)
+        ],
+    }
+
+
+def _relative(values: Tensor) -> list[float]:
+    """Return singular values relative to the largest."""
+    return [round(value, 5) for value in (values / values[0].clamp(min=1e-30)).tolist()]

@@ -71,8 +71,9 @@ def _models(args: argparse.Namespace) -> int:
 def _classify(args: argparse.Namespace) -> int:
     from ..errors import ImageError
     from ..models.download import print_download
+    from ..serve.answers import Photo
     from ..serve.payloads import predictions_json
-    from ..serve.service import Photo, Service
+    from ..serve.service import Service
     from ..settings import Settings
 
     service = Service(Settings.from_environment())

@@ -50,23 +50,30 @@ def unit_cost(rows: int, columns: int, positions: int, criterion: Criterion) -> 
     return (rows + columns) * (positions if criterion == "flops" else 1)
 
 
-def select_rank(singular_values: Tensor, cost: float, lambda_: float, mu: float, *, normalised: bool = True) -> int:
-    """Return the rank, 0 to k, that minimises cost plus lost energy; the smallest rank wins a tie.
+def lost_energy(singular_values: Tensor, *, normalised: bool = True) -> Tensor:
+    """Return the energy that each rank from 0 to k loses, float64 [k + 1].
 
     Args:
         singular_values: [k], in descending order.
-        cost: Cost of one rank, from :func:`unit_cost`.
-        lambda_: Price of 10⁶ of cost.
-        mu: Weight of the lost energy.
         normalised: Count the lost energy as a share of the whole.
     """
     energy = singular_values.double() ** 2
     # Summed from the smallest value up, because rounding would swallow the tails of large ranks otherwise.
-    tail = torch.cat([energy.flip(0).cumsum(0).flip(0), energy.new_zeros(1)])
-    if normalised and tail[0] > 0:
-        tail = tail / tail[0]
-    ranks = torch.arange(len(tail), dtype=torch.float64, device=tail.device)
-    return int(torch.argmin(lambda_ * COST_UNIT * cost * ranks + mu / 2 * tail))
+    lost = torch.cat([energy.flip(0).cumsum(0).flip(0), energy.new_zeros(1)])
+    return lost / lost[0] if normalised and lost[0] > 0 else lost
+
+
+def select_rank(lost: Tensor, cost: float, lambda_: float, mu: float) -> int:
+    """Return the rank, 0 to k, that minimises cost plus lost energy; the smallest rank wins a tie.
+
+    Args:
+        lost: What each rank loses, from :func:`lost_energy`.
+        cost: Cost of one rank, from :func:`unit_cost`.
+        lambda_: Price of 10⁶ of cost.
+        mu: Weight of the lost energy.
+    """
+    ranks = torch.arange(len(lost), dtype=torch.float64, device=lost.device)
+    return int(torch.argmin(lambda_ * COST_UNIT * cost * ranks + mu / 2 * lost))
 
 
 @dataclass(frozen=True)

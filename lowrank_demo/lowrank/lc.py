@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .c_step import Criterion, Decomposition, factorised, select_rank, to_matrix, unit_cost
+from .c_step import Criterion, Decomposition, factorised, lost_energy, select_rank, to_matrix, unit_cost
 
 
 def run(
@@ -134,7 +134,7 @@ class LowRankPenalty:
             shifted = weight - self.multipliers[name] / mu if self._augmented else weight
             decomposition = Decomposition.of(shifted, self._scheme)
             cost = target.unit_cost(self._scheme, self._criterion)
-            rank = select_rank(decomposition.s, cost, self._lambda, mu, normalised=self._normalised)
+            rank = select_rank(lost_energy(decomposition.s, normalised=self._normalised), cost, self._lambda, mu)
             self.ranks[name] = rank
             self.factors[name] = decomposition.factors(rank)
             self.delta[name] = self._broadcast(decomposition.truncated(rank).to(weight.dtype).contiguous())

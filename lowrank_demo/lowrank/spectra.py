@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from ..models.architecture import LAYERS, Layer, matrix_shape, network_cost
 from ..nn.alexnet import LowRankAlexNet, LowRankLayer
-from .c_step import Criterion, Decomposition, select_rank, unit_cost
+from .c_step import Criterion, Decomposition, lost_energy, select_rank, unit_cost
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,10 @@ class Spectra:
     layers: tuple[Layer, ...] = LAYERS
     """The dense layers."""
 
+    @cached_property
+    def _lost(self) -> tuple[Tensor, ...]:
+        return tuple(map(lost_energy, self.values))
+
     @classmethod
     @torch.no_grad()
     def of(cls, network: LowRankAlexNet) -> Spectra:
@@ -58,12 +63,10 @@ class Spectra:
         """
         ranks: list[int] = []
         energy: list[float] = []
-        for layer, values in zip(self.layers, self.values, strict=True):
+        for layer, lost in zip(self.layers, self._lost, strict=True):
             cost = unit_cost(*matrix_shape(layer, self.scheme), layer.out_size**2, criterion)
-            ranks.append(select_rank(values, cost, lambda_, mu))
-            squares = values.double() ** 2
-            total = float(squares.sum())
-            energy.append(float(squares[: ranks[-1]].sum()) / total if total else 1.0)
+            ranks.append(select_rank(lost, cost, lambda_, mu))
+            energy.append(1 - float(lost[ranks[-1]]))
         macs = network_cost(self.scheme, ranks, self.layers).macs
         return Cut(lambda_, mu, tuple(ranks), tuple(energy), macs)
 

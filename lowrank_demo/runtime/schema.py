@@ -6,12 +6,11 @@ what was found and what was expected. A validator of one field raises ``ValueErr
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, AllowInfNan, Strict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, from_json
@@ -135,12 +134,13 @@ def _adapter(kind: type[T]) -> TypeAdapter[T]:
 
 
 def _sentence(kind: type, problem: ErrorDetails, where: str, section: str) -> str:
-    *outer, key = _names(problem["loc"]) or [""]
+    location = problem["loc"]
+    *outer, key = _names(location) or [""]
     place = ", ".join([where, *(section.format(name) for name in outer)])
     if problem["type"] in ("missing", "missing_argument"):
         return f"{place} lacks {key!r}; expected a value for it."
     if problem["type"] == "unexpected_keyword_argument":
-        return f"{place} has {_shown(key)}; expected one of: {', '.join(_keys(kind, outer))}."
+        return f"{place} has {_shown(key)}; expected one of: {', '.join(_keys(kind, location[:-1]))}."
     expected = _EXPECTED.get(problem["type"]) or problem["msg"].removeprefix("Input should be ")
     if problem["type"] == "value_error" and "ctx" in problem:
         expected = problem["ctx"]["error"]
@@ -159,12 +159,18 @@ def _names(location: Sequence[str | int]) -> list[str]:
     return names
 
 
-def _keys(kind: type, outer: Sequence[str]) -> list[str]:
-    """Return the keys of the dataclass that is reached from ``kind`` through these fields."""
-    for name in outer:
-        kind = get_type_hints(kind)[name]
-    # A field that would be a keyword of Python, such as lambda, has an underscore at its end.
-    return [field.name.rstrip("_") for field in dataclasses.fields(kind)]
+def _keys(kind: type, location: Sequence[str | int]) -> list[str]:
+    """Return the keys, as a file writes them, of the dataclass at this location inside ``kind``."""
+    schema = _adapter(kind).json_schema()
+
+    def resolved(node: dict[str, Any]) -> dict[str, Any]:
+        node = node.get("anyOf", [node])[0]  # X | None
+        return schema["$defs"][node["$ref"].rpartition("/")[2]] if "$ref" in node else node
+
+    node = resolved(schema)
+    for part in location:
+        node = resolved(node["items"] if isinstance(part, int) else node["properties"][part])
+    return list(node["properties"])
 
 
 def _shown(value: object) -> str:

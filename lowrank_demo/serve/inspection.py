@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import ImageError, WeightsUnavailable
 from ..models.cards import ModelCard
-from .service import Photo, Service
+from .answers import Photo
+from .service import Service
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,7 +46,7 @@ class Inspection:
         service = self._service
         with service.running:
             if card.id not in self._latencies:
-                self._latencies[card.id] = measure(card, service.background_device, service.settings.arithmetic)
+                self._latencies[card.id] = measure(card, service.machine.background_device, service.settings.arithmetic)
             return self._latencies[card.id]
 
     def spectra(self, card: ModelCard) -> Spectra:
@@ -93,7 +94,7 @@ class Inspection:
         pixels = decode_one(data, oriented=True)
         found: list[Occlusion] = []
         for card in cards:
-            classifier = service.classifier(card, device=service.background_device)
+            classifier = service.networks.get(card, service.machine.background_device)
             with service.running:
                 found.append(occlusion(pixels, classifier))
         return denormalised(pixels), found

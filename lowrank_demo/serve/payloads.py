@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError
 from ..models.cards import Errors, ModelCard, Zoo
-from .service import ModelStatus, Photo
+from .answers import ModelStatus, Photo
 
 if TYPE_CHECKING:
     from ..classify.inference import Prediction

@@ -1,75 +1,31 @@
-"""The models in memory, and the answers they give: what the page, the API and the command line share."""
+"""Answers with the models: what the page, the API and the command line share."""
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import ImageError, TooManyPhotos
 from ..models.cards import ModelCard, Zoo
-from ..models.store import WeightStore, Where
+from ..models.store import WeightStore
 from ..settings import Settings
+from .answers import Comparison, ModelStatus, Photo
+from .machine import Machine
+from .networks import Networks
 
 if TYPE_CHECKING:
-    import numpy as np
-    import torch
-
-    from ..classify.inference import Classifier, Prediction
-    from ..decode.base import Decoder
-    from ..decode.choose import Choice
+    from ..classify.inference import Prediction
     from ..models.download import OnProgress
-    from ..nn.alexnet import LowRankAlexNet
     from ..validate.run import ValidationRun
-
-
-@dataclass(frozen=True)
-class ModelStatus:
-    """A card and where its weights are now."""
-
-    card: ModelCard
-    where: Where
-
-    @property
-    def ready(self) -> bool:
-        """Whether the model can be used without a download."""
-        return self.where != "to download"
-
-
-@dataclass(frozen=True)
-class Photo:
-    """One file to classify. Its bytes are read when its batch is decoded."""
-
-    name: str
-    read: Callable[[], bytes]
-
-    @classmethod
-    def from_file(cls, path: Path, name: str = "") -> Photo:
-        """Name a file on this machine; ``name`` is what people see, the file's own name if empty."""
-        return cls(name or path.name, path.read_bytes)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The answers of one or more models to the same photos."""
-
-    cards: tuple[ModelCard, ...]
-    answers: tuple[tuple[Prediction | ImageError, ...], ...]
-    """For each model, its answer to each photo."""
-    views: tuple[np.ndarray | None, ...]
-    """Each photo as the networks see it, uint8 [227, 227, 3]; None where it cannot be used. Empty if not asked for."""
-
 
 LentGpu: TypeAlias = Callable[[Sequence["bytes | ImageError"], Sequence[str], bool], Comparison]
 """Decodes photos and answers with the models of these ids, in a process that a GPU is lent to; see ``with_views``."""
 
 
 class Service:
-    """Loads models when they are first used and answers with them. Safe for use by several threads.
+    """Decodes photos and answers with the models. Safe for use by several threads.
 
     Make one for each process. Torch and the decoder are loaded at first use.
 
@@ -88,10 +44,8 @@ class Service:
         self.running = threading.Lock()
         """Held while a decoder or a network runs: one at a time."""
         self._on_lent_gpu = lend_gpu(self._answer_by_ids) if lend_gpu else None
-        self._classifiers: OrderedDict[tuple[str, str], Classifier] = OrderedDict()
-        self._lock = threading.Lock()
-        # One lock for each weight file, not for each model: a model can be cut in too many ways to remember them all.
-        self._loading: dict[str, threading.Lock] = {card.weights.file: threading.Lock() for card in self.zoo}
+        self.machine = Machine(settings, lends_gpu=lend_gpu is not None)
+        self.networks = Networks(settings, self.weights)
 
     def models(self) -> list[ModelStatus]:
         """List every model with the place of its weights."""
@@ -146,39 +100,8 @@ class Service:
             return self._answer(contents, ordered, with_views, on_progress)
         # Loaded here, where a download does not use up the time of the GPU, and the process on the GPU finds them.
         for card in ordered:
-            self.classifier(card, on_progress)
+            self.networks.get(card, self.machine.device, on_progress)
         return self._on_lent_gpu(list(contents), [card.id for card in ordered], with_views)
-
-    def classifier(
-        self, card: ModelCard, on_progress: OnProgress | None = None, device: torch.device | None = None
-    ) -> Classifier:
-        """Return the model's network from memory, or load it; the least recently used one makes room.
-
-        Args:
-            card: The model.
-            on_progress: Called while its weights are downloaded.
-            device: Where the network runs; None takes :attr:`device`.
-
-        Raises:
-            WeightsError: The model cannot be loaded; those in memory go on serving.
-        """
-        from ..lowrank.load import fetch_network
-
-        device = device or self.device
-        key = (card.id, str(device))
-        known = self._in_memory(key)
-        if known:
-            return known
-        with self._loading[card.weights.file]:
-            known = self._in_memory(key)
-            if known:
-                return known
-            made = self._prepare(fetch_network(self.weights, card, on_progress), card, device)
-            with self._lock:
-                self._classifiers[key] = made
-                while len(self._classifiers) > self.settings.models_in_memory:
-                    self._classifiers.popitem(last=False)
-            return made
 
     def open_validation(
         self,
@@ -204,24 +127,14 @@ class Service:
             DataError: The file cannot be used; found before any model is loaded.
             WeightsError: A model cannot be loaded; found before the first batch.
         """
-        from ..lowrank.load import load_network
         from ..validate.report import Conditions
-        from ..validate.run import LoadedModel, open_validation
+        from ..validate.run import open_validation
 
-        device, by = self.background_device, self.settings.arithmetic
-
-        def load(card: ModelCard) -> LoadedModel:
-            weights = self.weights.ensure(card, on_progress)
-            # The models of a pass do not push out those that visitors use. An OpenVINO network answers one caller at a
-            # time, so a pass has its own.
-            known = self._in_memory((card.id, str(device))) if by.engine == "torch" else None
-            return LoadedModel(card, weights.sha256, known or self._prepare(load_network(card, weights), card, device))
-
-        decoder = self.background_decoder
+        device, decoder, by = self.machine.background_device, self.machine.background_decoder, self.settings.arithmetic
         return open_validation(
             file,
             cards,
-            load,
+            lambda card: self.networks.for_pass(card, device, on_progress),
             decoder,
             Conditions(decoder.name, str(device), by.engine, by.precision),
             self.settings.cache_dir / "validations",
@@ -238,16 +151,6 @@ class Service:
         if self.status(card).ready:
             self.classify([Photo("blank", lambda: blank_jpeg(EDGE))], card)
 
-    def decoder_note(self) -> str:
-        """Say in a sentence what decodes and computes here, and why nothing faster does."""
-        choice = self.decoder
-        why = f": {choice.reason}" if choice.reason else ""
-        by = self.settings.arithmetic
-        return (
-            f"Photos are decoded by {choice.decoder.name}{why}; networks are computed by {by.engine} in {by.precision} "
-            f"on {self.device}."
-        )
-
     def read(self, photo: Photo) -> bytes | ImageError:
         """Return a photo's bytes, or the reason why they are refused."""
         try:
@@ -259,46 +162,6 @@ class Service:
                 f"The file has {len(data) / 1e6:.0f} MB; expected at most {self.settings.max_file_mb}: make it smaller."
             )
         return data
-
-    @cached_property
-    def device(self) -> torch.device:
-        """Where networks run."""
-        from ..decode.choose import choose_device
-
-        return choose_device(self.settings)
-
-    @cached_property
-    def background_device(self) -> torch.device:
-        """Where long passes run: never on a GPU that is lent for single calls."""
-        import torch
-
-        return torch.device("cpu") if self._on_lent_gpu else self.device
-
-    @cached_property
-    def decoder(self) -> Choice:
-        """The decoder in use, and why."""
-        from ..decode.choose import choose_decoder
-
-        return choose_decoder(self.settings, self.device)
-
-    @cached_property
-    def background_decoder(self) -> Decoder:
-        """The decoder of long passes. Made once, because DALI keeps the memory of every pipeline."""
-        from ..decode.choose import choose_decoder
-
-        return choose_decoder(self.settings, self.background_device).decoder
-
-    def _prepare(self, network: LowRankAlexNet, card: ModelCard, device: torch.device) -> Classifier:
-        from ..classify.inference import Classifier
-
-        return Classifier(network, card.pre_shrink, device, self.settings.arithmetic)
-
-    def _in_memory(self, key: tuple[str, str]) -> Classifier | None:
-        with self._lock:
-            known = self._classifiers.get(key)
-            if known:
-                self._classifiers.move_to_end(key)
-            return known
 
     def _answer_by_ids(
         self, contents: Sequence[bytes | ImageError], model_ids: Sequence[str], with_views: bool
@@ -315,11 +178,12 @@ class Service:
         from ..classify.inference import answer, decode_photos, network_view
 
         # Before any photo is decoded: loading it may take a download.
-        first = self.classifier(cards[0], on_progress) if cards else None
-        photos = decode_photos(contents, self.decoder.decoder, self.running)
+        device = self.machine.device
+        first = self.networks.get(cards[0], device, on_progress) if cards else None
+        photos = decode_photos(contents, self.machine.decoder.decoder, self.running)
         answers: list[tuple[Prediction | ImageError, ...]] = []
         for card in cards:
-            classifier = first or self.classifier(card, on_progress)
+            classifier = first or self.networks.get(card, device, on_progress)
             first = None
             # Released between models: a comparison of many does not hold up a visitor who asks one.
             with self.running:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 
 from ..errors import UsageError
 from ..models.architecture import LAYERS, Scheme
@@ -46,6 +48,8 @@ _Count = Annotated[StrictInt, within(ge=1)]
 _Positive = Annotated[Number, within(gt=0)]
 _NotNegative = Annotated[Number, within(ge=0)]
 _Share = Annotated[Number, within(ge=0, le=1)]
+_SMALLEST_MU, _LARGEST_MU = 1e-30, 1e30
+"""The weights are float32, which ends at 3e38."""
 _LessThanOne = Annotated[Number, within(ge=0, lt=1)]
 
 
@@ -116,7 +120,8 @@ class CompressConfig(StageConfig):
 
     epochs: _Count = 1
     """Epochs of one L step."""
-    warmup_epochs: Annotated[float, BeforeValidator(_no_warmup)] = 0.0
+    # Not among the keys that a message lists.
+    warmup_epochs: SkipJsonSchema[Annotated[float, BeforeValidator(_no_warmup)]] = 0.0
     scheme: Scheme = "scheme_2"
     criterion: Literal["flops", "storage"] = "flops"
     lambda_: Annotated[_NotNegative, Field(alias="lambda")] = 0.25e-4
@@ -124,13 +129,26 @@ class CompressConfig(StageConfig):
     normalised: StrictBool = True
     augmented: StrictBool = True
     """Whether to use the augmented Lagrangian rather than the quadratic penalty."""
-    steps: _Count = 30
+    steps: Annotated[StrictInt, within(ge=1, le=100_000)] = 30
     """LC steps."""
-    first_mu: _Positive = 1e-3
-    mu_growth: _Positive = 1.2
+    first_mu: Annotated[Number, within(ge=_SMALLEST_MU, le=_LARGEST_MU)] = 1e-3
+    mu_growth: Annotated[_Positive, Field(validate_default=True)] = 1.2
     """Factor on μ at each LC step."""
     learning_rate_decay: Annotated[Number, within(gt=0, le=1)] = 0.98
     """Factor on the learning rate at each LC step, in place of warm-up and cosine."""
+
+    @field_validator("mu_growth")
+    @classmethod
+    def _keeps_mu_in_bounds(cls, growth: float, info: ValidationInfo) -> float:
+        if "steps" in info.data and "first_mu" in info.data:
+            steps, first = info.data["steps"], info.data["first_mu"]
+            last = math.log(first) + (steps - 1) * math.log(growth)
+            if not math.log(_SMALLEST_MU) <= last <= math.log(_LARGEST_MU):
+                raise ValueError(
+                    f"a factor that keeps μ between {_SMALLEST_MU:g} and {_LARGEST_MU:g} for all {steps:,} steps from "
+                    f"first_mu = {first:g}"
+                )
+        return growth
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from ..errors import LowRankError, UsageError
+from ..serve.answers import Photo
 from ..serve.payloads import model_json, pareto_json, predictions_json, ranks_json, validation_json
-from ..serve.service import Photo
 from .page import Desk
 
 _FILE_ROUTE = "/gradio_api/file="
@@ -28,11 +28,11 @@ def build(desk: Desk) -> None:
 
     @_in_one_sentence
     def classify(files: list[gr.FileData], model: str = "") -> list[dict[str, Any]]:
-        """Classify photos: for each, the five likeliest ImageNet classes with probabilities, decoder, device, timings.
+        """Classify photos: the five likeliest ImageNet classes of each, probabilities, decoder, device, timings.
 
         Args:
-            files: Photos of any common format.
-            model: Id as family/scheme/version; empty for the best one whose weights are here.
+            files: Photos in any common format.
+            model: Id, as family/scheme/version; empty for the best one whose weights are here.
         """
         card = service.zoo.get(model) if model else service.default_model()
         photos = [_photo(file) for file in files]
@@ -40,28 +40,28 @@ def build(desk: Desk) -> None:
 
     @_in_one_sentence
     def ranks(model: str) -> dict[str, Any]:
-        """Rank, full rank, MACs, parameters and factor shapes of every layer of one model.
+        """Return the rank, full rank, MACs, parameters and factor shapes of each layer of a model.
 
         Args:
-            model: Id as family/scheme/version; /models lists them.
+            model: Id, as family/scheme/version; /models lists them.
         """
         return ranks_json(service.zoo.get(model))
 
     def pareto() -> dict[str, Any]:
-        """MFLOPs and published errors of every published model, and of the uncompressed reference."""
+        """Return the MFLOPs and published errors of every published model and of the uncompressed reference."""
         return pareto_json(service.zoo)
 
     def models() -> list[dict[str, Any]]:
-        """Every model card: ranks, MACs, parameters, published figures, and where its weights are now."""
+        """List every model: ranks, MACs, parameters, published figures, and where its weights are now."""
         return [model_json(status) for status in service.models()]
 
     @_in_one_sentence
     def validate(file: str, models: list[str]) -> dict[str, Any]:
-        """Start a validation of one or more models on one of the server's LMDB files, or put it in the queue.
+        """Validate one or more models on one of the server's LMDB files, at once or when its turn in the queue comes.
 
         Args:
-            file: A file's name, as an unknown name's error lists them.
-            models: Ids as family/scheme/version.
+            file: Name of the file. The error for an unknown name lists the known ones.
+            models: Ids, as family/scheme/version.
 
         Returns:
             ``{"job": id}``, for /validation_status and /cancel_validation.
@@ -70,19 +70,19 @@ def build(desk: Desk) -> None:
 
     @_in_one_sentence
     def validation_status(job: str) -> dict[str, Any]:
-        """State, place in the queue, progress, errors so far, and the report once there is one.
+        """Return a validation's state: place in the queue, progress, errors so far, the report once there is one.
 
         Args:
-            job: What /validate answered.
+            job: The id that /validate returned.
         """
         return validation_json(validations.status(job))
 
     @_in_one_sentence
     def cancel_validation(job: str) -> dict[str, Any]:
-        """Stop a validation; answers its state, with the report of the part that was done once it has stopped.
+        """Stop a validation and return its state; once it has stopped, with a report on the part that was measured.
 
         Args:
-            job: What /validate answered.
+            job: The id that /validate returned.
         """
         validations.cancel(job)
         return validation_json(validations.status(job))
@@ -97,7 +97,7 @@ Arguments = ParamSpec("Arguments")
 
 
 def _in_one_sentence(endpoint: Callable[Arguments, Answer]) -> Callable[Arguments, Answer]:
-    """Turn our own errors into the endpoint's one-sentence error; the signature stays, for the page on the API."""
+    """Answer this package's errors with their one sentence. The signature is kept, because Gradio documents it."""
 
     @functools.wraps(endpoint)
     def answer(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Answer:
@@ -110,10 +110,10 @@ def _in_one_sentence(endpoint: Callable[Arguments, Answer]) -> Callable[Argument
 
 
 def _photo(file: Any) -> Photo:
-    """Return a file that was sent as data, or uploaded and named by its path or address here. Nothing is fetched.
+    """Return a file that came as data, or one that was uploaded, named by its path or address. Nothing is fetched.
 
     Raises:
-        UsageError: It is anything else, such as a path outside the upload folder.
+        UsageError: It is neither; for example, its path is outside the upload folder.
     """
     named = str(file.get("path", "")) if isinstance(file, dict) else str(file)
     _, is_data, encoded = named.partition(";base64,") if named.startswith("data:") else ("", "", "")

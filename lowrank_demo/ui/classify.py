@@ -11,7 +11,7 @@ from gradio.media import get_image
 
 from ..errors import LowRankError
 from ..models.download import DownloadProgress
-from ..serve.service import Photo
+from ..serve.answers import Photo
 from ..settings import ASSETS
 from .page import Items, Page
 from .present import message, result_cards
@@ -76,7 +76,7 @@ def build(page: Page, tab: gr.Tab) -> None:
             answers = service.compare(taken, [page.card(model)], show_download)
         except LowRankError as error:
             return message(str(error)), ""
-        return left_out + result_cards(taken, answers), message(service.decoder_note(), "lr-note")
+        return left_out + result_cards(taken, answers), message(service.machine.note(), "lr-note")
 
     listener: dict[str, Any] = {
         "fn": answer,

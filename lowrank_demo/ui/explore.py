@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from ..charts.models import macs_text
-from ..charts.spectra import cut_figure, path_figure, spectra_figure
+from ..charts.spectra import cut_figure, frame, path_figure, spectra_figure
 from ..errors import LowRankError
 from ..models.cards import ModelCard
 from .classify import photos_of
@@ -22,7 +20,27 @@ if TYPE_CHECKING:
     from ..lowrank.c_step import Criterion
     from ..lowrank.spectra import Cut
 
-_FRAME_SECONDS = 0.12
+_FRAME_SECONDS = 0.2
+_FIGURES = ("lr-cut-ranks", "lr-cut-spectra", "lr-cut-path")
+_LOG_LAMBDAS = [
+    round(LOG_LAMBDAS[0] + LOG_STEP * i, 2) for i in range(round(1 + (LOG_LAMBDAS[1] - LOG_LAMBDAS[0]) / LOG_STEP))
+]
+# The browser plays the path at its own pace. Frames that the server pushes outrun it: three figures take a browser
+# 0.3 s to draw anew, and while frames wait it neither paints nor hears a click. Each frame alters the figures in
+# place, so the last one presses Stop, which draws them again from the server.
+_NEXT_FRAME = """(frames, lambda, summary) => {
+  const frame = frames.find((one) => one.log_lambda > lambda + 1e-6);
+  if (!frame) {
+    document.querySelector('#lr-stop').click();
+    return [lambda, summary];
+  }
+  for (const [id, change] of Object.entries(frame.changes)) {
+    const plot = document.querySelector(`#${id} .js-plotly-plot`);
+    if (plot) window.Plotly.update(plot, ...change);
+  }
+  return [frame.log_lambda, frame.summary];
+}"""
+_STOP = "() => ({ __type__: 'update', active: false })"
 _ABOUT = (
     "The paper's C step keeps, layer by layer, the rank that minimises λ · cost + μ/2 · the energy that is lost. Here "
     "it is applied once to the chosen model's weights; in training it alternates with steps that let the weights "
@@ -50,10 +68,9 @@ def build(page: Page, tab: gr.Tab) -> None:
         stop = gr.Button("Stop", size="sm", elem_id="lr-stop")
     summary = gr.Markdown("Computing the model's singular values: once, a few seconds.", elem_id="lr-cut")
     with gr.Row():
-        ranks = gr.Plot(show_label=False, min_width=320, elem_id="lr-cut-ranks")
-        values = gr.Plot(show_label=False, min_width=320, elem_id="lr-cut-spectra")
-    path = gr.Plot(show_label=False, elem_id="lr-cut-path")
-    cut_id = gr.State("")
+        figures = [gr.Plot(show_label=False, min_width=320, elem_id=name) for name in _FIGURES[:2]]
+    figures.append(gr.Plot(show_label=False, elem_id=_FIGURES[2]))
+    frames, timer = gr.JSON(visible=False), gr.Timer(_FRAME_SECONDS, active=False)
     gr.Markdown("### Try it")
     with gr.Row():
         with gr.Column(min_width=280):
@@ -74,59 +91,68 @@ def build(page: Page, tab: gr.Tab) -> None:
         try:
             spectra = page.desk.inspection.spectra(card)
         except LowRankError as error:
-            return str(error), None, None, None, ""
+            return str(error), None, None, None
         now = spectra.cut(10**log_lambda, 10**log_mu, counted)
-        count = round((LOG_LAMBDAS[1] - LOG_LAMBDAS[0]) / LOG_STEP)
-        lambdas = [10 ** (LOG_LAMBDAS[0] + LOG_STEP * i) for i in range(count + 1)]
+        path = spectra.path([10**one for one in _LOG_LAMBDAS], 10**log_mu, counted)
         return (
             _summary(card, now),
             cut_figure(spectra, now),
             spectra_figure(spectra, now),
-            path_figure(spectra, spectra.path(lambdas, 10**log_mu, counted), now),
-            card.cut(now.ranks).id,
+            path_figure(spectra, path, now),
         )
 
-    def play_path(model: str, log_mu: float, counted: Criterion) -> Iterator[tuple[Any, ...]]:
-        for tenth in range(round(LOG_LAMBDAS[0] * 10), round(LOG_LAMBDAS[1] * 10) + 1):
-            began = time.monotonic()
-            yield tenth / 10, *show(model, tenth / 10, log_mu, counted)
-            time.sleep(max(0.0, _FRAME_SECONDS - (time.monotonic() - began)))
+    def play_path(model: str, log_mu: float, counted: Criterion) -> tuple[Any, ...]:
+        card = page.card(model)
+        try:
+            spectra = page.desk.inspection.spectra(card)
+        except LowRankError as error:
+            warn(error)
+            return gr.skip(), gr.skip(), gr.skip()
+        path = spectra.path([10**one for one in _LOG_LAMBDAS], 10**log_mu, counted)
+        film = [
+            {
+                "log_lambda": log_lambda,
+                "summary": _summary(card, cut),
+                "changes": dict(zip(_FIGURES, frame(spectra, cut), strict=True)),
+            }
+            for log_lambda, cut in zip(_LOG_LAMBDAS, path, strict=True)
+        ]
+        return LOG_LAMBDAS[0], film, gr.Timer(active=True)
 
-    def try_cut(items: Items, model: str, cut: str) -> str:
+    def cut_id(model: str, log_lambda: float, log_mu: float, counted: Criterion) -> str:
+        card = page.card(model)
+        return card.cut(page.desk.inspection.spectra(card).cut(10**log_lambda, 10**log_mu, counted).ranks).id
+
+    def try_cut(items: Items, model: str, log_lambda: float, log_mu: float, counted: Criterion) -> str:
         taken = photos_of(items)[: service.settings.max_photos]
         if not taken:
             return message("There are no photos yet: drop some under Classify, then try again.")
-        if not cut:
-            return message("There is no cut network to try: choose a model whose weights are here.")
         try:
-            return comparison_grid(taken, service.compare(taken, [page.card(model), page.card(cut)]))
+            cut = page.card(cut_id(model, log_lambda, log_mu, counted))
+            return comparison_grid(taken, service.compare(taken, [page.card(model), cut]))
         except LowRankError as error:
             return message(str(error))
 
-    def measure_cut(model: str, cut: str, name: str | None) -> tuple[Any, ...]:
+    def measure_cut(
+        name: str | None, model: str, log_lambda: float, log_mu: float, counted: Criterion
+    ) -> tuple[Any, ...]:
         try:
-            started = page.start_validation(name, [model, cut] if cut else [])
+            started = page.start_validation(name, [model, cut_id(model, log_lambda, log_mu, counted)])
         except LowRankError as error:
             warn(error)
             return gr.skip(), gr.skip(), gr.skip()
         return started, gr.Timer(active=True), gr.Tabs(selected="validate")
 
-    shown = [summary, ranks, values, path, cut_id]
-    gr.on(
-        [page.log_lambda.input, page.log_mu.input, criterion.input, chosen.change, tab.select],
-        show,
-        [chosen, page.log_lambda, page.log_mu, criterion],
-        shown,
-        trigger_mode="always_last",
-        concurrency_limit=4,
-        **QUIET,
-    )
+    cut = [chosen, page.log_lambda, page.log_mu, criterion]
+    changed = [page.log_lambda.input, page.log_mu.input, criterion.input, chosen.change, tab.select, stop.click]
     playing = play.click(
-        play_path, [chosen, page.log_mu, criterion], [page.log_lambda, *shown], concurrency_limit=4, **QUIET
+        play_path, [chosen, page.log_mu, criterion], [page.log_lambda, frames, timer], concurrency_limit=4, **QUIET
     )
-    stop.click(None, None, None, cancels=[playing], **QUIET)
-    attempt.click(try_cut, [page.photos, chosen, cut_id], answers, api_visibility="private", show_progress_on=answers)
-    measure.click(measure_cut, [chosen, cut_id, file], [page.job, page.timer, page.tabs], **QUIET)
+    timer.tick(None, [frames, page.log_lambda, summary], [page.log_lambda, summary], js=_NEXT_FRAME, **QUIET)
+    gr.on(changed, None, None, timer, js=_STOP, cancels=[playing], **QUIET)
+    gr.on(changed, show, cut, [summary, *figures], trigger_mode="always_last", concurrency_limit=4, **QUIET)
+    attempt.click(try_cut, [page.photos, *cut], answers, api_visibility="private", show_progress_on=answers)
+    measure.click(measure_cut, [file, *cut], [page.job, page.timer, page.tabs], **QUIET)
 
 
 def _summary(card: ModelCard, cut: Cut) -> str:

@@ -114,29 +114,20 @@ def create(desk: Desk, demo: gr.Blocks, welcome: str, url: str) -> Page:
             elem_id="lr-compare",
             render=False,
         ),
-        log_lambda=gr.Slider(
-            *LOG_LAMBDAS,
-            value=LOG_LAMBDA,
-            step=LOG_STEP,
-            label="log₁₀ λ",
-            info="The price of cost: further right, fewer ranks.",
-            elem_id="lr-lambda",
-            render=False,
-        ),
-        log_mu=gr.Slider(
-            *LOG_MUS,
-            value=LOG_MU,
-            step=LOG_STEP,
-            label="log₁₀ μ",
-            info="The weight of what is lost: further right, more ranks.",
-            elem_id="lr-mu",
-            render=False,
-        ),
+        log_lambda=_slider("λ", "lr-lambda", LOG_LAMBDAS, LOG_LAMBDA, "The price of cost: further right, fewer ranks."),
+        log_mu=_slider("μ", "lr-mu", LOG_MUS, LOG_MU, "The weight of what is lost: further right, more ranks."),
         job=gr.BrowserState("", storage_key="lowrank-validation"),
         timer=gr.Timer(POLL_SECONDS, active=False),
         finished=gr.State([]),
         loaded=demo.load,
         url=url,
+    )
+
+
+def _slider(name: str, elem_id: str, bounds: tuple[float, float], value: float, info: str) -> gr.Slider:
+    """Create the slider of a number's power of ten, not rendered."""
+    return gr.Slider(
+        *bounds, value=value, step=LOG_STEP, label=f"log₁₀ {name}", info=info, elem_id=elem_id, render=False
     )
 
 

@@ -9,7 +9,8 @@ import gradio as gr
 
 from ..models.architecture import SCHEMES
 from ..models.cards import ModelCard, scheme_title
-from ..serve.service import ModelStatus, Service
+from ..serve.answers import ModelStatus
+from ..serve.service import Service
 from ..settings import ASSETS
 from .events import QUIET
 from .present import card_label, model_note, summary_bar

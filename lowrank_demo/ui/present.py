@@ -12,7 +12,7 @@ from PIL import Image
 
 from ..errors import ImageError
 from ..models.cards import ModelCard, scheme_title
-from ..serve.service import Comparison, ModelStatus, Photo
+from ..serve.answers import Comparison, ModelStatus, Photo
 
 if TYPE_CHECKING:
     import numpy as np

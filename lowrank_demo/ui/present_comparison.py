@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ImageError
 from ..models.cards import ModelCard, short_name
-from ..serve.service import Comparison, Photo
+from ..serve.answers import Comparison, Photo
 from .present import message, thumbnail
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from ..errors import LowRankError, UnknownJob
-from ..serve.service import ModelStatus
+from ..serve.answers import ModelStatus
 from ..serve.validations import Validations
 from .events import QUIET
 from .page import Page, warn

@@ -1,4 +1,4 @@
-"""Peak memory of a validation, measured in a process of its own (``python -m tests.bench.memory``)."""
+"""Measures the peak memory of a validation, in a separate process (``python -m tests.bench.memory``)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,16 @@ from tests.bench.networks import cpu_decoder, validate
 
 
 def memory(zoo: Zoo, file: Path, few: int, many: int) -> Iterator[Outcome]:
-    """Nine models over few images, against 1.5 GB and their weights, and over many, against few."""
+    """Measure the peak memory of a validation of the nine published models, over a few images and over many.
+
+    The first may take 1.5 GB beside the weights; the second, 5 % more than the first.
+
+    Args:
+        zoo: The models.
+        file: The LMDB file.
+        few: Images in the first validation.
+        many: Images in the second.
+    """
     weights = sum(card.cost.fp32_bytes for card in zoo if card.published) / 1e9
     small = _peak(file, few)
     against = f"1.5 GB and {weights:.2f} GB of weights"
@@ -24,7 +33,7 @@ def memory(zoo: Zoo, file: Path, few: int, many: int) -> Iterator[Outcome]:
 
 
 def _peak(file: Path, count: int) -> float:
-    """Gigabytes."""
+    """Return the peak memory of a validation of so many images, in gigabytes."""
     command = [sys.executable, "-m", "tests.bench.memory", str(file), str(count)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     return float(done.stdout.strip())
@@ -35,14 +44,17 @@ def _main(file: str, count: str) -> None:
     from tests.bench.material import published, random_classifier
 
     cards = published(read_zoo(Settings.from_environment().zoo))
-    # As validations read it: the file is mapped into another process, and does not count here.
+    # As in a real validation, another process maps the file, so its pages are not counted here.
     with IsolatedReader(Path(file)) as reader:
         validate(reader, [(card.id, random_classifier(card)) for card in cards], int(count), cpu_decoder())
     print(_peak_of_this_process())
 
 
 def _peak_of_this_process() -> float:
-    """Gigabytes. Linux hands ``ru_maxrss`` on from the process that started this one, hence its own account first."""
+    """Return this process's peak memory in gigabytes.
+
+    Linux lets a process inherit ``ru_maxrss`` from the one that started it, so ``/proc`` is asked first.
+    """
     status = Path("/proc/self/status")
     if status.exists():
         (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))

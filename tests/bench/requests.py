@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lowrank_demo.errors import DataError
-from lowrank_demo.serve.service import Photo, Service
+from lowrank_demo.serve.answers import Photo
+from lowrank_demo.serve.service import Service
 from lowrank_demo.settings import Settings
 from tests.bench.measure import Outcome, Result
 
@@ -27,7 +28,7 @@ def one_photo(images: list[bytes], repeats: int) -> Iterator[Outcome]:
     service = Service(Settings.from_environment())
     card = service.default_model()
     service.warm_up()
-    classifier, decoder = service.classifier(card), service.decoder.decoder
+    classifier, decoder = service.networks.get(card, service.machine.device), service.machine.decoder.decoder
     whole: list[float] = []
     bare: list[float] = []
     for i in range(repeats):

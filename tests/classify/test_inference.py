@@ -30,7 +30,7 @@ def test_probabilities_equal_a_plain_computation(settings: Settings, decoder: st
     card = service.zoo.get(PREVIEW)
     network = load_network(card, service.weights.ensure(card))
     data = [photo_path(name).read_bytes() for name in ("lion.jpg", "cheetah1.jpg")]  # 256 x 256: nothing to resize
-    answers = classify(data, Classifier(network, None, CPU), service.decoder.decoder)
+    answers = classify(data, Classifier(network, None, CPU), service.machine.decoder.decoder)
     for content, answer in zip(data, answers, strict=True):
         assert isinstance(answer, Prediction)
         pixels = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))[15:242, 15:242] / 255.0
@@ -48,18 +48,18 @@ def test_probabilities_equal_a_plain_computation(settings: Settings, decoder: st
 def test_a_lion_is_recognised(settings: Settings) -> None:
     service = Service(settings)
     card = service.zoo.get(PREVIEW)
-    classifier = Classifier(load_network(card, service.weights.ensure(card)), card.pre_shrink, service.device)
-    (answer,) = classify([photo_path("lion.jpg").read_bytes()], classifier, service.decoder.decoder)
+    classifier = Classifier(load_network(card, service.weights.ensure(card)), card.pre_shrink, service.machine.device)
+    (answer,) = classify([photo_path("lion.jpg").read_bytes()], classifier, service.machine.decoder.decoder)
     assert isinstance(answer, Prediction)
     assert classes()[291] in [guess.label for guess in answer.top]
 
 
 def test_several_batches_keep_the_order(settings: Settings) -> None:
     service = Service(settings)
-    classifier = service.classifier(service.zoo.get(PREVIEW))
+    classifier = service.networks.get(service.zoo.get(PREVIEW), service.machine.device)
     names = ["lion.jpg", "tower.jpg", "cheetah.jpg"]
-    single = [classify([photo_path(n).read_bytes()], classifier, service.decoder.decoder)[0] for n in names]
-    many = classify([photo_path(n).read_bytes() for n in names] * 25, classifier, service.decoder.decoder)
+    single = [classify([photo_path(n).read_bytes()], classifier, service.machine.decoder.decoder)[0] for n in names]
+    many = classify([photo_path(n).read_bytes() for n in names] * 25, classifier, service.machine.decoder.decoder)
     assert len(many) == 75
     for i, answer in enumerate(many):
         expected = single[i % 3]

@@ -54,9 +54,10 @@ def killed(seconds: float, *arguments: str, **environment: str) -> bool:
 
 
 def at_random(times: int, whole: float, attempt: Callable[[float], bool]) -> None:
-    """Kill at moments spread over the time that a whole run takes, until most were killed under way.
+    """Kill at moments spread over the time that a whole run takes, until more than half of ``times`` were under way.
 
-    A run that ends before its moment shows how long one takes by now, as when the machine has less to do.
+    ``times`` attempts do where most moments come early enough; it fails after three times as many. A run that
+    ends before its moment shows how long one takes by now, as when the machine has less to do.
     """
     randomness = random.Random(times)
     hits = 0

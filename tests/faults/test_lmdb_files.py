@@ -16,9 +16,8 @@ from lowrank_demo.data.lmdb.isolated import IsolatedReader
 from lowrank_demo.data.lmdb.manifest import verify
 from lowrank_demo.data.lmdb.reader import check_label
 from lowrank_demo.data.lmdb.record import Record, encode_record
-from lowrank_demo.data.lmdb.writer import LmdbWriter
 from lowrank_demo.errors import DataError, RecordError
-from tests.helpers.lmdb_files import keys_of, raw_lmdb
+from tests.helpers.lmdb_files import build_lmdb, keys_of, raw_lmdb
 from tests.helpers.photos import encoded, open_photo
 from tests.helpers.processes import children, opened
 
@@ -34,11 +33,7 @@ def records() -> list[Record]:
 
 @pytest.fixture
 def built(tmp_path: Path, records: list[Record]) -> Path:
-    path = tmp_path / "built.lmdb"
-    with LmdbWriter(path) as writer:
-        for record in records:
-            writer.put(record)
-    return path
+    return build_lmdb(tmp_path / "built.lmdb", records)
 
 
 def read_all(path: Path) -> list[Record | RecordError]:

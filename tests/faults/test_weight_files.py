@@ -14,7 +14,8 @@ import torch
 from lowrank_demo.classify.inference import Prediction
 from lowrank_demo.errors import WeightsError, WeightsRefused, WeightsUnavailable
 from lowrank_demo.models import download
-from lowrank_demo.serve.service import Photo, Service
+from lowrank_demo.serve.answers import Photo
+from lowrank_demo.serve.service import Service
 from lowrank_demo.settings import Settings
 from tests.helpers.models import zoo_with
 from tests.helpers.paths import sha256

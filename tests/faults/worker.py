@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 from lowrank_demo.errors import ImageError
-from lowrank_demo.serve.service import Photo, Service
+from lowrank_demo.serve.answers import Photo
+from lowrank_demo.serve.service import Service
 from lowrank_demo.settings import Settings
 
 

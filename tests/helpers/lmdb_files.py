@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import lmdb
@@ -12,13 +13,19 @@ from lowrank_demo.data.lmdb.writer import LmdbWriter
 from tests.helpers.photos import encoded, open_photo
 
 
+def build_lmdb(path: Path, records: Iterable[Record]) -> Path:
+    """Build a file of these records; return its path."""
+    with LmdbWriter(path) as writer:
+        for record in records:
+            writer.put(record)
+    return path
+
+
 def build_long_lmdb(path: Path, count: int) -> None:
     """Build a file that takes a while to validate: few distinct photos, many labels."""
     photo = open_photo("tower.jpg").resize((256, 300))
     variants = [encoded(photo.rotate(angle), "JPEG") for angle in range(0, 80, 10)]
-    with LmdbWriter(path) as writer:
-        for i in range(count):
-            writer.put(Record(variants[i % len(variants)], i % 1000))
+    build_lmdb(path, (Record(variants[i % len(variants)], i % 1000) for i in range(count)))
 
 
 def raw_lmdb(path: Path, values: dict[bytes, bytes], subdir: bool = False) -> Path:

@@ -1,4 +1,4 @@
-"""Models beside those of the repository: a zoo with other addresses, a user's own model."""
+"""Models that are not the repository's: a zoo whose weights are elsewhere, and a user's own model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from tests.helpers.examples import HISTORY
 
 
 def zoo_with(folder: Path, changes: dict[str, dict]) -> Path:
-    """A copy of the zoo in ``folder`` with the ``weights`` of some models changed; bundled weights are linked."""
+    """Copy the zoo into a folder, with links to the bundled weights; return the copy's path.
+
+    Args:
+        folder: Where to put it.
+        changes: By model id, what to change in the card's ``weights``.
+    """
     data = json.loads((ASSETS / "zoo.json").read_text())
     for model in data["models"]:
         model["weights"].update(changes.get(f"{model['family']}/{model['scheme']}/{model['version']}", {}))
@@ -22,7 +27,7 @@ def zoo_with(folder: Path, changes: dict[str, dict]) -> Path:
 
 
 def own_model(folder: Path) -> Path:
-    """A folder with a model of one's own as ``train finetune`` leaves it, rank history and all."""
+    """Fill a folder with a user's own model as ``train finetune`` leaves it, rank history included; return it."""
     folder.mkdir()
     zoo = json.loads((ASSETS / "zoo.json").read_text())
     card = next(model for model in zoo["models"] if model["family"] == "preview" and model["version"] == "v5")

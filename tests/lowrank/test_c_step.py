@@ -11,6 +11,7 @@ from lowrank_demo.lowrank.c_step import (
     Decomposition,
     factorised,
     from_matrix,
+    lost_energy,
     select_rank,
     to_matrix,
     unit_cost,
@@ -47,17 +48,18 @@ def test_equals_exhaustive_search(scheme: str, criterion: Criterion, normalised:
             if objective < best - 1e-12:
                 best, best_rank = objective, rank
         cost = unit_cost(rows, columns, positions, criterion)
-        assert select_rank(s, cost, lambda_, mu, normalised=normalised) == best_rank
+        assert select_rank(lost_energy(s, normalised=normalised), cost, lambda_, mu) == best_rank
         chosen.add(best_rank)
     assert len(chosen) > 5, "the trials cover many ranks"
 
 
 def test_limits() -> None:
-    s = torch.tensor([3.0, 2.0, 1.0])
-    assert select_rank(s, 10, 0.0, 1.0) == 3
-    assert select_rank(s, 10, 1e9, 1.0) == 0
-    assert select_rank(torch.zeros(3), 10, 1.0, 1.0) == 0
-    ranks = [select_rank(torch.arange(50, 0, -1.0), 1000, lambda_, 1.0) for lambda_ in (0, 0.1, 1, 10, 100)]
+    lost = lost_energy(torch.tensor([3.0, 2.0, 1.0]))
+    assert select_rank(lost, 10, 0.0, 1.0) == 3
+    assert select_rank(lost, 10, 1e9, 1.0) == 0
+    assert select_rank(lost_energy(torch.zeros(3)), 10, 1.0, 1.0) == 0
+    lost = lost_energy(torch.arange(50, 0, -1.0))
+    ranks = [select_rank(lost, 1000, lambda_, 1.0) for lambda_ in (0, 0.1, 1, 10, 100)]
     assert ranks == sorted(ranks, reverse=True), "a larger λ keeps fewer ranks"
 
 

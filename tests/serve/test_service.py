@@ -11,8 +11,9 @@ from PIL import Image
 from lowrank_demo.classify.inference import Prediction
 from lowrank_demo.errors import ImageError, TooManyPhotos, UnknownModel, WeightsRefused, WeightsUnavailable
 from lowrank_demo.models.store import LocalFile
+from lowrank_demo.serve.answers import Photo
 from lowrank_demo.serve.inspection import Inspection
-from lowrank_demo.serve.service import Photo, Service
+from lowrank_demo.serve.service import Service
 from lowrank_demo.settings import Settings
 from tests.helpers.app import free_port
 from tests.helpers.models import own_model, zoo_with
@@ -63,10 +64,10 @@ def test_a_model_that_cannot_be_had_leaves_the_others(settings: Settings, tmp_pa
 
 def test_memory_keeps_the_most_recent_models(served_settings: Settings) -> None:
     service = Service(dataclasses.replace(served_settings, models_in_memory=1))
-    first = service.classifier(service.zoo.get(PREVIEW))
-    assert service.classifier(service.zoo.get(PREVIEW)) is first
-    service.classifier(service.zoo.get("scheme_2/v5"))
-    assert service.classifier(service.zoo.get(PREVIEW)) is not first
+    first = service.networks.get(service.zoo.get(PREVIEW), service.machine.device)
+    assert service.networks.get(service.zoo.get(PREVIEW), service.machine.device) is first
+    service.networks.get(service.zoo.get("scheme_2/v5"), service.machine.device)
+    assert service.networks.get(service.zoo.get(PREVIEW), service.machine.device) is not first
 
 
 def test_threads_get_their_own_answers(settings: Settings) -> None:
@@ -90,9 +91,9 @@ def test_warm_up_loads_the_default(settings: Settings, tmp_path: Path) -> None:
     # Were it not in memory, it would have to be read again, and the file is not what its card says.
     (tmp_path / "nothing").touch()
     service.weights.ensure = lambda card, on_progress=None: LocalFile(tmp_path / "nothing", "0" * 64, "safetensors")
-    assert service.classifier(service.zoo.get(PREVIEW))
+    assert service.networks.get(service.zoo.get(PREVIEW), service.machine.device)
     with pytest.raises(WeightsRefused):
-        service.classifier(service.zoo.get("preview/scheme_1/v4"))
+        service.networks.get(service.zoo.get("preview/scheme_1/v4"), service.machine.device)
 
 
 def test_compare_is_what_each_model_says_alone(settings: Settings, tmp_path: Path) -> None:

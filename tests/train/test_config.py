@@ -43,6 +43,7 @@ def test_defaults_and_places(tmp_path: Path) -> None:
         (DATA + "[compress]\naugmented = 1", "augmented is 1; expected true or false"),
         (DATA + "smallest_crop = 0", "smallest_crop is 0; expected more than 0, at most 1"),
         (DATA + "[extra]", "has 'extra'"),
+        (DATA + "[compress]\nsteps = 9000", r"mu_growth is 1.2; expected a factor .* all 9,000 steps"),
         (DATA + '[output]\nformat = "int4"', "format is 'int4'"),
         (DATA + "lowest_quality = 99", "lowest_quality is 99; expected 0 to 95"),
         (
@@ -103,10 +104,22 @@ def test_wrong_files(tmp_path: Path, text: str, sentence: str) -> None:
         ("compress", "ema = 1.5", "at least 0, less than 1"),
         ("compress", "criterion = 'time'", "'flops' or 'storage'"),
         ("compress", "lambda = -1", "at least 0"),
-        ("compress", "steps = 0", "at least 1"),
-        ("compress", "first_mu = 0", "more than 0"),
+        ("compress", "steps = 0", "1 to 100,000"),
+        ("compress", "steps = 1000000000", "1 to 100,000"),
+        ("compress", "first_mu = 0", "1e-30 to 1e+30"),
+        ("compress", "first_mu = 1e300", "1e-30 to 1e+30"),
         ("compress", "first_mu = nan", "a finite number"),
         ("compress", "mu_growth = -1.2", "more than 0"),
+        (
+            "compress",
+            "mu_growth = 1e300",
+            "a factor that keeps μ between 1e-30 and 1e+30 for all 30 steps from first_mu = 0.001",
+        ),
+        (
+            "compress",
+            "mu_growth = 0.001",
+            "a factor that keeps μ between 1e-30 and 1e+30 for all 30 steps from first_mu = 0.001",
+        ),
         ("compress", "learning_rate_decay = 1.01", "more than 0, at most 1"),
         ("compress", "learning_rate_decay = 0", "more than 0, at most 1"),
         ("finetune", "workers = 1", None),
@@ -139,6 +152,13 @@ def test_wrong_values_of_the_whole_run(tmp_path: Path, line: str) -> None:
 def test_lambda_is_listed_as_the_file_writes_it(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"\[compress\] has 'lambda_'; .*criterion, lambda, normalised"):
         read_config(write(tmp_path, DATA + "[compress]\nlambda_ = 1"))
+
+
+def test_a_key_that_is_refused_is_not_listed(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        read_config(write(tmp_path, DATA + "[compress]\nwarmup = 1"))
+    assert "learning_rate_decay" in str(caught.value)
+    assert "warmup_epochs" not in str(caught.value)
 
 
 VALUES = st.recursive(

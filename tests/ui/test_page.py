@@ -180,9 +180,6 @@ def test_explore(app: RunningApp, page: Page) -> None:
     expect(page.locator("#lr-pareto-plot .legend")).to_contain_text("truncated, not trained: ")
 
 
-@pytest.mark.xfail(
-    reason="Play shows no frame within 20 s since the tabs wire themselves; not understood yet", strict=False
-)
 def test_a_link_restores_the_cut_and_the_path_plays(app: RunningApp, page: Page) -> None:
     opened(page, app, "scheme=2&version=v5&family=preview&tab=explore&lambda=-3.5&mu=0")
     summary = page.locator("#lr-cut")

@@ -6,7 +6,7 @@ from lowrank_demo.classify.inference import Guess, Prediction, Timings
 from lowrank_demo.data.imagenet import classes
 from lowrank_demo.errors import ImageError
 from lowrank_demo.models.cards import Zoo
-from lowrank_demo.serve.service import Comparison, Photo
+from lowrank_demo.serve.answers import Comparison, Photo
 from lowrank_demo.ui.present_comparison import comparison_table
 
 

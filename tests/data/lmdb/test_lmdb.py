@@ -19,7 +19,7 @@ from lowrank_demo.data.lmdb.reader import LmdbReader
 from lowrank_demo.data.lmdb.record import Record, encode_record
 from lowrank_demo.data.lmdb.writer import LmdbWriter
 from lowrank_demo.errors import DataError, RecordError, UsageError
-from tests.helpers.lmdb_files import keys_of, raw_lmdb
+from tests.helpers.lmdb_files import build_lmdb, keys_of, raw_lmdb
 from tests.helpers.packages import installed
 from tests.helpers.paths import ROOT, SHARED_LMDB
 from tests.helpers.photos import encoded, open_photo
@@ -34,11 +34,7 @@ def records() -> list[Record]:
 
 @pytest.fixture
 def built(tmp_path: Path, records: list[Record]) -> Path:
-    path = tmp_path / "built.lmdb"
-    with LmdbWriter(path) as writer:
-        for record in records:
-            writer.put(record)
-    return path
+    return build_lmdb(tmp_path / "built.lmdb", records)
 
 
 def test_round_trip_with_labels_above_255(built: Path, records: list[Record]) -> None:

@@ -1,0 +1,54 @@
+"""What the service takes and gives: photos, the state of models, and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import ImageError
+from ..models.cards import ModelCard
+from ..models.store import Where
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..classify.inference import Prediction
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """A card and where its weights are now."""
+
+    card: ModelCard
+    where: Where
+
+    @property
+    def ready(self) -> bool:
+        """Whether the model can be used without a download."""
+        return self.where != "to download"
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One file to classify. Its bytes are read when its batch is decoded."""
+
+    name: str
+    read: Callable[[], bytes]
+
+    @classmethod
+    def from_file(cls, path: Path, name: str = "") -> Photo:
+        """Name a file on this machine; ``name`` is what people see, the file's own name if empty."""
+        return cls(name or path.name, path.read_bytes)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The answers of one or more models to the same photos."""
+
+    cards: tuple[ModelCard, ...]
+    answers: tuple[tuple[Prediction | ImageError, ...], ...]
+    """For each model, its answer to each photo."""
+    views: tuple[np.ndarray | None, ...]
+    """Each photo as the networks see it, uint8 [227, 227, 3]; None where it cannot be used. Empty if not asked for."""

@@ -1,0 +1,65 @@
+"""What decodes and computes on this machine, found out when it is first needed."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ..settings import Settings
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..decode.base import Decoder
+    from ..decode.choose import Choice
+
+
+class Machine:
+    """The devices and decoders in use.
+
+    Args:
+        settings: Device, decoder, arithmetic.
+        lends_gpu: Whether the host lends a GPU for single calls.
+    """
+
+    def __init__(self, settings: Settings, *, lends_gpu: bool) -> None:
+        self._settings = settings
+        self._lends_gpu = lends_gpu
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where networks run."""
+        from ..decode.choose import choose_device
+
+        return choose_device(self._settings)
+
+    @cached_property
+    def background_device(self) -> torch.device:
+        """Where long passes run: never on a GPU that is lent for single calls."""
+        import torch
+
+        return torch.device("cpu") if self._lends_gpu else self.device
+
+    @cached_property
+    def decoder(self) -> Choice:
+        """The decoder in use, and why."""
+        from ..decode.choose import choose_decoder
+
+        return choose_decoder(self._settings, self.device)
+
+    @cached_property
+    def background_decoder(self) -> Decoder:
+        """The decoder of long passes. Made once, because DALI keeps the memory of every pipeline."""
+        from ..decode.choose import choose_decoder
+
+        return choose_decoder(self._settings, self.background_device).decoder
+
+    def note(self) -> str:
+        """Say in a sentence what decodes and computes here, and why nothing faster does."""
+        choice = self.decoder
+        why = f": {choice.reason}" if choice.reason else ""
+        by = self._settings.arithmetic
+        return (
+            f"Photos are decoded by {choice.decoder.name}{why}; networks are computed by {by.engine} in {by.precision} "
+            f"on {self.device}."
+        )

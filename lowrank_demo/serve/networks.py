@@ -1,0 +1,97 @@
+"""The networks in memory: loaded when they are first used; the least recently used one makes room."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from ..models.cards import ModelCard
+from ..models.store import WeightStore
+from ..settings import Settings
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..classify.inference import Classifier
+    from ..models.download import OnProgress
+    from ..nn.alexnet import LowRankAlexNet
+    from ..validate.run import LoadedModel
+
+
+class Networks:
+    """Loads networks and keeps them. Safe for use by several threads.
+
+    Args:
+        settings: How many are kept, and the arithmetic.
+        weights: Has the weight files.
+    """
+
+    def __init__(self, settings: Settings, weights: WeightStore) -> None:
+        self._settings = settings
+        self._weights = weights
+        self._known: OrderedDict[tuple[str, str], Classifier] = OrderedDict()
+        self._lock = threading.Lock()
+        # One lock for each weight file, not for each model: a model can be cut in too many ways to remember them all.
+        self._loading: dict[str, threading.Lock] = {card.weights.file: threading.Lock() for card in weights.zoo}
+
+    def get(self, card: ModelCard, device: torch.device, on_progress: OnProgress | None = None) -> Classifier:
+        """Return the model's network from memory, or load it.
+
+        Args:
+            card: The model.
+            device: Where the network runs.
+            on_progress: Called while its weights are downloaded.
+
+        Raises:
+            WeightsError: The model cannot be loaded; those in memory go on serving.
+        """
+        from ..lowrank.load import fetch_network
+
+        key = (card.id, str(device))
+        known = self._in_memory(key)
+        if known:
+            return known
+        with self._loading[card.weights.file]:
+            known = self._in_memory(key)
+            if known:
+                return known
+            made = self._prepare(fetch_network(self._weights, card, on_progress), card, device)
+            with self._lock:
+                self._known[key] = made
+                while len(self._known) > self._settings.models_in_memory:
+                    self._known.popitem(last=False)
+            return made
+
+    def for_pass(self, card: ModelCard, device: torch.device, on_progress: OnProgress | None = None) -> LoadedModel:
+        """Return the model's network for a long pass; one that was not in memory is not kept there.
+
+        So the models of a pass do not push out those that visitors use.
+
+        Args:
+            card: The model.
+            device: Where the network runs.
+            on_progress: Called while its weights are downloaded.
+
+        Raises:
+            WeightsError: The model cannot be loaded.
+        """
+        from ..lowrank.load import load_network
+        from ..validate.run import LoadedModel
+
+        weights = self._weights.ensure(card, on_progress)
+        # An OpenVINO network answers one caller at a time, so a pass has its own.
+        known = self._in_memory((card.id, str(device))) if self._settings.arithmetic.engine == "torch" else None
+        return LoadedModel(card, weights.sha256, known or self._prepare(load_network(card, weights), card, device))
+
+    def _prepare(self, network: LowRankAlexNet, card: ModelCard, device: torch.device) -> Classifier:
+        from ..classify.inference import Classifier
+
+        return Classifier(network, card.pre_shrink, device, self._settings.arithmetic)
+
+    def _in_memory(self, key: tuple[str, str]) -> Classifier | None:
+        with self._lock:
+            known = self._known.get(key)
+            if known:
+                self._known.move_to_end(key)
+            return known
