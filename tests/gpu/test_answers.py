@@ -21,8 +21,9 @@ from lowrank_demo.data.lmdb.record import Record
 from lowrank_demo.decode.pillow import PillowDecoder
 from lowrank_demo.models.cards import Zoo
 from lowrank_demo.nn.alexnet import LowRankAlexNet
-from lowrank_demo.serve.service import Photo, Service
-from lowrank_demo.settings import Arithmetic, Settings
+from lowrank_demo.serve.answers import Photo
+from lowrank_demo.serve.service import Service
+from lowrank_demo.settings import Settings
 from lowrank_demo.validate.evaluate import Validation
 from tests.bench.material import published
 from tests.gpu.conftest import CPU, GPU
@@ -34,6 +35,10 @@ MODEL = "preview/scheme_2/v5"
 
 def photos_of(records: list[Record]) -> list[Photo]:
     return [Photo(f"{i}.jpg", lambda data=record.image: data) for i, record in enumerate(records)]
+
+
+def classifier_of(service: Service) -> Classifier:
+    return service.networks.get(service.zoo.get(MODEL), service.machine.device)
 
 
 @pytest.fixture
@@ -67,7 +72,7 @@ def test_compare_with_the_fastest_decoder(records: list[Record], on_device: Sett
         for answer in answers:
             assert isinstance(answer, Prediction)
             assert sum(guess.probability for guess in answer.top) <= 1.0001
-            assert answer.decoder == service.decoder.decoder.name
+            assert answer.decoder == service.machine.decoder.decoder.name
     for view in comparison.views:
         assert view is not None
         assert view.shape == (227, 227, 3)
@@ -75,9 +80,7 @@ def test_compare_with_the_fastest_decoder(records: list[Record], on_device: Sett
 
 def test_occlusion(records: list[Record], services: tuple[Service, Service]) -> None:
     pixels = PillowDecoder(64_000_000, 1).decode([records[0].image]).pixels[0]
-    one, other = (
-        occlusion(pixels.to(service.device), service.classifier(service.zoo.get(MODEL))) for service in services
-    )
+    one, other = (occlusion(pixels.to(service.machine.device), classifier_of(service)) for service in services)
     assert other.probability == pytest.approx(one.probability, abs=0.02)
     assert abs(other.weight - one.weight).max() < 0.02
 
@@ -116,10 +119,9 @@ def test_decisions_of_lower_precision(
         pytest.skip("this processor has no bf16")
     pixels = PillowDecoder(64_000_000, 4).decode([record.image for record in records], oriented=False).pixels
     on_cpu, service = services
-    card = service.zoo.get(MODEL)
-    wanted = on_cpu.classifier(card).logits(pixels)
-    precision = Arithmetic("torch", "bf16" if kind == "bf16" else "fp32")
-    classifier = Service(dataclasses.replace(service.settings, precision=precision.precision)).classifier(card)
+    wanted = classifier_of(on_cpu).logits(pixels)
+    precision = "bf16" if kind == "bf16" else "fp32"
+    classifier = classifier_of(Service(dataclasses.replace(service.settings, precision=precision)))
     with tf32(kind == "tf32"):
         found = classifier.logits(pixels).cpu()
     changed = (wanted.argmax(1) != found.argmax(1)).float().mean()
