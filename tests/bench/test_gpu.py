@@ -11,12 +11,12 @@ from tests.bench import gpu, gpu_steps
 
 FIGURES = {
     "decoding": "decoding, shortest edge 640, pillow",
-    "arithmetic": "scheme 2 v5 alone, bf16, one image",
+    "arithmetic": "scheme 2 v5 alone, fp32, one image",
     "validation": "validation of nine models, ",
     "requests": "eight photos in one drop",
     "c_step": "C step of ",
     "training": "training scheme 2 v5, bf16, with decoding",
-    "compiled": "scheme 2 v5 alone, bf16, 1 images a batch",
+    "compiled": "scheme 2 v5 alone, fp32, 1 images a batch",
 }
 
 
