@@ -24,6 +24,9 @@ _HERE = Path(__file__).resolve().parent
 ASSETS = _HERE / "assets" if (_HERE / "assets").is_dir() else _HERE.parent / "assets"
 """The app's files: inside an installed package, beside the package in a clone."""
 
+_LONGEST_NAME = 255
+"""Bytes of a file's name, on every usual file system."""
+
 Engine = Literal["torch", "openvino"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 
@@ -70,6 +73,8 @@ def _digits(text: str) -> str:
 
 def _writable(path: Path) -> bool:
     """Return whether ``path`` is, or could be made, a folder that this process can write to."""
+    if any(len(os.fsencode(part)) > _LONGEST_NAME or part.startswith("~") for part in path.parts):
+        return False
     for folder in (path, *path.parents):
         if os.access(folder, os.F_OK):
             return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
@@ -106,7 +111,7 @@ class Settings:
     """Folder with the user's own models as ``train finetune`` writes them: ``*.card.json`` and weights."""
     hub_repo: Annotated[str, matching("[^/]+/[^/]+", "a repository as owner/name")] | None = None
     """Hub repository that holds the models as safetensors. It is asked before the published address."""
-    device: Annotated[str, _AnyCase, matching("auto|cpu|cuda(:[0-9]+)?", "auto, cpu, cuda or cuda:N")] = "auto"
+    device: Annotated[str, _AnyCase, matching("auto|cpu|cuda(:[0-9]{1,3})?", "auto, cpu, cuda or cuda:N")] = "auto"
     """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
     decoder: Annotated[Literal["auto", "dali-gpu", "dali-cpu", "pillow"], _AnyCase] = "auto"
     """Decoder of photos; ``auto`` takes the fastest that works here."""

@@ -51,13 +51,17 @@ def choose_decoder(settings: Settings, device: torch.device) -> Choice:
         return Choice(PillowDecoder(max_pixels, settings.threads), "")
     reasons: list[str] = []
     wanted = {"dali-gpu": [True], "dali-cpu": [False], "auto": [True, False]}[settings.decoder]
+    if device.type == "cuda" or torch.cuda.is_initialized():
+        # Seen with DALI 1.34 on an H200: "terminate called without an active exception".
+        if settings.decoder == "dali-cpu":
+            raise SettingError(
+                "LOWRANK_DECODER is dali-cpu, but DALI aborts a process that uses a GPU when it closes a pipeline of "
+                "the processor; set LOWRANK_DECODER to auto, or LOWRANK_DEVICE to cpu."
+            )
+        wanted = [True]
     for gpu in wanted:
         if gpu and device.type != "cuda":
             reasons.append("no GPU in use")
-            continue
-        if not gpu and device.type == "cuda":
-            # Seen with DALI 1.34 on an H200: "terminate called without an active exception".
-            reasons.append("DALI aborts the process when it closes a CPU pipeline beside a GPU")
             continue
         try:
             from .dali import DaliDecoder

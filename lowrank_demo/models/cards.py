@@ -19,7 +19,10 @@ DEFAULT_FAMILY = "published"
 
 
 def _file_name(text: str) -> str:
-    if not text or "\0" in text or Path(text).is_absolute() or ".." in Path(text).parts:
+    parts = Path(text).parts
+    # 255 bytes are the longest name on every usual file system.
+    long = any(len(part.encode()) > 255 for part in parts)
+    if not parts or long or not text.isprintable() or text.endswith("/") or parts[0] == "/" or ".." in parts:
         raise ValueError("the name of a file in the card's folder or below")
     return text
 

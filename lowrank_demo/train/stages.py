@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from ..errors import UsageError
 from ..lowrank import lc
 from ..lowrank.c_step import Criterion
 from ..models.architecture import INPUT_SIZE, LAYERS, Layer
@@ -138,7 +139,13 @@ def _trainer(
     processes: Processes,
     frozen: Sequence[Layer] = (),
 ) -> Trainer:
-    config.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        config.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"The folder of the run, {str(config.folder)[:200]}, cannot be made ({error.strerror}); expected a folder "
+            "that this process can write to."
+        ) from error
     data = config.data
     batch_size = max(1, data.batch_size // processes.world)
 

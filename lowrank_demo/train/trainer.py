@@ -173,7 +173,7 @@ class Trainer:
         self._scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["torch_rng"].cpu())
         # Dropout on a GPU draws from that GPU's own generator. A run may go on where it did not begin.
-        if self._processes.device.type == "cuda" and len(state["cuda_rng"]):
+        if self._processes.device.type == "cuda" and len(state.get("cuda_rng", ())):
             torch.cuda.set_rng_state(state["cuda_rng"].cpu(), self._processes.device)
         self.epoch = int(state["epoch"])
         return state["stage"]

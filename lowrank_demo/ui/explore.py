@@ -29,18 +29,24 @@ _LOG_LAMBDAS = [
 # 0.3 s to draw anew, and while frames wait it neither paints nor hears a click. Each frame alters the figures in
 # place, so the last one presses Stop, which draws them again from the server.
 _NEXT_FRAME = """(frames, lambda, summary) => {
+  const end = { __type__: 'update', active: false };
+  // Stop may come before the frames do, and a visitor may leave the tab.
+  if (window.lowrankStopped || document.querySelector('#lr-cut-path').offsetParent === null) {
+    return [lambda, summary, end];
+  }
   const frame = frames.find((one) => one.log_lambda > lambda + 1e-6);
   if (!frame) {
     document.querySelector('#lr-stop').click();
-    return [lambda, summary];
+    return [lambda, summary, end];
   }
   for (const [id, change] of Object.entries(frame.changes)) {
     const plot = document.querySelector(`#${id} .js-plotly-plot`);
     if (plot) window.Plotly.update(plot, ...change);
   }
-  return [frame.log_lambda, frame.summary];
+  return [frame.log_lambda, frame.summary, { __type__: 'update' }];
 }"""
-_STOP = "() => ({ __type__: 'update', active: false })"
+_PLAY = "(...inputs) => { window.lowrankStopped = false; return inputs; }"
+_STOP = "() => { window.lowrankStopped = true; return { __type__: 'update', active: false }; }"
 _ABOUT = (
     "The paper's C step keeps, layer by layer, the rank that minimises λ · cost + μ/2 · the energy that is lost. Here "
     "it is applied once to the chosen model's weights; in training it alternates with steps that let the weights "
@@ -146,9 +152,14 @@ def build(page: Page, tab: gr.Tab) -> None:
     cut = [chosen, page.log_lambda, page.log_mu, criterion]
     changed = [page.log_lambda.input, page.log_mu.input, criterion.input, chosen.change, tab.select, stop.click]
     playing = play.click(
-        play_path, [chosen, page.log_mu, criterion], [page.log_lambda, frames, timer], concurrency_limit=4, **QUIET
+        play_path,
+        [chosen, page.log_mu, criterion],
+        [page.log_lambda, frames, timer],
+        js=_PLAY,
+        concurrency_limit=4,
+        **QUIET,
     )
-    timer.tick(None, [frames, page.log_lambda, summary], [page.log_lambda, summary], js=_NEXT_FRAME, **QUIET)
+    timer.tick(None, [frames, page.log_lambda, summary], [page.log_lambda, summary, timer], js=_NEXT_FRAME, **QUIET)
     gr.on(changed, None, None, timer, js=_STOP, cancels=[playing], **QUIET)
     gr.on(changed, show, cut, [summary, *figures], trigger_mode="always_last", concurrency_limit=4, **QUIET)
     attempt.click(try_cut, [page.photos, *cut], answers, api_visibility="private", show_progress_on=answers)

@@ -134,7 +134,7 @@ class Validation:
         truth = batch.labels.numpy()
         for name, losses, best, in_top5 in outcomes:
             sums = self.sums.models[name]
-            sums.loss += int(losses.sum())
+            sums.loss += sum(losses)
             np.add.at(sums.class_top1, truth, best == truth)
             np.add.at(sums.class_top5, truth, in_top5)
             np.add.at(sums.confused, (truth, best), 1)
@@ -163,8 +163,10 @@ def _measure(classifier: Classifier, batch: _Batch) -> torch.Tensor:
     return torch.stack([losses.double(), top[:, 0].double(), (top == labels[:, None]).any(1).double()])
 
 
-def _whole_numbers(name: str, measured: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return what was measured as int64 [n]: cross-entropy in ``LOSS_UNIT``, most probable class, 1 if in the top five.
+def _whole_numbers(name: str, measured: torch.Tensor) -> tuple[list[int], np.ndarray, np.ndarray]:
+    """Return integers: cross-entropies in ``LOSS_UNIT``, most probable classes, 1 where the label is in the top five.
+
+    Cross-entropies are Python's integers, which have no largest value.
 
     Raises:
         WeightsError: A cross-entropy is infinite or not a number.
@@ -173,4 +175,4 @@ def _whole_numbers(name: str, measured: torch.Tensor) -> tuple[np.ndarray, np.nd
     if not np.isfinite(values).all():
         raise WeightsError(f"{name} gave a loss that is not a number; its weights cannot be used.")
     losses, best, in_top5 = values
-    return np.rint(losses / LOSS_UNIT).astype(np.int64), best.astype(np.int64), in_top5.astype(np.int64)
+    return [round(loss / LOSS_UNIT) for loss in losses.tolist()], best.astype(np.int64), in_top5.astype(np.int64)

@@ -49,3 +49,20 @@ def test_gpu_decoder_agrees_with_pillow(settings: Settings) -> None:
     data = list(KINDS.values())
     a, b = gpu.decoder.decode(data), pillow.decoder.decode(data)
     assert (levels(a.pixels.cpu()) - levels(b.pixels)).abs().mean() <= 1
+
+
+def test_dali_does_not_decode_on_the_processor_beside_a_gpu(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    assert choose_decoder(settings, torch.device("cpu")).decoder.name == "pillow"
+    with pytest.raises(SettingError, match="LOWRANK_DECODER is dali-cpu, but DALI aborts a process that uses a GPU"):
+        choose_decoder(dataclasses.replace(settings, decoder="dali-cpu"), torch.device("cpu"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_the_reason_is_why_the_gpu_cannot_decode(settings: Settings) -> None:
+    choice = choose_decoder(settings, torch.device("cuda", 0))
+    assert choice.decoder.name == "pillow"
+    assert "aborts" not in choice.reason
+    assert "no GPU in use" not in choice.reason

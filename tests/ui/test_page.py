@@ -184,8 +184,12 @@ def test_a_link_restores_the_cut_and_the_path_plays(app: RunningApp, page: Page)
     opened(page, app, "scheme=2&version=v5&family=preview&tab=explore&lambda=-3.5&mu=0")
     summary = page.locator("#lr-cut")
     expect(summary).to_contain_text("λ = 0.000316, μ = 1")
+    page.wait_for_function("document.querySelector('#lr-cut-ranks .js-plotly-plot')?.data?.length > 1")
+    heights = "Array.from(document.querySelector('#lr-cut-ranks .js-plotly-plot').data[1].y)"
+    before = page.evaluate(heights)
     page.locator("#lr-play").click()
     expect(summary).to_contain_text(re.compile(r"λ = [\d.]+e-0[56], μ = 1"))
+    assert page.evaluate(heights) != before, "the figures play too"
     page.locator("#lr-stop").click()
     page.wait_for_timeout(800)
     stopped = summary.inner_text()
@@ -193,6 +197,31 @@ def test_a_link_restores_the_cut_and_the_path_plays(app: RunningApp, page: Page)
     assert summary.inner_text() == stopped
     page.locator("#lr-version label:visible", has_text="v1").first.click()
     expect(summary).to_contain_text("are not on this machine yet")
+
+
+def test_stop_before_the_path_has_come(app: RunningApp, page: Page) -> None:
+    opened(page, app, "scheme=2&version=v5&family=preview&tab=explore&lambda=-3.5&mu=0")
+    summary = page.locator("#lr-cut")
+    expect(summary).to_contain_text("λ = 0.000316, μ = 1")
+    page.locator("#lr-play").click()
+    page.locator("#lr-stop").click()
+    page.wait_for_timeout(2000)
+    stopped = summary.inner_text()
+    page.wait_for_timeout(1000)
+    assert summary.inner_text() == stopped
+
+
+def test_the_path_stops_when_its_tab_is_left(app: RunningApp, page: Page) -> None:
+    opened(page, app, "scheme=2&version=v5&family=preview&tab=explore&lambda=-3.5&mu=0")
+    value = page.locator("#lr-cut")
+    expect(value).to_contain_text("λ = 0.000316, μ = 1")
+    page.locator("#lr-play").click()
+    expect(value).to_contain_text(re.compile(r"λ = [\d.]+e-0[56], μ = 1"))
+    page.get_by_role("tab", name="Pareto").click()
+    page.wait_for_timeout(600)
+    left = value.text_content()
+    page.wait_for_timeout(1000)
+    assert value.text_content() == left
 
 
 def test_time_on_the_pareto_plot(app: RunningApp, page: Page) -> None:

@@ -21,7 +21,7 @@ from lowrank_demo.data.lmdb.record import Record
 from lowrank_demo.data.lmdb.writer import LmdbWriter
 from lowrank_demo.decode.base import Decoder
 from lowrank_demo.decode.choose import choose_decoder
-from lowrank_demo.errors import DataError
+from lowrank_demo.errors import DataError, WeightsError
 from lowrank_demo.lowrank.load import load_network
 from lowrank_demo.models.cards import Zoo
 from lowrank_demo.models.store import LocalFile
@@ -310,3 +310,34 @@ def test_verify(zoo) -> None:
     sums.models[card.id].class_top1[7] = 5850
     (sentence,) = disagreements(make_report("f", 10_000, sums, [card], 1.0, CONDITIONS), 0.3)
     assert sentence.startswith("published/scheme_2/v5: top-1 differs by +0.47")
+
+
+class Certain:
+    """A network that is always sure of class 0, with a logit of its own choice."""
+
+    def __init__(self, logit: float) -> None:
+        self._logit = logit
+
+    def logits(self, pixels: torch.Tensor) -> torch.Tensor:
+        logits = torch.zeros(len(pixels), 1000)
+        logits[:, 0] = self._logit
+        return logits
+
+
+@pytest.mark.parametrize("logit", [1e6, 1e10, 1e30])
+def test_a_huge_loss_is_summed_exactly(file: Path, settings: Settings, logit: float) -> None:
+    with LmdbReader(file) as reader:
+        validation = Validation(reader, [("huge", Certain(logit))], decoder(settings), batch_size=64)  # pyright: ignore
+        for _ in validation:
+            pass
+    wrong = validation.sums.count - int(validation.sums.class_count[0])
+    exact = wrong * round(float(np.float32(logit)) / LOSS_UNIT)
+    # An image of class 0 has a loss of zero, every other one the logit, which swallows the other classes' share.
+    assert validation.sums.models["huge"].loss == pytest.approx(exact, rel=1e-5)
+
+
+def test_a_loss_that_is_not_a_number_is_one_sentence(file: Path, settings: Settings) -> None:
+    with LmdbReader(file) as reader:
+        validation = Validation(reader, [("odd", Certain(float("nan")))], decoder(settings))  # pyright: ignore
+        with pytest.raises(WeightsError, match="odd gave a loss that is not a number"):
+            list(validation)
