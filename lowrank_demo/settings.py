@@ -18,14 +18,12 @@ from typing import Annotated, ClassVar, Literal, get_args
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, ValidationInfo, field_validator
 
 from .errors import SettingError
+from .runtime.files import has_long_name
 from .runtime.schema import matching, parse, within
 
 _HERE = Path(__file__).resolve().parent
 ASSETS = _HERE / "assets" if (_HERE / "assets").is_dir() else _HERE.parent / "assets"
 """The app's files: inside an installed package, beside the package in a clone."""
-
-_LONGEST_NAME = 255
-"""Bytes of a file's name, on every usual file system."""
 
 Engine = Literal["torch", "openvino"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
@@ -73,7 +71,8 @@ def _digits(text: str) -> str:
 
 def _writable(path: Path) -> bool:
     """Return whether ``path`` is, or could be made, a folder that this process can write to."""
-    if any(len(os.fsencode(part)) > _LONGEST_NAME or part.startswith("~") for part in path.parts):
+    # A ~ is still there if it names nobody's home.
+    if has_long_name(path) or any(part.startswith("~") for part in path.parts):
         return False
     for folder in (path, *path.parents):
         if os.access(folder, os.F_OK):

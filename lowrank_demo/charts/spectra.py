@@ -45,7 +45,7 @@ def spectra_figure(spectra: Spectra, cut: Cut) -> go.Figure:
     """Draw every layer's singular values relative to its largest, with a dot on the last one that is kept."""
     figure = go.Figure()
     for layer, values, colour in zip(LAYERS, spectra.values, qualitative.D3, strict=False):
-        relative = _relative(values)
+        relative = _relative(values, values)
         figure.add_scatter(
             x=list(range(1, len(relative) + 1)),
             y=relative,
@@ -132,12 +132,12 @@ def _last_kept(spectra: Spectra, cut: Cut) -> dict[str, list[Any]]:
     return {
         "x": [rank or None for rank in cut.ranks],
         "y": [
-            _relative(values)[rank - 1] if rank else None
+            _relative(values[rank - 1 : rank], values)[0] if rank else None
             for values, rank in zip(spectra.values, cut.ranks, strict=True)
         ],
     }
 
 
-def _relative(values: Tensor) -> list[float]:
-    """Return singular values relative to the largest."""
-    return [round(value, 5) for value in (values / values[0].clamp(min=1e-30)).tolist()]
+def _relative(some: Tensor, values: Tensor) -> list[float]:
+    """Return some of a layer's singular values relative to the largest."""
+    return [round(value, 5) for value in (some / values[0].clamp(min=1e-30)).tolist()]

@@ -41,7 +41,7 @@ def choose_device(settings: Settings) -> torch.device:
 def choose_decoder(settings: Settings, device: torch.device) -> Choice:
     """Return the decoder that the settings name, or the fastest that works here.
 
-    On a GPU, DALI comes before Pillow; on a processor, likewise. DALI does not decode on the processor for a GPU.
+    DALI, on the device that networks run on, comes before Pillow.
 
     Raises:
         SettingError: The decoder that the settings name does not work here.

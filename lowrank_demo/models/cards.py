@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, ValidationInfo, field_validator
 
 from ..errors import CardError, UnknownModel
+from ..runtime.files import has_long_name
 from ..runtime.schema import Number, matching, parse, read_json, within
 from .architecture import LAYERS, NetworkCost, Scheme, full_rank, network_cost
 
@@ -19,10 +20,9 @@ DEFAULT_FAMILY = "published"
 
 
 def _file_name(text: str) -> str:
-    parts = Path(text).parts
-    # 255 bytes are the longest name on every usual file system.
-    long = any(len(part.encode()) > 255 for part in parts)
-    if not parts or long or not text.isprintable() or text.endswith("/") or parts[0] == "/" or ".." in parts:
+    path = Path(text)
+    odd = not text.isprintable() or text.endswith("/") or has_long_name(path)
+    if odd or not path.parts or path.is_absolute() or ".." in path.parts:
         raise ValueError("the name of a file in the card's folder or below")
     return text
 

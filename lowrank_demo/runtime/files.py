@@ -1,4 +1,4 @@
-"""Atomic file writes."""
+"""Atomic file writes, and names that no disk takes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,14 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+_LONGEST_NAME = 255
+"""Bytes, on every usual file system."""
+
+
+def has_long_name(path: Path) -> bool:
+    """Return whether the path has a part that is longer than file systems allow."""
+    return any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts)
 
 
 @contextlib.contextmanager

@@ -144,9 +144,7 @@ class Trainer:
             "scaler": self._scaler.state_dict(),
             "stage": dict(extra or {}),
             "torch_rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state(device)
-            if device.type == "cuda"
-            else torch.empty(0, dtype=torch.uint8),
+            "cuda_rng": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
         }
         try:
             with atomic_write(self._checkpoint) as temporary:
@@ -173,8 +171,8 @@ class Trainer:
         self._scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["torch_rng"].cpu())
         # Dropout on a GPU draws from that GPU's own generator. A run may go on where it did not begin.
-        if self._processes.device.type == "cuda" and len(state.get("cuda_rng", ())):
-            torch.cuda.set_rng_state(state["cuda_rng"].cpu(), self._processes.device)
+        if self._processes.device.type == "cuda" and state.get("cuda_rng") is not None:
+            torch.cuda.set_rng_state(state["cuda_rng"], self._processes.device)
         self.epoch = int(state["epoch"])
         return state["stage"]
 

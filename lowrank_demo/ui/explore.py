@@ -25,6 +25,7 @@ _FIGURES = ("lr-cut-ranks", "lr-cut-spectra", "lr-cut-path")
 _LOG_LAMBDAS = [
     round(LOG_LAMBDAS[0] + LOG_STEP * i, 2) for i in range(round(1 + (LOG_LAMBDAS[1] - LOG_LAMBDAS[0]) / LOG_STEP))
 ]
+_LAMBDAS = [10**one for one in _LOG_LAMBDAS]
 # The browser plays the path at its own pace. Frames that the server pushes outrun it: three figures take a browser
 # 0.3 s to draw anew, and while frames wait it neither paints nor hears a click. Each frame alters the figures in
 # place, so the last one presses Stop, which draws them again from the server.
@@ -99,7 +100,7 @@ def build(page: Page, tab: gr.Tab) -> None:
         except LowRankError as error:
             return str(error), None, None, None
         now = spectra.cut(10**log_lambda, 10**log_mu, counted)
-        path = spectra.path([10**one for one in _LOG_LAMBDAS], 10**log_mu, counted)
+        path = spectra.path(_LAMBDAS, 10**log_mu, counted)
         return (
             _summary(card, now),
             cut_figure(spectra, now),
@@ -114,7 +115,7 @@ def build(page: Page, tab: gr.Tab) -> None:
         except LowRankError as error:
             warn(error)
             return gr.skip(), gr.skip(), gr.skip()
-        path = spectra.path([10**one for one in _LOG_LAMBDAS], 10**log_mu, counted)
+        path = spectra.path(_LAMBDAS, 10**log_mu, counted)
         film = [
             {
                 "log_lambda": log_lambda,

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def _run_all(chosen: list[str], output: Path) -> int:
     return 0 if all(step["status"] == "done" for step in report["steps"].values()) else 1
 
 
-def _run(name: str, outcomes: list[Any], on_outcome: Any) -> str:
+def _run(name: str, outcomes: list[Any], on_outcome: Callable[[], None]) -> str:
     """Run one step in a process of its own; return how it ended."""
     with tempfile.TemporaryFile("w+", errors="replace") as errors:
         process = subprocess.Popen(

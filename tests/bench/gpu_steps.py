@@ -20,6 +20,7 @@ from lowrank_demo.classify.inference import Classifier
 from lowrank_demo.data.lmdb.isolated import IsolatedReader
 from lowrank_demo.decode.base import Decoder
 from lowrank_demo.decode.pillow import PillowDecoder
+from lowrank_demo.errors import DataError
 from lowrank_demo.lowrank.c_step import Decomposition
 from lowrank_demo.models.cards import ModelCard, Zoo, read_zoo
 from lowrank_demo.nn.alexnet import DenseAlexNet, LowRankAlexNet
@@ -29,15 +30,13 @@ from lowrank_demo.settings import ASSETS, Arithmetic, usable_cpus
 from lowrank_demo.train.batches import Batches, LmdbImages
 from lowrank_demo.train.config import DataConfig, StageConfig
 from lowrank_demo.train.trainer import Trainer
-from lowrank_demo.validate.evaluate import Validation
-from tests.bench.material import enlarged, published, real_records, write_records
+from tests.bench.material import CPU, enlarged, published, real_records, write_records
 from tests.bench.measure import Finding, Note, Outcome, Unmeasured
-from tests.bench.networks import smallest
+from tests.bench.networks import smallest, validate
 from tests.bench.requests import one_photo
 
 GPU = torch.cuda.is_available()
-DEVICE = torch.device("cuda", 0) if GPU else torch.device("cpu")
-CPU = torch.device("cpu")
+DEVICE = torch.device("cuda", 0) if GPU else CPU
 # What repeats a step with other numbers is left out on a processor, which lacks bf16 and takes minutes for it.
 _KINDS = ("fp32", "bf16") if GPU else ("fp32",)
 _MODELS = 9 if GPU else 2
@@ -53,10 +52,8 @@ def tests() -> Iterator[Outcome]:
         command += ["-n", "3", "--dist", "loadscope"] if GPU else []
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if not output.exists():
-            yield Unmeasured("tests", done.stdout[-2000:] + done.stderr[-2000:])
-            return
+            raise DataError(f"pytest did not run: {done.stdout[-1500:]}{done.stderr[-1500:]}")
         cases = ElementTree.parse(output).getroot().iter("testcase")
-    failed = 0
     for case in cases:
         name = case.get("name", "")
         for line in (case.findtext("system-out") or "").splitlines():
@@ -64,10 +61,10 @@ def tests() -> Iterator[Outcome]:
                 yield Note(name, line)
         for kind in ("failure", "error", "skipped"):
             for found in case.iter(kind):
-                failed += kind != "skipped"
                 yield Note(f"{name} {kind}", (found.get("message") or "") + (found.text or "")[-1500:])
         yield Finding(name, float(case.get("time", "0")), "s")
-    yield Finding("failed tests", failed, "")
+    if done.returncode:
+        raise DataError(f"The tests marked gpu did not pass: {done.stdout[-1500:]}")
 
 
 def decoding() -> Iterator[Outcome]:
@@ -157,9 +154,9 @@ def validation() -> Iterator[Outcome]:
                     few = count if name.startswith("dali") else count // 2
                     _reset_memory()
                     with IsolatedReader(file) as reader:
-                        _pass(reader, classifiers, decoder, range(min(few, 256)))
+                        validate(reader, classifiers, min(few, 256), decoder)
                         began = time.perf_counter()
-                        _pass(reader, classifiers, decoder, range(few))
+                        validate(reader, classifiers, few, decoder)
                         yield Finding(what, few / (time.perf_counter() - began), "images/s")
                     yield _memory(what)
 
@@ -255,11 +252,6 @@ def _decoders(loads: Sequence[float] = (0.0, 0.65, 1.0)) -> Iterator[tuple[str, 
 def _decode(decoder: Decoder, images: Sequence[bytes]) -> None:
     for start in range(0, len(images), 64):
         decoder.decode(images[start : start + 64], oriented=False)
-
-
-def _pass(reader: IsolatedReader, models: Sequence[tuple[str, Classifier]], decoder: Decoder, records: range) -> None:
-    for _ in Validation(reader, models, decoder, records=records):
-        pass
 
 
 def _zoo() -> Zoo:

@@ -19,6 +19,7 @@ from lowrank_demo.models.cards import ModelCard, Zoo
 from lowrank_demo.nn.alexnet import LowRankAlexNet
 from lowrank_demo.settings import Arithmetic
 from tests.helpers.paths import SHARED_LMDB
+from tests.helpers.photos import encoded
 
 _PHOTOS = ("lion.jpg", "cheetah.jpg", "cheetah1.jpg", "tower.jpg")
 CPU = torch.device("cpu")
@@ -45,9 +46,7 @@ def jpegs(count: int, edge: int = 256) -> list[bytes]:
         crop = photo.crop((left, top, left + width, top + height))
         scale = edge / min(crop.size)
         crop = crop.resize((max(edge, round(width * scale)), max(edge, round(height * scale))))
-        file = io.BytesIO()
-        crop.save(file, "JPEG", quality=92)
-        made.append(file.getvalue())
+        made.append(encoded(crop, "JPEG", quality=92))
     return made
 
 
@@ -63,9 +62,7 @@ def enlarged(image: bytes, edge: int) -> bytes:
     """Return a photo as a JPEG with this shortest edge, as cameras' photos are larger than what networks see."""
     photo = Image.open(io.BytesIO(image)).convert("RGB")
     scale = edge / min(photo.size)
-    file = io.BytesIO()
-    photo.resize((round(photo.width * scale), round(photo.height * scale))).save(file, "JPEG", quality=92)
-    return file.getvalue()
+    return encoded(photo.resize((round(photo.width * scale), round(photo.height * scale))), "JPEG", quality=92)
 
 
 def write_records(path: Path, records: list[Record], count: int) -> None:
@@ -77,9 +74,7 @@ def write_records(path: Path, records: list[Record], count: int) -> None:
 
 def write_lmdb(path: Path, images: list[bytes], count: int) -> None:
     """A file of ``count`` records that goes round the images."""
-    with LmdbWriter(path) as writer:
-        for i in range(count):
-            writer.put(Record(images[i % len(images)], i % 1000))
+    write_records(path, [Record(images[i % len(images)], i % 1000) for i in range(count)], count)
 
 
 def published(zoo: Zoo) -> list[ModelCard]:

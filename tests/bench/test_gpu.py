@@ -53,6 +53,13 @@ def test_a_step_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "LOWRANK_THREADS" in json.loads(output.read_text())["steps"]["requests"]["status"]
 
 
+def test_tests_that_do_not_pass_fail_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = tmp_path / "gpu.json"
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-k no_test_has_this_name")
+    assert gpu.main(["--only", "tests", "--json", str(output)]) == 1
+    assert "did not pass" in json.loads(output.read_text())["steps"]["tests"]["status"]
+
+
 def test_an_unknown_step(capsys: pytest.CaptureFixture[str]) -> None:
     assert gpu.main(["--only", "speed"]) == 1
     assert "names 'speed'; expected some of tests, decoding" in capsys.readouterr().err

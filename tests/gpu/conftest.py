@@ -13,9 +13,8 @@ import torch
 
 from lowrank_demo.data.lmdb.record import Record
 from lowrank_demo.settings import Settings
-from tests.bench.material import real_records, write_records
+from tests.bench.material import CPU, real_records, write_records
 
-CPU = torch.device("cpu")
 GPU = torch.cuda.is_available()
 
 

@@ -25,8 +25,8 @@ from lowrank_demo.serve.answers import Photo
 from lowrank_demo.serve.service import Service
 from lowrank_demo.settings import Settings
 from lowrank_demo.validate.evaluate import Validation
-from tests.bench.material import published
-from tests.gpu.conftest import CPU, GPU
+from tests.bench.material import CPU, published
+from tests.gpu.conftest import GPU
 from tests.helpers.paths import ROOT
 
 pytestmark = pytest.mark.gpu

@@ -21,8 +21,9 @@ from lowrank_demo.lowrank.load import fetch_network
 from lowrank_demo.models.cards import Zoo
 from lowrank_demo.models.store import WeightStore
 from lowrank_demo.settings import Settings
-from tests.bench.material import enlarged
-from tests.gpu.conftest import CPU, GPU
+from tests.bench.material import CPU, enlarged
+from tests.gpu.conftest import GPU
+from tests.helpers.photos import encoded
 
 dali = pytest.importorskip("lowrank_demo.decode.dali", reason="DALI is not installed")
 pytestmark = pytest.mark.gpu
@@ -101,10 +102,9 @@ def test_orientations(records: list[Record], decoder: Decoder, references: list[
     photo = Image.open(io.BytesIO(records[0].image)).convert("RGB").resize((301, 417))
     images: list[bytes] = []
     for orientation in range(1, 9):
-        exif, file = Image.Exif(), io.BytesIO()
+        exif = Image.Exif()
         exif[0x0112] = orientation
-        photo.save(file, "JPEG", quality=95, exif=exif)
-        images.append(file.getvalue())
+        images.append(encoded(photo, "JPEG", quality=95, exif=exif))
     found = decoder.decode(images)
     assert found.decoders == (decoder.name,) * 8
     for reference in references:
@@ -116,9 +116,7 @@ def test_bad_files_do_not_affect_the_others(records: list[Record], decoder: Deco
     photo = Image.open(io.BytesIO(good)).convert("RGB")
     files: list[bytes] = [good, b"no image", good[: len(good) // 2]]
     for kind, mode in (("PNG", "RGBA"), ("JPEG", "CMYK"), ("WEBP", "RGB"), ("JPEG", "L")):
-        file = io.BytesIO()
-        photo.convert(mode).save(file, kind)
-        files.append(file.getvalue())
+        files.append(encoded(photo.convert(mode), kind))
     files.append(good)
     found, wanted = decoder.decode(files), references[0].decode(files)
     assert found.rows == wanted.rows

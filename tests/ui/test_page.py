@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from lowrank_demo.models.cards import Zoo
 from tests.helpers.app import RunningApp
@@ -180,10 +180,16 @@ def test_explore(app: RunningApp, page: Page) -> None:
     expect(page.locator("#lr-pareto-plot .legend")).to_contain_text("truncated, not trained: ")
 
 
-def test_a_link_restores_the_cut_and_the_path_plays(app: RunningApp, page: Page) -> None:
+def cut_restored(app: RunningApp, page: Page) -> Locator:
+    """Open Explore by a link that names a cut, and return its summary."""
     opened(page, app, "scheme=2&version=v5&family=preview&tab=explore&lambda=-3.5&mu=0")
     summary = page.locator("#lr-cut")
     expect(summary).to_contain_text("λ = 0.000316, μ = 1")
+    return summary
+
+
+def test_a_link_restores_the_cut_and_the_path_plays(app: RunningApp, page: Page) -> None:
+    summary = cut_restored(app, page)
     page.wait_for_function("document.querySelector('#lr-cut-ranks .js-plotly-plot')?.data?.length > 1")
     heights = "Array.from(document.querySelector('#lr-cut-ranks .js-plotly-plot').data[1].y)"
     before = page.evaluate(heights)
@@ -200,9 +206,7 @@ def test_a_link_restores_the_cut_and_the_path_plays(app: RunningApp, page: Page)
 
 
 def test_stop_before_the_path_has_come(app: RunningApp, page: Page) -> None:
-    opened(page, app, "scheme=2&version=v5&family=preview&tab=explore&lambda=-3.5&mu=0")
-    summary = page.locator("#lr-cut")
-    expect(summary).to_contain_text("λ = 0.000316, μ = 1")
+    summary = cut_restored(app, page)
     page.locator("#lr-play").click()
     page.locator("#lr-stop").click()
     page.wait_for_timeout(2000)
@@ -212,16 +216,14 @@ def test_stop_before_the_path_has_come(app: RunningApp, page: Page) -> None:
 
 
 def test_the_path_stops_when_its_tab_is_left(app: RunningApp, page: Page) -> None:
-    opened(page, app, "scheme=2&version=v5&family=preview&tab=explore&lambda=-3.5&mu=0")
-    value = page.locator("#lr-cut")
-    expect(value).to_contain_text("λ = 0.000316, μ = 1")
+    summary = cut_restored(app, page)
     page.locator("#lr-play").click()
-    expect(value).to_contain_text(re.compile(r"λ = [\d.]+e-0[56], μ = 1"))
+    expect(summary).to_contain_text(re.compile(r"λ = [\d.]+e-0[56], μ = 1"))
     page.get_by_role("tab", name="Pareto").click()
     page.wait_for_timeout(600)
-    left = value.text_content()
+    left = summary.text_content()
     page.wait_for_timeout(1000)
-    assert value.text_content() == left
+    assert summary.text_content() == left
 
 
 def test_time_on_the_pareto_plot(app: RunningApp, page: Page) -> None:
