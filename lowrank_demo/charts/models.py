@@ -68,8 +68,8 @@ def macs_text(macs: int) -> str:
 def macs_summary(cost: NetworkCost) -> str:
     """Return a sentence that compares the network's cost with the dense network's."""
     return (
-        f"{macs_text(cost.macs)} and {cost.params / 1e6:.2f} million parameters for one image, "
-        f"{DENSE_MACS / cost.macs:.1f}× fewer MACs than the dense net of the same shape "
+        f"{macs_text(cost.macs)} for one image, and {cost.params / 1e6:.2f} million parameters: "
+        f"{DENSE_MACS / cost.macs:.1f}× fewer MACs than the same network before it was factored "
         f"({DENSE_MACS / 1e6:.0f} million)."
     )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import plotly.graph_objects as go
 
 from ..models.cards import ModelCard, Zoo, scheme_title
+from ..runtime.words import counted
 from ..validate.report import ModelResult, Report
 from .style import CHOSEN, GREY, MEASURED, SCHEME_COLOURS, styled
 
@@ -72,7 +73,7 @@ def pareto_figure(
                     y=[result.top1_error if metric == "top1" else result.top5_error for result in some],
                     customdata=[result.card.id for result in some],
                     mode="markers",
-                    name=f"{'truncated, not trained' if cut else 'measured here'}: {file}, {count:,} images",
+                    name=f"{'truncated, not trained' if cut else 'measured here'}: {file}, {counted(count, 'image')}",
                     marker={"color": MEASURED, "size": 12, "symbol": "diamond-open" if cut else "x"},
                     hovertemplate="<b>%{customdata}</b>, measured<br>%{x:.1f}<br>%{y:.2f} % error<extra></extra>",
                 )

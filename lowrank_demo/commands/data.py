@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..errors import UsageError
 from ..runtime.progress import ProgressLine
 from ..runtime.stopping import stoppable
+from ..runtime.words import counted
 
 if TYPE_CHECKING:
     from ..data.resize import Refused
@@ -72,7 +73,7 @@ def _resize(args: argparse.Namespace) -> int:
     for progress in stoppable(resize):
         line.show(progress)
     resized = len(resize.files) - resize.skipped - len(resize.refused)
-    print(f"{resized:,} images resized, {resize.skipped:,} already done, {len(resize.refused):,} refused.")
+    print(f"{counted(resized, 'image')} resized, {resize.skipped:,} already done, {len(resize.refused):,} refused.")
     return _report_refused(resize.refused)
 
 
@@ -102,7 +103,7 @@ def _build(args: argparse.Namespace) -> int:
         line.show(progress)
     manifest = read_manifest(args.lmdb_file)
     print(
-        f"{args.lmdb_file}: {manifest.count:,} images of {len(manifest.classes):,} classes, "
+        f"{args.lmdb_file}: {counted(manifest.count, 'image')} of {len(manifest.classes):,} classes, "
         f"{manifest.bytes / 1e6:,.1f} MB, SHA-256 {manifest.sha256[:16]}…; {manifest.refused:,} refused."
     )
     return _report_refused(build.refused)

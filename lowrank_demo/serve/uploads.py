@@ -54,6 +54,7 @@ class LabelledFiles:
         self._folder = settings.lmdb_dir or settings.cache_dir / "lmdb"
         self._uploads: OrderedDict[str, Path] = OrderedDict()
         self._upload_folder: tempfile.TemporaryDirectory[str] | None = None
+        self._built = 0
         self._lock = threading.Lock()
 
     def names(self) -> list[str]:
@@ -95,7 +96,8 @@ class LabelledFiles:
         with self._lock:
             if self._upload_folder is None:
                 self._upload_folder = tempfile.TemporaryDirectory(prefix="lowrank-uploads-")
-            target = Path(self._upload_folder.name) / f"upload-{secrets.token_hex(8)}.lmdb"
+            self._built += 1
+            target = Path(self._upload_folder.name) / f"your photos {self._built}.lmdb"
         try:
             built = build_from_zip(
                 zip_file,

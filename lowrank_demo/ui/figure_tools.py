@@ -1,4 +1,4 @@
-"""Buttons below every figure: its picture as SVG or PNG and its data as CSV, made in the browser."""
+"""What every figure has in the browser: a width that fits, and buttons for its picture as SVG or PNG and its data."""
 
 from __future__ import annotations
 
@@ -58,6 +58,17 @@ const add = () => {
   }
 };
 document.addEventListener('lr-changed', add);
+// A figure that is drawn while its tab is hidden has no box to fill, and Plotly then takes a width of its own.
+const fit = new ResizeObserver((entries) => {
+  for (const { target, contentRect } of entries) {
+    if (contentRect.width && target._fullLayout && Math.abs(target._fullLayout.width - contentRect.width) > 1) {
+      window.Plotly.Plots.resize(target);
+    }
+  }
+});
+document.addEventListener('lr-changed', () => document.querySelectorAll('.js-plotly-plot').forEach((plot) => {
+  if (plot._fullLayout) fit.observe(plot);
+}));
 add();
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
+from ..runtime.words import counted
 from ..serve.validations import ValidationStatus
 from ..validate.report import Report
 from ..validate.tables import confusions, errors_table
@@ -29,7 +30,7 @@ def job_view(status: ValidationStatus, job_id: str) -> str:
         head = f"Cancelled after {progress.done:,} of {progress.total:,} images." if progress else "Cancelled."
     elif report:
         rate, conditions = f"{report.images_per_second:,.0f} images/s", escape(str(report.conditions))
-        head = f"Done: {name}, {report.count:,} images, {rate}, {conditions}."
+        head = f"Done: {name}, {counted(report.count, 'image')}, {rate}, {conditions}."
     else:
         head = "Done."
     results = report.models if report else status.results
@@ -40,7 +41,7 @@ def job_view(status: ValidationStatus, job_id: str) -> str:
         f'<div class="lr-bar" role="progressbar" aria-label="images done" aria-valuemin="0" aria-valuemax="100" '
         f'aria-valuenow="{100 * share:.0f}"><i style="width:{share:.1%}"></i></div>'
         + (errors_table(results) if results and results[0].count else "")
-        + (f"<p>{unreadable} records could not be read and were left out.</p>" if unreadable else "")
+        + (f"<p>Records that could not be read, and were left out: {unreadable:,}.</p>" if unreadable else "")
         + (confused and f"<details><summary>Most confused classes</summary>{confused}</details>")
         + (_downloads(report, job_id) if report and report.count else "")
         + "</div>"

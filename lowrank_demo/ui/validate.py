@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from ..errors import LowRankError, UnknownJob
+from ..runtime.words import counted
 from ..serve.answers import ModelStatus
 from ..serve.validations import Validations
 from .events import QUIET
@@ -66,10 +67,14 @@ def build(page: Page, tab: gr.Tab) -> None:
             built = files.upload(Path(path))
         except LowRankError as error:
             return gr.skip(), message(str(error))
-        note = f"{built.count} photos are ready: press Start."
+        photos = counted(built.count, "photo")
+        note = f"{photos} {'is' if built.count == 1 else 'are'} ready: press Start."
         if built.refused:
             note += f" {len(built.refused)} could not be read and were left out: {built.refused[0].reason}"
-        choices = [*((name, name) for name in on_server), (f"your upload: {built.count} photos", built.token)]
+        choices = [
+            *((name, name) for name in on_server),
+            (f"your upload: {photos}", built.token),
+        ]
         return gr.Dropdown(choices=choices, value=built.token), message(note)
 
     def on_start(name: str | None, model_ids: list[str]) -> tuple[Any, ...]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..data.imagenet import classes
 from ..models.cards import ModelCard
+from ..runtime.words import counted
 from .sums import LOSS_UNIT, Sums
 
 _PAIRS = 20
@@ -199,7 +200,7 @@ def report_text(report: Report) -> str:
         )
     state = "" if report.complete else f" (stopped: {report.total:,} records in the file)"
     lines.append(
-        f"{report.count:,} images of {report.file}{state}, {report.images_per_second:,.1f} images/s, "
+        f"{counted(report.count, 'image')} of {report.file}{state}, {report.images_per_second:,.1f} images/s, "
         f"{report.conditions}"
     )
     if report.unreadable:

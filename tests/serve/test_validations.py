@@ -243,3 +243,4 @@ def test_upload(validations: Validations, files: LabelledFiles, card: ModelCard,
     status = finished(validations, validations.start(upload.token, [card]))
     assert (status.state, status.title) == ("done", "your photos")
     assert status.report is not None
+    assert status.report.file == "your photos 1.lmdb", "what the report is called"

@@ -237,6 +237,21 @@ def test_time_on_the_pareto_plot(app: RunningApp, page: Page) -> None:
     expect(plot).to_contain_text("Nothing was measured yet")
 
 
+def test_a_figure_that_was_drawn_while_hidden_fills_its_box(app: RunningApp, page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 900})
+    opened(page, app, "scheme=2&version=v5&family=preview&tab=pareto")
+    figure = page.locator("#lr-pareto-plot .js-plotly-plot")
+    expect(figure).to_be_visible()
+    page.get_by_role("tab", name="Classify").click()
+    page.locator("#lr-scheme").get_by_label("Scheme 1").check()
+    expect(page.locator(".lr-summary")).to_contain_text("Scheme 1")
+    page.get_by_role("button", name="Overflow menu").or_(page.locator(".overflow-menu button")).first.click()
+    page.locator(".overflow-dropdown button", has_text="Pareto").click()
+    page.wait_for_timeout(1500)
+    drawn, box = figure.evaluate("plot => [plot._fullLayout.width, plot.getBoundingClientRect().width]")
+    assert drawn == pytest.approx(box, abs=1)
+
+
 def test_a_link_restores_the_tab(app: RunningApp, page: Page) -> None:
     opened(page, app, "scheme=1&version=v3&tab=ranks")
     expect(page.get_by_role("tab", name="Ranks")).to_have_attribute("aria-selected", "true")

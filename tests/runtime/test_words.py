@@ -1,0 +1,14 @@
+"""Numbers in sentences."""
+
+from __future__ import annotations
+
+import pytest
+
+from lowrank_demo.runtime.words import counted
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0 photos"), (1, "1 photo"), (2, "2 photos"), (12345, "12,345 photos")]
+)
+def test_counted(number: int, text: str) -> None:
+    assert counted(number, "photo") == text
