@@ -245,6 +245,7 @@ def test_a_figure_that_was_drawn_while_hidden_fills_its_box(app: RunningApp, pag
     page.get_by_role("tab", name="Classify").click()
     page.locator("#lr-scheme").get_by_label("Scheme 1").check()
     expect(page.locator(".lr-summary")).to_contain_text("Scheme 1")
+    page.wait_for_timeout(2500)  # drawn anew, where nothing shows it
     page.get_by_role("button", name="Overflow menu").or_(page.locator(".overflow-menu button")).first.click()
     page.locator(".overflow-dropdown button", has_text="Pareto").click()
     page.wait_for_timeout(1500)
