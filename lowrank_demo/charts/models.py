@@ -7,7 +7,7 @@ from typing import Literal
 import plotly.graph_objects as go
 
 from ..models.architecture import DENSE_MACS, NetworkCost
-from ..models.cards import ModelCard, short_name
+from ..models.cards import ModelCard, Reference, short_name
 from .style import FULL, GREY, SCHEME_COLOURS, styled
 
 _V, _U = "#14b8a6", "#8b5cf6"
@@ -65,12 +65,13 @@ def macs_text(macs: int) -> str:
     return f"{macs / 1e6:.2f} million MACs"
 
 
-def macs_summary(cost: NetworkCost) -> str:
-    """Return a sentence that compares the network's cost with the dense network's."""
+def macs_summary(cost: NetworkCost, reference: Reference) -> str:
+    """Return a sentence that compares the network's cost with the dense network's and the paper's reference's."""
     return (
-        f"{macs_text(cost.macs)} for one image, and {cost.params / 1e6:.2f} million parameters: "
-        f"{DENSE_MACS / cost.macs:.1f}× fewer MACs than the same network before it was factored "
-        f"({DENSE_MACS / 1e6:.0f} million)."
+        f"{macs_text(cost.macs)} for one image, and {cost.params / 1e6:.2f} million parameters. The same network "
+        f"before it was factored has {DENSE_MACS / 1e6:,.0f} million MACs, {DENSE_MACS / cost.macs:.1f}× as many; "
+        f"{reference.name}, which the paper compares with and whose convolutions are split in groups, has "
+        f"{reference.mflops:.0f} million, {reference.mflops * 1e6 / cost.macs:.2f}× as many."
     )
 
 

@@ -10,20 +10,20 @@ from .page import Page
 _TEXT = """
 ### What this is
 The models of **Yerlan Idelbayev and Miguel Á. Carreira-Perpiñán, "Low-Rank Compression of Neural Nets: Learning the
-Rank of Each Layer", CVPR 2020**: AlexNets whose layers were each replaced by a product of two smaller ones. How small
-is the *rank* of the layer, and the paper's point is that the ranks are *learned*: training minimises the loss plus
-λ times the FLOPs, so that each layer keeps the rank it is worth. A larger λ gives a faster and less exact network.
+Rank of Each Layer", CVPR 2020**: AlexNets in which two smaller layers replace each layer. The number of channels
+between the two is the layer's *rank*. The paper *learns* the ranks: training minimises the loss plus λ times the FLOPs,
+so that each layer keeps a rank that is worth its cost. A larger λ gives a faster and less accurate network.
 
 ### The two schemes
-A convolution with n filters of m × k × k weights is seen as a matrix, and the matrix is factored as **U·V**.
+The weights of a convolution, n filters of m × k × k, are reshaped into a matrix, which is factored as **U·V**.
 
 | | the matrix | V | U |
 |---|---|---|---|
 | **Scheme 1** | n × (m·k·k) | k × k convolution, m to r channels | 1 × 1 convolution, r to n channels |
 | **Scheme 2** | (n·k) × (m·k) | 1 × k convolution, m to r channels | k × 1 convolution, r to n channels |
 
-Linear layers are matrices already: m to r to n. FLOPs here are multiply-accumulates of convolution and linear layers
-for one 227 × 227 image, as in the paper.
+The weights of a linear layer are already a matrix: m to r to n. FLOPs here are the multiply-accumulate operations of
+all convolutions and linear layers for one 227 × 227 image, as in the paper.
 
 ### Whose weights
 {families}
@@ -39,7 +39,7 @@ client = Client("{url}")
 client.predict(files=[handle_file("photo.jpg")], model="{model}", api_name="/classify")
 client.predict(api_name="/models")
 ```
-`/ranks` and `/pareto` answer the figures behind the other two tabs; *Use via API* at the foot of the page lists all.
+`/ranks` and `/pareto` return the figures of those two tabs. *Use via API* at the foot of the page lists every function.
 
 ### Citation
 ```bibtex
@@ -52,7 +52,7 @@ client.predict(api_name="/models")
 }}
 ```
 ### Licence
-The app is MIT-licensed. Photos that are dropped here are used for the answer alone and deleted within two hours.
+The app is MIT-licensed. Photos that you drop here are used only to answer you, and are deleted within two hours.
 """
 
 

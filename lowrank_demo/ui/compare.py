@@ -16,11 +16,10 @@ from .present_comparison import comparison_table
 from .present_evidence import evidence_view
 
 _WELCOME = message(
-    "Drop photos under Classify first: every model whose weights are on this machine then says here what it sees in "
-    "each of them.",
+    "Drop photos under Classify first. This tab then shows every answer of the models that are on this machine.",
     "lr-welcome",
 )
-_EVIDENCE = "Parts of the photo are hidden in turn; it stays lit where that costs the answer most."
+_EVIDENCE = "Each part of the photo is hidden in turn. The parts that the answer depends on most stay bright."
 # One listener for every table that is shown: a click on a cell passes its model's id on.
 _LISTEN = """
 element.addEventListener('click', (event) => {
@@ -39,13 +38,13 @@ def build(page: Page, tab: gr.Tab) -> None:
         gr.Markdown(f"### Where the answers come from\n{_EVIDENCE}")
         with gr.Row():
             photo = gr.Dropdown(
-                [], label="Photo", info="One of those above.", type="index", elem_id="lr-evidence-photo"
+                [], label="Photo", info="One of the photos above.", type="index", elem_id="lr-evidence-photo"
             )
             one = gr.Dropdown(
-                [], label="Model", info="At first the least compressed.", min_width=220, elem_id="lr-evidence-one"
+                [], label="Model", info="First the least compressed.", min_width=220, elem_id="lr-evidence-one"
             )
             other = gr.Dropdown(
-                [], label="Beside it", info="At first the most compressed.", elem_id="lr-evidence-other"
+                [], label="Second model", info="First the most compressed.", elem_id="lr-evidence-other"
             )
         ask = gr.Button("Show where the answers come from", elem_id="lr-evidence-show")
         pictures = gr.HTML("", elem_id="lr-evidence-pictures")

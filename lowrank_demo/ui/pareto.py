@@ -36,22 +36,22 @@ def build(page: Page, tab: gr.Tab) -> None:
         saving = gr.Radio(
             [("MFLOPs", "mflops"), ("parameters", "params"), ("size", "megabytes"), ("time here", "latency")],
             value="mflops",
-            label="What is saved",
-            info="Time is measured on this machine when it is first asked for, quartiles as bars.",
+            label="Cost",
+            info="Time of one image on this machine, measured when first chosen; bars show quartiles.",
             elem_id="lr-saving",
         )
         metric = gr.Radio(
             [("top-1", "top1"), ("top-5", "top5")],
             value="top1",
             label="Error",
-            info="A click on a point chooses that model everywhere.",
+            info="Click a point to choose its model.",
             elem_id="lr-metric",
         )
         source = gr.Radio(
             [("published", "published"), ("measured here", "measured")],
             value="published",
-            label="Whose errors",
-            info="Published on the ImageNet validation set, or only those of your validations.",
+            label="Errors from",
+            info="The paper (ImageNet validation set), or your own validations.",
             elem_id="lr-source",
         )
     plot = gr.Plot(

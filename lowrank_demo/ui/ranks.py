@@ -23,7 +23,7 @@ def build(page: Page, tab: gr.Tab) -> None:
     chosen, other = page.picker.version, page.other
     default = page.card(chosen.value)
     other.render()
-    summary = gr.Markdown(macs_summary(default.cost), elem_id="lr-cost")
+    summary = gr.Markdown(macs_summary(default.cost, page.desk.service.zoo.reference), elem_id="lr-cost")
     ranks = gr.Plot(ranks_figure(default), show_label=False, elem_id="lr-ranks-plot")
     with gr.Row():
         macs = gr.Plot(macs_figure(default), show_label=False, min_width=320)
@@ -48,9 +48,10 @@ def build(page: Page, tab: gr.Tab) -> None:
     def show(model: str, compared: str) -> tuple[str, go.Figure, go.Figure, go.Figure, list[list[str | int | float]]]:
         card = page.card(model)
         second = page.card(compared) if compared and compared != model else None
-        text = macs_summary(card.cost)
+        reference = page.desk.service.zoo.reference
+        text = macs_summary(card.cost, reference)
         if second:
-            text = f"**{card.id}**: {text}\n\n**{second.id}**: {macs_summary(second.cost)}"
+            text = f"**{card.id}**: {text}\n\n**{second.id}**: {macs_summary(second.cost, reference)}"
         return (
             text,
             ranks_figure(card, second),

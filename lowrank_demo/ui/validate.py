@@ -19,7 +19,7 @@ from .present_job import job_view
 
 _REMEMBERED = 20
 _WELCOME = message(
-    "Choose a file and models, then start: the errors appear here while they are measured, beside the published ones.",
+    "Choose a file and models, then press Start. Errors appear here while they are measured, beside those published.",
     "lr-welcome",
 )
 
@@ -35,11 +35,11 @@ def build(page: Page, tab: gr.Tab) -> None:
                 names,
                 value=names[0] if names else None,
                 label="Labelled file",
-                info="One on this server, or below a zip of photos in class-named folders: lion/1.jpg, 291/2.jpg.",
+                info="A file on this server, or a zip of your own below.",
                 elem_id="lr-file",
             )
             upload = gr.File(
-                label="Or your own, as a zip",
+                label="Zip of photos in folders named by class: lion/1.jpg, 291/2.jpg",
                 file_types=[".zip"],
                 height=165,
                 elem_id="lr-upload",
@@ -49,7 +49,7 @@ def build(page: Page, tab: gr.Tab) -> None:
                 value=[card.id for card in desk.service.ready_models()],
                 multiselect=True,
                 label="Models",
-                info="All are measured in one pass; each photo is decoded once.",
+                info="One pass measures them all; each photo is decoded once.",
                 elem_id="lr-models",
             )
             with gr.Row():

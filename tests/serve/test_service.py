@@ -133,7 +133,7 @@ def test_a_cut_model_is_the_whole_one_with_its_products_truncated(settings: Sett
     nothing = service.compare([photo("lion.jpg"), photo("tower.jpg")], [card.cut([0] * 8)]).answers[0]
     assert isinstance(nothing[0], Prediction)
     assert isinstance(nothing[1], Prediction)
-    assert nothing[0].top == nothing[1].top, "a network of rank 0 tells nothing apart"
+    assert nothing[0].top == nothing[1].top, "a network of rank 0 answers the same for every photo"
     with pytest.raises(WeightsUnavailable, match="published/scheme_1/v1 are not on this machine yet"):
         inspection.spectra(service.zoo.get("scheme_1/v1"))
 
