@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, ValidationInfo, field_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from ..errors import CardError, UnknownModel
 from ..runtime.files import has_long_name
-from ..runtime.schema import Number, matching, parse, read_json, within
+from ..runtime.schema import KnownKeys, Number, matching, parse, read_json, within
 from .architecture import LAYERS, NetworkCost, Scheme, full_rank, network_cost
 
 DEFAULT_FAMILY = "published"
@@ -37,7 +38,7 @@ _Percent = Annotated[Number, within(ge=0, le=100)]
 
 
 @dataclass(frozen=True)
-class Errors:
+class Errors(KnownKeys):
     """Top-1 and top-5 error in percent on a stated data set."""
 
     top1: Annotated[_Percent, Field(alias="top1_error")]
@@ -70,7 +71,7 @@ class Reference(Errors):
 
 
 @dataclass(frozen=True)
-class WeightsSource:
+class WeightsSource(KnownKeys):
     """Where a model's weights come from."""
 
     file: _FileName
@@ -83,7 +84,7 @@ class WeightsSource:
 
 
 @dataclass(frozen=True)
-class ModelCard:
+class ModelCard(KnownKeys):
     """One model: how it is built, what was published about it, and where its weights are."""
 
     family: Name
@@ -105,9 +106,10 @@ class ModelCard:
     """Shortest edge to which a photo is reduced, and then enlarged again, before the standard pipeline."""
     history: _FileName | None = None
     """File with the rank history of the training run, beside the weights."""
-    cut_from: Annotated[tuple[int, ...] | None, BeforeValidator(lambda value: None)] = None
+    # Not among the keys that a message lists.
+    cut_from: SkipJsonSchema[Annotated[tuple[int, ...] | None, BeforeValidator(lambda value: None)]] = None
     """Ranks of the weight file if ``ranks`` are lower: loading truncates the network, and it is not trained again.
-    Only ``cut`` sets it; in a card's file it is ignored."""
+    Only ``cut`` sets it; in a card's file, where older versions wrote it, it is ignored."""
 
     @field_validator("ranks")
     @classmethod
@@ -215,7 +217,7 @@ class Zoo:
 
 
 @dataclass(frozen=True)
-class _ZooFile:
+class _ZooFile(KnownKeys):
     reference: Reference
     models: list[Any]
 
@@ -257,6 +259,6 @@ def parse_card(data: object, where: str) -> ModelCard:
     """Return a card from its JSON value.
 
     Raises:
-        CardError: A key is missing or has a wrong value; the message begins with ``where``.
+        CardError: A key is missing, unknown or has a wrong value; the message begins with ``where``.
     """
     return parse(ModelCard, data, where, CardError)

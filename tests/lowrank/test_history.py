@@ -49,6 +49,11 @@ def test_read(tmp_path: Path) -> None:
         ({"steps": [{**HISTORY["steps"][0], "macs": 1e9}]}, r"macs is 1000000000\.0; expected a whole number"),
         ({"steps": [{**HISTORY["steps"][0], "top1_error": 101}]}, "top1_error is 101; expected 0 to 100"),
         ({"steps": 3}, "steps is 3; expected a list"),
+        ({"odd": 1}, "has 'odd'; expected one of: scheme, criterion, lambda, steps, layers"),
+        (
+            {"steps": [{**HISTORY["steps"][0], "odd": 1}]},
+            "item 1 of steps has 'odd'; expected one of: step, mu, ranks, macs, top1_error, distance",
+        ),
     ],
 )
 def test_refused(tmp_path: Path, change: dict, sentence: str) -> None:
@@ -58,6 +63,13 @@ def test_refused(tmp_path: Path, change: dict, sentence: str) -> None:
         read_history(tmp_path / "none.json")
     with pytest.raises(DataError, match=rf"{tmp_path.name} cannot be read \(Is a directory\); expected a rank history"):
         read_history(tmp_path)
+
+
+def test_a_key_that_stands_twice(tmp_path: Path) -> None:
+    path = write(tmp_path, HISTORY)
+    path.write_text(path.read_text().replace('"mu": 2.0', '"mu": 2.0, "mu": 3.0'))
+    with pytest.raises(DataError, match=r"^history\.json has 'mu' twice; expected each key only once"):
+        read_history(path)
 
 
 @settings(deadline=None)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lowrank_demo.errors import CardError
 from lowrank_demo.models.cards import parse_card, read_zoo
 from lowrank_demo.settings import ASSETS
+from tests.helpers.models import own_model
 from tests.helpers.strategies import JSON
 
 CARD = json.loads((ASSETS / "zoo.json").read_text())["models"][0]
@@ -85,7 +86,51 @@ def test_the_sentence() -> None:
 
 
 def test_only_the_program_cuts_a_model() -> None:
-    assert parse_card({**CARD, "cut_from": CARD["ranks"], "unknown": 1}, "here") == parse_card(CARD, "here")
+    assert parse_card({**CARD, "cut_from": CARD["ranks"]}, "here") == parse_card(CARD, "here")
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "keys"),
+    [
+        (
+            {},
+            "",
+            "family, scheme, version, lambda, ranks, weights, licence, provenance, note, measured, published, "
+            "pre_shrink, history",
+        ),
+        ({"weights": {**CARD["weights"], "odd": 1}}, ", weights", "file, sha256, format, url"),
+        (
+            {"published": {**CARD["published"], "odd": 1}},
+            ", published",
+            "top1_error, top5_error, mflops, flops_reduction",
+        ),
+        ({"measured": [{**MEASURED, "odd": 1}]}, ", item 1 of measured", "top1_error, top5_error, dataset, command"),
+    ],
+)
+def test_an_unknown_key(change: dict, place: str, keys: str) -> None:
+    with pytest.raises(CardError) as caught:
+        parse_card({**CARD, **(change or {"odd": 1})}, "here")
+    assert str(caught.value).startswith(f"here{place} has 'odd'; expected one of: {keys}")
+
+
+def test_an_unknown_key_beside_the_cards(tmp_path: Path) -> None:
+    path, data = tmp_path / "zoo.json", json.loads((ASSETS / "zoo.json").read_text())
+    for changed, place in (
+        ({**data, "odd": 1}, r"zoo\.json has 'odd'; expected one of: reference, models"),
+        ({**data, "reference": {**data["reference"], "odd": 1}}, r"zoo\.json, reference has 'odd'"),
+    ):
+        path.write_text(json.dumps(changed))
+        with pytest.raises(CardError, match=place):
+            read_zoo(path)
+
+
+def test_a_key_that_stands_twice(tmp_path: Path) -> None:
+    own_model(tmp_path / "own")
+    card = tmp_path / "own" / "own.card.json"
+    assert read_zoo(ASSETS / "zoo.json", card.parent).get("own/scheme_2/mine")
+    card.write_text('{"note": "",' + card.read_text()[1:])
+    with pytest.raises(CardError, match=r"^own\.card\.json has 'note' twice; expected each key only once"):
+        read_zoo(ASSETS / "zoo.json", card.parent)
 
 
 def test_bad_file(tmp_path: Path) -> None:

@@ -1,22 +1,21 @@
-"""What is said of a key that is not known: the keys that are, as the file writes them."""
+"""What is said of a key that is not known, or stands twice."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from pathlib import Path
+from typing import Annotated, Any
 
 import pytest
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from lowrank_demo.errors import DataError
-from lowrank_demo.runtime.schema import parse
+from lowrank_demo.runtime.schema import KnownKeys, parse, read_json
 
 
 @dataclass(frozen=True)
-class Part:
+class Part(KnownKeys):
     """Has a key that is no name in Python."""
-
-    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
 
     class_: Annotated[int, Field(alias="class")] = 0
     size: int = 0
@@ -48,3 +47,25 @@ def test_an_unknown_key(data: dict[str, Any], place: str) -> None:
 def test_an_unknown_key_of_a_part_itself() -> None:
     with pytest.raises(DataError, match=r"^file has 'x'; expected one of: class, size\.$"):
         parse(Part, {"x": 1}, "file", DataError)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ('{"a": 1, "b": 2, "a": 1}', "a"),
+        ('{"list": [{"a": 1}, {"b": {"c": 1, "c": 2}}]}', "c"),
+        (r'{"a": 1, "\u0061": 2}', "a"),
+    ],
+)
+def test_a_key_that_stands_twice(tmp_path: Path, text: str, key: str) -> None:
+    path = tmp_path / "some.json"
+    path.write_text(text)
+    with pytest.raises(DataError) as caught:
+        read_json(path, "a file", DataError)
+    assert str(caught.value) == f"some.json has '{key}' twice; expected each key only once: remove one of them."
+
+
+def test_a_key_that_stands_in_two_places(tmp_path: Path) -> None:
+    path = tmp_path / "some.json"
+    path.write_text('[{"a": 1}, {"a": {"a": ' + "9" * 4_300 + "}}]")
+    assert [list(item) for item in read_json(path, "a file", DataError)] == [["a"], ["a"]]

@@ -65,6 +65,14 @@ def test_refused(tmp_path: Path, change: dict, sentence: str) -> None:
         read_manifest(tmp_path / "none.lmdb")
 
 
+def test_a_key_that_stands_twice(tmp_path: Path) -> None:
+    file = write(tmp_path, MANIFEST)
+    text = manifest_path(file).read_text()
+    manifest_path(file).write_text(text.replace('"7": 1', '"7": 1, "7": 2'))
+    with pytest.raises(DataError, match=r"^some\.lmdb\.manifest\.json has '7' twice; expected each key only once"):
+        read_manifest(file)
+
+
 @settings(deadline=None)
 @given(st.sampled_from([None, *sorted(MANIFEST)]), JSON)
 def test_any_value_is_a_manifest_or_a_data_error(
