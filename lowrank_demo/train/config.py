@@ -22,6 +22,7 @@ from pydantic.json_schema import SkipJsonSchema
 from ..errors import UsageError
 from ..models.architecture import LAYERS, Scheme
 from ..models.cards import Name
+from ..runtime.files import must_exist
 from ..runtime.schema import KnownKeys, Number, parse, within
 
 if sys.version_info >= (3, 11):
@@ -222,6 +223,7 @@ def read_config(path: Path) -> RunConfig:
         UsageError: The file cannot be read or is not TOML, or a key is unknown, missing or has a wrong value; the
             message names it.
     """
+    must_exist(path, "a run's TOML file")
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

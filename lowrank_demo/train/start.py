@@ -26,7 +26,8 @@ def kept_weights(checkpoint: Path) -> dict[str, torch.Tensor]:
     """Return the weights that a stage ended with: the averaged ones if there are any.
 
     Raises:
-        DataError: The checkpoint is not there, or damaged.
+        UsageError: The checkpoint is not there.
+        DataError: It is damaged.
     """
     state = load_checkpoint(checkpoint)
     return dict(state["average"] or state["network"])
@@ -55,7 +56,8 @@ def compressed_network(checkpoint: Path, layers: Sequence[Layer]) -> LowRankAlex
         layers: The dense layers.
 
     Raises:
-        DataError: The checkpoint is not there, or damaged, or of another stage.
+        UsageError: The checkpoint is not there.
+        DataError: It is damaged, or of another stage.
     """
     state = load_checkpoint(checkpoint)
     penalty = penalty_state(state["stage"], checkpoint)

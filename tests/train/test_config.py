@@ -214,5 +214,5 @@ def test_this_projects_own_runs(path: Path) -> None:
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match=r"There is no .*none\.toml; expected a run's TOML file"):
         read_config(tmp_path / "none.toml")

@@ -14,6 +14,7 @@ import lmdb
 import msgpack
 import pytest
 
+from lowrank_demo.data.lmdb.isolated import IsolatedReader
 from lowrank_demo.data.lmdb.manifest import manifest_path, read_manifest, verify
 from lowrank_demo.data.lmdb.reader import LmdbReader
 from lowrank_demo.data.lmdb.record import Record, encode_record
@@ -178,16 +179,22 @@ def test_unusable_files_are_refused_before_the_first_batch(tmp_path: Path, recor
     }
     (tmp_path / "garbage").write_bytes(os.urandom(100_000))
     (tmp_path / "empty").touch()
-    (tmp_path / "folder").mkdir()
     cases |= {
         "garbage is not an LMDB": tmp_path / "garbage",
         "empty is not an LMDB": tmp_path / "empty",
-        "no LMDB file nothing": tmp_path / "nothing",
-        "no LMDB file folder": tmp_path / "folder",
     }
     for sentence, path in cases.items():
         with pytest.raises(DataError, match=sentence):
             LmdbReader(path)
+
+
+def test_what_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for name in ("nothing", "folder"):
+        with pytest.raises(UsageError, match=f"no LMDB file {name}"):
+            LmdbReader(tmp_path / name)
+        with pytest.raises(UsageError, match=f"no LMDB file {name}"):
+            IsolatedReader(tmp_path / name)
 
 
 def test_truncated_at_every_page(tmp_path: Path, built: Path) -> None:
