@@ -113,11 +113,11 @@ def read_json(path: Path, wanted: str, error: type[LowRankError], *, format: int
         raise error(f"{path.name} cannot be read as JSON ({problem}); expected {wanted}.") from problem
     twice = _keys_twice(content)
     if twice:
-        raise error(f"{path.name} has {_shown(twice[0])} twice; expected each key only once: remove one of them.")
+        raise error(f"{path.name} has {shown(twice[0])} twice; expected each key only once: remove one of them.")
     if format is not None and isinstance(data, dict):
         found = data.pop("format", None)
         if type(found) is not int or found != format:
-            raise error(f"{path.name} has format {_shown(found)}; expected {wanted}, of format {format}.")
+            raise error(f"{path.name} has format {shown(found)}; expected {wanted}, of format {format}.")
     return data
 
 
@@ -164,12 +164,12 @@ def _sentence(kind: type, problem: ErrorDetails, where: str, section: str) -> st
     if problem["type"] in ("missing", "missing_argument"):
         return f"{place} lacks {key!r}; expected a value for it."
     if problem["type"] == "unexpected_keyword_argument":
-        return f"{place} has {_shown(key)}; expected one of: {', '.join(_keys(kind, location[:-1]))}."
+        return f"{place} has {shown(key)}; expected one of: {', '.join(_keys(kind, location[:-1]))}."
     expected = _EXPECTED.get(problem["type"]) or problem["msg"].removeprefix("Input should be ")
     if problem["type"] == "value_error" and "ctx" in problem:
         expected = problem["ctx"]["error"]
     subject = ": ".join(part for part in (place, key) if part)
-    return f"{subject} is {_shown(problem['input'])}; expected {expected}."
+    return f"{subject} is {shown(problem['input'])}; expected {expected}."
 
 
 def _names(location: Sequence[str | int]) -> list[str]:
@@ -197,7 +197,8 @@ def _keys(kind: type, location: Sequence[str | int]) -> list[str]:
     return list(node["properties"])
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Return a value as messages show it: cut off if it is long."""
     try:
         text = repr(value)
     except ValueError:  # Python writes no number of more than 4300 digits

@@ -149,7 +149,27 @@ def test_bad_file(tmp_path: Path) -> None:
         with pytest.raises(CardError, match=r"zoo\.json"):
             read_zoo(path)
     data = json.loads((ASSETS / "zoo.json").read_text())
-    data["models"].append(data["models"][0])
+    data["models"] = [data["models"][0]] * 2
     path.write_text(json.dumps(data))
     with pytest.raises(CardError, match="published/scheme_1/v1 twice"):
+        read_zoo(path)
+
+
+@pytest.mark.parametrize("file", ["nothing.safetensors", "folder", "deep/" * 1_000 + "x"])
+def test_weights_that_are_not_beside_their_card(tmp_path: Path, file: str) -> None:
+    folder = own_model(tmp_path / "own").resolve()
+    (folder / "folder").mkdir()
+    path = folder / "own.card.json"
+    path.write_text(path.read_text().replace("own.safetensors", file))
+    with pytest.raises(CardError) as caught:
+        read_zoo(ASSETS / "zoo.json", folder)
+    found, expected = str(caught.value).split("; ")
+    assert found.startswith(f"own.card.json, weights: file is '{file[:100]}")
+    assert expected == f"expected a file that is in {folder}."
+
+
+def test_the_bundled_weights_are_not_beside_the_zoo(tmp_path: Path) -> None:
+    path = tmp_path / "zoo.json"
+    path.write_bytes((ASSETS / "zoo.json").read_bytes())
+    with pytest.raises(CardError, match=r"^zoo\.json, model 10, weights: file is .*v4\.safetensors.; expected a file"):
         read_zoo(path)
