@@ -45,11 +45,11 @@ def test_bad_value_is_named(name: str, value: str) -> None:
 
 def test_the_sentence() -> None:
     for name, value, sentence in (
-        ("LOWRANK_THREADS", "0", "LOWRANK_THREADS is '0'; expected 1 to 256."),
-        ("LOWRANK_THREADS", "many", "LOWRANK_THREADS is 'many'; expected a whole number."),
-        ("LOWRANK_HUB_REPO", "me", "LOWRANK_HUB_REPO is 'me'; expected a repository as owner/name."),
-        ("LOWRANK_ENGINE", "jax", "LOWRANK_ENGINE is 'jax'; expected 'torch' or 'openvino'."),
-        ("LOWRANK_LMDB_DIR", "/no", "LOWRANK_LMDB_DIR is '/no'; expected an existing folder."),
+        ("LOWRANK_THREADS", "0", 'LOWRANK_THREADS is "0"; expected 1 to 256.'),
+        ("LOWRANK_THREADS", "many", 'LOWRANK_THREADS is "many"; expected a whole number.'),
+        ("LOWRANK_HUB_REPO", "me", 'LOWRANK_HUB_REPO is "me"; expected a repository as owner/name.'),
+        ("LOWRANK_ENGINE", "jax", 'LOWRANK_ENGINE is "jax"; expected "torch" or "openvino".'),
+        ("LOWRANK_LMDB_DIR", "/no", 'LOWRANK_LMDB_DIR is "/no"; expected an existing folder.'),
     ):
         with pytest.raises(SettingError) as caught:
             Settings.from_environment({name: value})

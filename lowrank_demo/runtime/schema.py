@@ -117,7 +117,8 @@ def read_json(path: Path, wanted: str, error: type[LowRankError], *, format: int
     if format is not None and isinstance(data, dict):
         found = data.pop("format", None)
         if type(found) is not int or found != format:
-            raise error(f"{path.name} has format {shown(found)}; expected {wanted}, of format {format}.")
+            has = "no format" if found is None else f"format {shown(found)}"
+            raise error(f"{path.name} has {has}; expected {wanted}, of format {format}.")
     return data
 
 
@@ -162,10 +163,12 @@ def _sentence(kind: type, problem: ErrorDetails, where: str, section: str) -> st
     *outer, key = _names(location) or [""]
     place = ", ".join([where, *(section.format(name) for name in outer)])
     if problem["type"] in ("missing", "missing_argument"):
-        return f"{place} lacks {key!r}; expected a value for it."
+        return f"{place} lacks {shown(key)}; expected a value for it."
     if problem["type"] == "unexpected_keyword_argument":
         return f"{place} has {shown(key)}; expected one of: {', '.join(_keys(kind, location[:-1]))}."
     expected = _EXPECTED.get(problem["type"]) or problem["msg"].removeprefix("Input should be ")
+    if problem["type"] == "literal_error":
+        expected = expected.replace("'", '"')
     if problem["type"] == "value_error" and "ctx" in problem:
         expected = problem["ctx"]["error"]
     subject = ": ".join(part for part in (place, key) if part)
@@ -198,9 +201,11 @@ def _keys(kind: type, location: Sequence[str | int]) -> list[str]:
 
 
 def shown(value: object) -> str:
-    """Return a value as messages show it: cut off if it is long."""
+    """Return a value as messages show it: as JSON and TOML write it, cut off if it is long."""
     try:
-        text = repr(value)
+        text = json.dumps(value, ensure_ascii=False, default=str)
     except ValueError:  # Python writes no number of more than 4300 digits
         return "a number that is too long to show"
+    if not text.isprintable():  # as are the characters that move a terminal's cursor
+        text = json.dumps(value, default=str)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
