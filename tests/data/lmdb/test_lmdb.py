@@ -20,7 +20,7 @@ from lowrank_demo.data.lmdb.reader import LmdbReader
 from lowrank_demo.data.lmdb.record import Record, encode_record
 from lowrank_demo.data.lmdb.writer import LmdbWriter
 from lowrank_demo.errors import DataError, RecordError, UsageError
-from tests.helpers.lmdb_files import build_lmdb, keys_of, raw_lmdb
+from tests.helpers.lmdb_files import keys_of, raw_lmdb
 from tests.helpers.packages import installed
 from tests.helpers.paths import ROOT, SHARED_LMDB
 from tests.helpers.photos import encoded, open_photo
@@ -31,11 +31,6 @@ LABELS = [*range(256, 1000, 7), 0, 255, 256, 999]
 @pytest.fixture(scope="module")
 def records() -> list[Record]:
     return [Record(encoded(open_photo().resize((256, 256 + i % 5)), "JPEG"), label) for i, label in enumerate(LABELS)]
-
-
-@pytest.fixture
-def built(tmp_path: Path, records: list[Record]) -> Path:
-    return build_lmdb(tmp_path / "built.lmdb", records)
 
 
 def test_round_trip_with_labels_above_255(built: Path, records: list[Record]) -> None:
