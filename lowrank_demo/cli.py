@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None, program: str = "lowrank-demo") -> in
         program: What the usage messages call the program.
 
     Returns:
-        The exit code: 0 done, 1 usage, 2 bad data, 3 weights missing, 130 stopped.
+        The exit code: 0 done, 1 usage or something named that is not there, 2 bad data, 3 weights missing, 130 stopped.
     """
     try:
         args = _parser(program).parse_args(argv)

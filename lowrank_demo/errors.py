@@ -14,7 +14,7 @@ class LowRankError(Exception):
 
 
 class UsageError(LowRankError):
-    """A request is wrong: an option, a name, a number."""
+    """A request is wrong: an option, a name, a number, a file or folder that is not there."""
 
 
 class SettingError(UsageError):

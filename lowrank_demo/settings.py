@@ -140,7 +140,7 @@ class Settings:
     def _runs_here(cls, engine: Engine, info: ValidationInfo) -> Engine:
         device = info.data.get("device", "auto")
         if engine == "openvino" and not has_openvino():
-            raise ValueError("torch, or `pip install -e '.[openvino]'`: OpenVINO is not installed")
+            raise ValueError("torch, or `pip install openvino`: OpenVINO is not installed")
         if engine == "openvino" and device.startswith("cuda"):
             raise ValueError(
                 f"torch, or LOWRANK_DEVICE set to cpu: OpenVINO runs on the processor, and LOWRANK_DEVICE is {device}"

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lowrank_demo.data.lmdb.record import Record
 from lowrank_demo.models.cards import Zoo, read_zoo
 from lowrank_demo.settings import ASSETS, Settings
 from tests.helpers import browser as chromium
 from tests.helpers.app import RunningApp, running_app
-from tests.helpers.lmdb_files import build_long_lmdb
+from tests.helpers.lmdb_files import build_lmdb, build_long_lmdb
 from tests.helpers.models import own_model, zoo_with
 from tests.helpers.paths import FILES, sha256
 from tests.helpers.server import FileServer
@@ -82,6 +83,12 @@ def file_server(tmp_path: Path) -> Iterator[FileServer]:
     server = FileServer(folder)
     yield server
     server.close()
+
+
+@pytest.fixture
+def built(tmp_path: Path, records: list[Record]) -> Path:
+    """Return an LMDB file of the ``records`` of the test's own module."""
+    return build_lmdb(tmp_path / "built.lmdb", records)
 
 
 @pytest.fixture(scope="session")

@@ -99,5 +99,5 @@ def test_a_bad_setting_is_one_sentence() -> None:
     )
     assert done.returncode == 1
     assert done.stderr.strip() == (
-        "app: LOWRANK_DECODER is 'abacus'; expected 'auto', 'dali-gpu', 'dali-cpu' or 'pillow'."
+        'app: LOWRANK_DECODER is "abacus"; expected "auto", "dali-gpu", "dali-cpu" or "pillow".'
     )

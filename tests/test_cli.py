@@ -1,6 +1,7 @@
 """The command line as its user runs it: a process."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -77,3 +78,48 @@ def test_exit_codes(tmp_path: Path) -> None:
     ):
         assert done.returncode == expected, done
         assert "Traceback" not in done.stderr
+
+
+MISSING = [
+    "classify NOTHING",
+    "classify LION NOTHING --json",
+    "classify LION --model x/y",
+    f"classify {'x' * 300}.jpg",
+    "resize NOTHING --in-place",
+    "build-lmdb --images NOTHING --lmdb-file OUT",
+    "build-lmdb --imagenet-folder NOTHING --val --lmdb-file OUT",
+    "build-lmdb --images FOLDER --labels NOTHING --lmdb-file OUT",
+    "build-lmdb --images NOTHING --labels LABELS --lmdb-file OUT",
+    "validate --lmdb-file NOTHING",
+    "validate --lmdb-file NOTHING --check-file",
+    "validate --lmdb-file LION --models x/y",
+    "train reference NOTHING",
+    "train reference RUN",
+    "train compress RUN",
+    "train finetune RUN",
+    "convert x/y --to OUT",
+    "convert preview/scheme_2/v5 --to OUT --file NOTHING",
+    "export x/y --to OUT",
+    "export preview/scheme_2/v5 --to OUT --file NOTHING",
+    "publish-weights x/y --repo owner/name",
+]
+
+
+@pytest.mark.parametrize("command", MISSING)
+def test_what_is_not_there_is_a_usage_error(tmp_path: Path, command: str) -> None:
+    labels, config = tmp_path / "labels.txt", tmp_path / "run.toml"
+    labels.write_text("cat.jpg 281\n")
+    config.write_text('[data]\ntrain = "none.lmdb"\nvalidation = "none.lmdb"\n')
+    places = {
+        "NOTHING": tmp_path / "nothing",
+        "LION": photo_path("lion.jpg"),
+        "FOLDER": tmp_path,
+        "LABELS": labels,
+        "RUN": config,
+        "OUT": tmp_path / "out",
+    }
+    done = run(*(str(places.get(word, word)) for word in command.split()))
+    assert done.returncode == 1, done
+    assert done.stdout == ""
+    assert re.fullmatch(r"lowrank_demo: There is no .+[;.].*\n", done.stderr)
+    assert not places["OUT"].exists()

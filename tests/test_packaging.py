@@ -1,4 +1,4 @@
-"""The wheel, installed into an environment of its own and used from another folder."""
+"""The wheel, built from the sdist, installed into an environment of its own and used from another folder."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import time
 import urllib.request
 import venv
@@ -26,6 +27,7 @@ ROOT = Path(__file__).parents[1]
 class Installation:
     """A virtual environment with the wheel in it."""
 
+    sdist: Path
     wheel: Path
     folder: Path
 
@@ -58,16 +60,23 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     folder = tmp_path_factory.mktemp("packaging")
     source = folder / "source"
     # From a copy, because setuptools leaves files in the folder that it builds, and puts old ones into the next wheel.
-    for name in ("lowrank_demo", "assets"):
+    for name in ("lowrank_demo", "assets", "tests"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "requirements.txt", "LICENSE"):
+    for name in ("pyproject.toml", "MANIFEST.in", "README.md", "requirements.txt", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    build = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, source]
+    subprocess.run(
+        [sys.executable, "-c", f"from setuptools import build_meta; build_meta.build_sdist({str(folder)!r})"],
+        cwd=source,
+        check=True,
+        capture_output=True,
+    )
+    (sdist,) = folder.glob("*.tar.gz")
+    build = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, sdist]
     pip([sys.executable, "-m", "pip"], *build)
     (wheel,) = folder.glob("*.whl")
     shutil.rmtree(source)
 
-    installed = Installation(wheel, folder / "environment")
+    installed = Installation(sdist, wheel, folder / "environment")
     venv.create(installed.folder, symlinks=sys.platform != "win32")
     own = installed.run("python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip()
     # The dependencies are those of this environment. Python follows no .pth file of a folder that a .pth file names, so
@@ -87,6 +96,13 @@ def pip(command: list[str | Path], *arguments: str | Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_sdist_holds_no_tests(installation: Installation) -> None:
+    with tarfile.open(installation.sdist) as sdist:
+        folders = {Path(name).parts[1] for name in sdist.getnames() if "/" in name}
+    assert {"lowrank_demo", "assets", "pyproject.toml", "requirements.txt"} <= folders
+    assert "tests" not in folders
 
 
 def test_the_wheel_holds_the_package_and_its_assets_alone(installation: Installation) -> None:

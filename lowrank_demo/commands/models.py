@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..runtime.files import must_exist
+
 if TYPE_CHECKING:
     from ..models.cards import ModelCard
     from ..models.store import LocalFile
@@ -76,6 +78,8 @@ def _classify(args: argparse.Namespace) -> int:
     from ..serve.service import Service
     from ..settings import Settings
 
+    for path in args.images:
+        must_exist(path, "a photo")
     service = Service(Settings.from_environment())
     card = service.zoo.get(args.model) if args.model else service.default_model()
     photos = [Photo.from_file(path, str(path)) for path in args.images]
@@ -126,6 +130,8 @@ def _weights(args: argparse.Namespace) -> tuple[ModelCard, LocalFile]:
     from ..models.store import LocalFile, WeightStore
     from ..settings import Settings
 
+    if args.file:
+        must_exist(args.file, "a weight file")
     store = WeightStore.from_settings(Settings.from_environment())
     card = store.zoo.get(args.model)
     if args.file:

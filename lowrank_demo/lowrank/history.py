@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, StrictInt
 
 from ..errors import DataError
 from ..models.architecture import LAYERS, Scheme
-from ..runtime.schema import Number, parse, read_json, within
+from ..runtime.schema import KnownKeys, Number, parse, read_json, within
 
 
 def _one_for_each_layer(ranks: tuple[int, ...]) -> tuple[int, ...]:
@@ -24,7 +24,7 @@ _Amount = Annotated[Number, within(ge=0)]
 
 
 @dataclass(frozen=True)
-class LcStep:
+class LcStep(KnownKeys):
     """One step of the LC algorithm: the ranks that the C step chose, and the error after the L step that followed."""
 
     step: _Count
@@ -35,16 +35,20 @@ class LcStep:
     """Multiply-accumulates of the network with these ranks, for one image."""
     top1_error: Annotated[Number, within(ge=0, le=100)] | None = None
     """Error of the dense network after the L step, in percent; None until that step is done."""
+    distance: _Amount | None = None
+    """How far the dense weights were from the chosen ranks after the L step: ‖W − Δ‖ / ‖W‖."""
 
 
 @dataclass(frozen=True)
-class RankHistory:
+class RankHistory(KnownKeys):
     """The history of a whole run of ``train compress``."""
 
     scheme: Scheme
     criterion: Literal["flops", "storage"]
     lambda_: Annotated[_Amount, Field(alias="lambda")]
     steps: tuple[LcStep, ...]
+    layers: tuple[str, ...] = ()
+    """Names of the layers, for people who read the file."""
 
 
 def read_history(path: Path) -> RankHistory:

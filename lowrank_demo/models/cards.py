@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,10 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, ValidationInfo, field_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from ..errors import CardError, UnknownModel
 from ..runtime.files import has_long_name
-from ..runtime.schema import Number, matching, parse, read_json, within
+from ..runtime.schema import KnownKeys, Number, matching, parse, read_json, shown, within
 from .architecture import LAYERS, NetworkCost, Scheme, full_rank, network_cost
 
 DEFAULT_FAMILY = "published"
@@ -37,7 +39,7 @@ _Percent = Annotated[Number, within(ge=0, le=100)]
 
 
 @dataclass(frozen=True)
-class Errors:
+class Errors(KnownKeys):
     """Top-1 and top-5 error in percent on a stated data set."""
 
     top1: Annotated[_Percent, Field(alias="top1_error")]
@@ -70,7 +72,7 @@ class Reference(Errors):
 
 
 @dataclass(frozen=True)
-class WeightsSource:
+class WeightsSource(KnownKeys):
     """Where a model's weights come from."""
 
     file: _FileName
@@ -83,7 +85,7 @@ class WeightsSource:
 
 
 @dataclass(frozen=True)
-class ModelCard:
+class ModelCard(KnownKeys):
     """One model: how it is built, what was published about it, and where its weights are."""
 
     family: Name
@@ -105,9 +107,10 @@ class ModelCard:
     """Shortest edge to which a photo is reduced, and then enlarged again, before the standard pipeline."""
     history: _FileName | None = None
     """File with the rank history of the training run, beside the weights."""
-    cut_from: Annotated[tuple[int, ...] | None, BeforeValidator(lambda value: None)] = None
+    # Not among the keys that a message lists.
+    cut_from: SkipJsonSchema[Annotated[tuple[int, ...] | None, BeforeValidator(lambda value: None)]] = None
     """Ranks of the weight file if ``ranks`` are lower: loading truncates the network, and it is not trained again.
-    Only ``cut`` sets it; in a card's file it is ignored."""
+    Only ``cut`` sets it; in a card's file, where older versions wrote it, it is ignored."""
 
     @field_validator("ranks")
     @classmethod
@@ -215,7 +218,7 @@ class Zoo:
 
 
 @dataclass(frozen=True)
-class _ZooFile:
+class _ZooFile(KnownKeys):
     reference: Reference
     models: list[Any]
 
@@ -228,10 +231,11 @@ def read_zoo(path: Path, models_dir: Path | None = None) -> Zoo:
         models_dir: Folder with more cards, ``*.card.json``, whose weights are beside them.
 
     Raises:
-        CardError: A file cannot be read or a card is wrong; the message names the card and the key.
+        CardError: A file cannot be read or is wrong, or bundled weights are not there; the message names card and key.
     """
     file = parse(_ZooFile, read_json(path, "a file of model cards", CardError, format=1), path.name, CardError)
-    cards = [parse_card(raw, f"{path.name}, model {i + 1}") for i, raw in enumerate(file.models)]
+    folder = path.resolve().parent
+    cards = [_card_in(folder, raw, f"{path.name}, model {i + 1}") for i, raw in enumerate(file.models)]
     if models_dir is not None:
         cards += [_own_card(own) for own in sorted(models_dir.glob("*.card.json"))]
     ids = [card.id for card in cards]
@@ -239,13 +243,13 @@ def read_zoo(path: Path, models_dir: Path | None = None) -> Zoo:
     if twice or not cards:
         found = f"{', '.join(twice)} twice" if twice else "no model"
         raise CardError(f"{path.name} lists {found}; expected at least one model, and each only once.")
-    return Zoo(tuple(cards), file.reference, path.resolve().parent)
+    return Zoo(tuple(cards), file.reference, folder)
 
 
 def _own_card(path: Path) -> ModelCard:
     """Read a card with its weights, and perhaps its rank history, beside it."""
-    card = parse_card(read_json(path, "a model card", CardError), path.name)
     folder = path.resolve().parent
+    card = _card_in(folder, read_json(path, "a model card", CardError), path.name)
     return replace(
         card,
         weights=replace(card.weights, file=str(folder / card.weights.file)),
@@ -253,10 +257,19 @@ def _own_card(path: Path) -> ModelCard:
     )
 
 
+def _card_in(folder: Path, data: object, where: str) -> ModelCard:
+    """Return a card from its JSON value; its weights must be in the folder unless they are downloaded."""
+    card = parse_card(data, where)
+    file = card.weights.file
+    if card.bundled and not os.path.isfile(folder / file):  # noqa: PTH113  (Path.is_file raises if a path is too long)
+        raise CardError(f"{where}, weights: file is {shown(file)}; expected a file that is in {folder}.")
+    return card
+
+
 def parse_card(data: object, where: str) -> ModelCard:
     """Return a card from its JSON value.
 
     Raises:
-        CardError: A key is missing or has a wrong value; the message begins with ``where``.
+        CardError: A key is missing, unknown or has a wrong value; the message begins with ``where``.
     """
     return parse(ModelCard, data, where, CardError)

@@ -56,7 +56,9 @@ def read_state_dict(file: LocalFile) -> dict[str, Tensor]:
     try:
         data = file.path.read_bytes()
     except OSError as error:
-        raise WeightsRefused(f"{name} cannot be read ({error.strerror}); delete it to fetch it again.") from error
+        raise WeightsRefused(
+            f"{name} cannot be read ({error.strerror}); expected the weight file of a model."
+        ) from error
     digest = hashlib.sha256(data).hexdigest()
     if not digest.startswith(file.sha256):
         raise WeightsRefused(

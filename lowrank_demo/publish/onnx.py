@@ -51,7 +51,8 @@ def export_onnx(card: ModelCard, network: LowRankAlexNet, target: Path) -> float
         import onnxscript  # noqa: F401  (required by torch's exporter)
     except ImportError as error:
         raise UsageError(
-            f"ONNX export needs the package {error.name}, which is not installed; run `pip install -e '.[onnx]'`."
+            f"ONNX export needs the package {error.name}, which is not installed; run `pip install onnxscript "
+            "onnxruntime`."
         ) from error
     stages = [Shrink(card.pre_shrink)] if card.pre_shrink else []
     module = nn.Sequential(*stages, network).eval()

@@ -1,4 +1,4 @@
-"""Atomic file writes, and names that no disk takes."""
+"""Atomic file writes, files that are not there, and names that no disk takes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..errors import UsageError
+
 _LONGEST_NAME = 255
 """Bytes, on every usual file system."""
 
@@ -14,6 +16,21 @@ _LONGEST_NAME = 255
 def has_long_name(path: Path) -> bool:
     """Return whether the path has a part that is longer than file systems allow."""
     return any(len(os.fsencode(part)) > _LONGEST_NAME for part in path.parts)
+
+
+def must_exist(path: Path, expected: str) -> None:
+    """Refuse a path that a user gave and where there is nothing.
+
+    Args:
+        path: The path of a file or folder.
+        expected: What should be there, for the message.
+
+    Raises:
+        UsageError: Nothing is there.
+    """
+    # Path.exists raises for a name that is too long.
+    if not os.access(path, os.F_OK):
+        raise UsageError(f"There is no {path}; expected {expected}.")
 
 
 @contextlib.contextmanager

@@ -6,13 +6,15 @@ what was found and what was expected. A validator of one field raises ``ValueErr
 
 from __future__ import annotations
 
+import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import AfterValidator, AllowInfNan, Strict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, AllowInfNan, ConfigDict, Strict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, from_json
 
 from ..errors import LowRankError
@@ -20,6 +22,13 @@ from ..errors import LowRankError
 T = TypeVar("T")
 Number = Annotated[float, Strict(), AllowInfNan(False)]
 """A finite number; neither a string nor a truth value."""
+
+
+class KnownKeys:
+    """The base of a dataclass that refuses a key which is no field: a misspelt key would otherwise be lost."""
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+
 
 _EXPECTED = {
     "string_type": "a string",
@@ -91,21 +100,37 @@ def read_json(path: Path, wanted: str, error: type[LowRankError], *, format: int
         format: Value that the key ``format`` must have; the key is then removed. None if there is no such key.
 
     Raises:
-        error: There is no such file, or it cannot be read, is not JSON, or has another format.
+        error: There is no such file, or it cannot be read, is not JSON, has a key twice, or has another format.
     """
     try:
-        data = from_json(path.read_bytes())
+        content = path.read_bytes()
+        data = from_json(content)
     except FileNotFoundError as problem:
         raise error(f"There is no {path.name}; expected {wanted}.") from problem
     except OSError as problem:
         raise error(f"{path.name} cannot be read ({problem.strerror}); expected {wanted}.") from problem
     except ValueError as problem:
         raise error(f"{path.name} cannot be read as JSON ({problem}); expected {wanted}.") from problem
+    twice = _keys_twice(content)
+    if twice:
+        raise error(f"{path.name} has {shown(twice[0])} twice; expected each key only once: remove one of them.")
     if format is not None and isinstance(data, dict):
         found = data.pop("format", None)
         if type(found) is not int or found != format:
-            raise error(f"{path.name} has format {_shown(found)}; expected {wanted}, of format {format}.")
+            has = "no format" if found is None else f"format {shown(found)}"
+            raise error(f"{path.name} has {has}; expected {wanted}, of format {format}.")
     return data
+
+
+def _keys_twice(content: bytes) -> list[str]:
+    """Return the keys that stand twice in one object of this JSON, of which ``from_json`` keeps the last in silence."""
+    twice: list[str] = []
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        twice.extend(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+
+    json.loads(content, object_pairs_hook=look)
+    return twice
 
 
 def parse(kind: type[T], data: object, where: str, error: type[LowRankError], *, section: str = "{}") -> T:
@@ -138,14 +163,16 @@ def _sentence(kind: type, problem: ErrorDetails, where: str, section: str) -> st
     *outer, key = _names(location) or [""]
     place = ", ".join([where, *(section.format(name) for name in outer)])
     if problem["type"] in ("missing", "missing_argument"):
-        return f"{place} lacks {key!r}; expected a value for it."
+        return f"{place} lacks {shown(key)}; expected a value for it."
     if problem["type"] == "unexpected_keyword_argument":
-        return f"{place} has {_shown(key)}; expected one of: {', '.join(_keys(kind, location[:-1]))}."
+        return f"{place} has {shown(key)}; expected one of: {', '.join(_keys(kind, location[:-1]))}."
     expected = _EXPECTED.get(problem["type"]) or problem["msg"].removeprefix("Input should be ")
+    if problem["type"] == "literal_error":
+        expected = expected.replace("'", '"')
     if problem["type"] == "value_error" and "ctx" in problem:
         expected = problem["ctx"]["error"]
     subject = ": ".join(part for part in (place, key) if part)
-    return f"{subject} is {_shown(problem['input'])}; expected {expected}."
+    return f"{subject} is {shown(problem['input'])}; expected {expected}."
 
 
 def _names(location: Sequence[str | int]) -> list[str]:
@@ -173,9 +200,12 @@ def _keys(kind: type, location: Sequence[str | int]) -> list[str]:
     return list(node["properties"])
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Return a value as messages show it: as JSON and TOML write it, cut off if it is long."""
     try:
-        text = repr(value)
+        text = json.dumps(value, ensure_ascii=False, default=str)
     except ValueError:  # Python writes no number of more than 4300 digits
         return "a number that is too long to show"
+    if not text.isprintable():  # as are the characters that move a terminal's cursor
+        text = json.dumps(value, default=str)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

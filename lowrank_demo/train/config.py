@@ -6,12 +6,11 @@ import math
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
-    ConfigDict,
     Field,
     StrictBool,
     StrictInt,
@@ -23,7 +22,8 @@ from pydantic.json_schema import SkipJsonSchema
 from ..errors import UsageError
 from ..models.architecture import LAYERS, Scheme
 from ..models.cards import Name
-from ..runtime.schema import Number, parse, within
+from ..runtime.files import must_exist
+from ..runtime.schema import KnownKeys, Number, parse, within
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -53,12 +53,8 @@ _SMALLEST_MU, _LARGEST_MU = 1e-30, 1e30
 _LessThanOne = Annotated[Number, within(ge=0, lt=1)]
 
 
-class _Section:
-    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
-
-
 @dataclass(frozen=True)
-class DataConfig(_Section):
+class DataConfig(KnownKeys):
     """``[data]``: LMDB files as ``build-lmdb`` writes them, and the augmentation of the training images."""
 
     train: _Path
@@ -81,7 +77,7 @@ class DataConfig(_Section):
 
 
 @dataclass(frozen=True)
-class StageConfig(_Section):
+class StageConfig(KnownKeys):
     """``[reference]``, and the optimisation of ``[compress]`` and ``[finetune]``."""
 
     epochs: _Count = 30
@@ -188,7 +184,7 @@ class FinetuneConfig(StageConfig):
 
 
 @dataclass(frozen=True)
-class OutputConfig(_Section):
+class OutputConfig(KnownKeys):
     """``[output]``: the model card that the run ends in."""
 
     family: Name = "own"
@@ -203,7 +199,7 @@ class OutputConfig(_Section):
 
 
 @dataclass(frozen=True)
-class RunConfig(_Section):
+class RunConfig(KnownKeys):
     """A whole run."""
 
     folder: _Path
@@ -227,6 +223,7 @@ def read_config(path: Path) -> RunConfig:
         UsageError: The file cannot be read or is not TOML, or a key is unknown, missing or has a wrong value; the
             message names it.
     """
+    must_exist(path, "a run's TOML file")
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

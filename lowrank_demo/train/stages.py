@@ -37,7 +37,8 @@ def compress(config: RunConfig, resume: bool, processes: Processes, layers: Sequ
     """Learn the ranks: alternate C and L steps over the growing μ; the results are ``compress.pt``, ``history.json``.
 
     Raises:
-        DataError: There is no reference to start from, or the checkpoint to resume is not one of compression.
+        UsageError: There is no reference to start from.
+        DataError: The reference is damaged, or the checkpoint to resume is not one of compression.
     """
     torch.manual_seed(config.seed)
     stage = config.compress
@@ -95,9 +96,9 @@ def finetune(config: RunConfig, resume: bool, processes: Processes, layers: Sequ
         The path of its card, in the first process; None in the others.
 
     Raises:
-        DataError: There is no compressed network to start from.
-        UnknownModel: ``start``, ``ranks_of`` or ``earlier`` names a model that is not there.
-        UsageError: ``earlier`` names a model of another scheme or other ranks.
+        UsageError: There is no compressed network to start from, ``start``, ``ranks_of`` or ``earlier`` names a model
+            that is not there, or ``earlier`` names one of another scheme or other ranks.
+        DataError: The compressed network is damaged.
     """
     torch.manual_seed(config.seed)
     stage = config.finetune

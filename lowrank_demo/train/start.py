@@ -26,7 +26,8 @@ def kept_weights(checkpoint: Path) -> dict[str, torch.Tensor]:
     """Return the weights that a stage ended with: the averaged ones if there are any.
 
     Raises:
-        DataError: The checkpoint is not there, or damaged.
+        UsageError: The checkpoint is not there.
+        DataError: It is damaged.
     """
     state = load_checkpoint(checkpoint)
     return dict(state["average"] or state["network"])
@@ -55,7 +56,8 @@ def compressed_network(checkpoint: Path, layers: Sequence[Layer]) -> LowRankAlex
         layers: The dense layers.
 
     Raises:
-        DataError: The checkpoint is not there, or damaged, or of another stage.
+        UsageError: The checkpoint is not there.
+        DataError: It is damaged, or of another stage.
     """
     state = load_checkpoint(checkpoint)
     penalty = penalty_state(state["stage"], checkpoint)
@@ -104,8 +106,8 @@ def weights_to_share(config: RunConfig, network: LowRankAlexNet) -> dict[str, to
         card = store.zoo.get(config.finetune.earlier)
         if (card.scheme, card.ranks) != (network.scheme, network.ranks):
             raise UsageError(
-                f"[finetune] earlier is {card.id}, of {card.scheme} and ranks {card.ranks}; expected a model of the "
-                f"start's: {network.scheme}, {network.ranks}."
+                f"[finetune] earlier is {card.id}, of {card.scheme} and ranks {list(card.ranks)}; expected a model of "
+                f"the start's: {network.scheme}, {list(network.ranks)}."
             )
         network = fetch_network(store, card, print_download)
     return {name: value.clone() for name, value in network.state_dict().items()}

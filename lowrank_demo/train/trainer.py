@@ -230,12 +230,13 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """Return a checkpoint's values, on the CPU; nothing in the file is executed.
 
     Raises:
-        DataError: It is not there, or damaged, or not the checkpoint of a stage.
+        UsageError: It is not there.
+        DataError: It is damaged, or not the checkpoint of a stage.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise DataError(f"There is no {path}; run the stage before this one first.") from error
+        raise UsageError(f"There is no {path}; run the stage before this one first.") from error
     except Exception as error:  # torch raises many kinds on damaged files
         raise DataError(f"{path} is damaged; delete it and run its stage again.") from error
     if not isinstance(state, dict) or not {"epoch", "network", "average", "stage"} <= state.keys():

@@ -57,8 +57,14 @@ def test_labels_file(tmp_path: Path) -> None:
         labels.write_text(text)
         with pytest.raises(UsageError, match=sentence):
             listed_samples(tmp_path, labels)
-    with pytest.raises(UsageError, match="cannot be read"):
+    labels.write_bytes(b"\xff")
+    with pytest.raises(UsageError, match=r"labels\.txt cannot be read as text"):
+        listed_samples(tmp_path, labels)
+    with pytest.raises(UsageError, match=r"There is no .*none\.txt; expected a file with lines of 'image class'"):
         listed_samples(tmp_path, tmp_path / "none.txt")
+    labels.write_text("a.jpg 1")
+    with pytest.raises(UsageError, match=r"There is no .*none; expected a folder with images"):
+        listed_samples(tmp_path / "none", labels)
 
 
 def test_missing_images_are_reported(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ differ by at most 12 of 255 levels at single edge pixels, and by a quarter of a 
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from lowrank_demo.decode.choose import choose_decoder
 from lowrank_demo.decode.dali import DaliDecoder
 from lowrank_demo.decode.pillow import PillowDecoder
 from lowrank_demo.settings import Settings
+from tests.helpers.paths import ROOT
 from tests.helpers.photos import encoded, open_photo, photo_path
 
 PIXELS = 64_000_000
@@ -221,3 +224,17 @@ def test_real_photos_agree(on_cpu: Decoder, with_pillow: Decoder) -> None:
     difference = (levels(a) - levels(b)).abs()
     assert difference.max() <= LARGEST
     assert difference.mean() <= MEAN_DIFFERENCE
+
+
+@pytest.mark.skipif(not dali.__version__.startswith("1."), reason="DALI 2 warns of no version of Python")
+@pytest.mark.parametrize(("minor", "said"), [(12, ""), (7, "DALI 1.31 is the last release to support Python 3.7")])
+def test_only_the_warning_of_experimental_support_is_silenced(minor: int, said: str) -> None:
+    """DALI believes that it runs on Python 3.12, which it warns of, or on 3.7, of which it says something else."""
+    code = (
+        "import collections, sys, lowrank_demo.decode.pillow\n"
+        "Version = collections.namedtuple('Version', 'major minor micro releaselevel serial')\n"
+        f"sys.version_info = Version(3, {minor}, 0, 'final', 0)\n"
+        "import lowrank_demo.decode.dali\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert said in done.stderr if said else not done.stderr

@@ -17,7 +17,7 @@ from lowrank_demo.data.lmdb.manifest import verify
 from lowrank_demo.data.lmdb.reader import check_label
 from lowrank_demo.data.lmdb.record import Record, encode_record
 from lowrank_demo.errors import DataError, RecordError
-from tests.helpers.lmdb_files import build_lmdb, keys_of, raw_lmdb
+from tests.helpers.lmdb_files import keys_of, raw_lmdb
 from tests.helpers.photos import encoded, open_photo
 from tests.helpers.processes import children, opened
 
@@ -29,11 +29,6 @@ COUNT = 40
 def records() -> list[Record]:
     photo = open_photo().resize((256, 256))
     return [Record(encoded(photo.rotate(9 * i), "JPEG"), 25 * i) for i in range(COUNT)]
-
-
-@pytest.fixture
-def built(tmp_path: Path, records: list[Record]) -> Path:
-    return build_lmdb(tmp_path / "built.lmdb", records)
 
 
 def read_all(path: Path) -> list[Record | RecordError]:

@@ -1,16 +1,5 @@
-"""The tests of this folder multiply small matrices: several threads would mostly wait for each other."""
+"""The tests of this folder multiply small matrices."""
 
-from __future__ import annotations
+from tests.helpers.threads import one_thread
 
-from collections.abc import Iterator
-
-import pytest
-import torch
-
-
-@pytest.fixture(autouse=True, scope="package")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+__all__ = ["one_thread"]

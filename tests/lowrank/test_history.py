@@ -34,21 +34,26 @@ def test_read(tmp_path: Path) -> None:
     ("change", "sentence"),
     [
         ({"format": 2}, "format 2"),
-        ({"format": True}, "format True"),
+        ({"format": True}, "format true"),
         ({"scheme": "scheme_9"}, "scheme_9"),
-        ({"lambda": "much"}, "lambda is 'much'; expected a number"),
+        ({"lambda": "much"}, 'lambda is "much"; expected a number'),
         (
             {"steps": [{**HISTORY["steps"][0], "ranks": [1, 2]}]},
             r"item 1 of steps: ranks is \[1, 2\]; expected 8 whole numbers",
         ),
         (
             {"steps": [{**HISTORY["steps"][0], "mu": float("nan")}]},
-            "item 1 of steps: mu is nan; expected a finite number",
+            "item 1 of steps: mu is NaN; expected a finite number",
         ),
-        ({"steps": [{**HISTORY["steps"][0], "step": True}]}, "step is True; expected a whole number"),
+        ({"steps": [{**HISTORY["steps"][0], "step": True}]}, "step is true; expected a whole number"),
         ({"steps": [{**HISTORY["steps"][0], "macs": 1e9}]}, r"macs is 1000000000\.0; expected a whole number"),
         ({"steps": [{**HISTORY["steps"][0], "top1_error": 101}]}, "top1_error is 101; expected 0 to 100"),
         ({"steps": 3}, "steps is 3; expected a list"),
+        ({"odd": 1}, 'has "odd"; expected one of: scheme, criterion, lambda, steps, layers'),
+        (
+            {"steps": [{**HISTORY["steps"][0], "odd": 1}]},
+            'item 1 of steps has "odd"; expected one of: step, mu, ranks, macs, top1_error, distance',
+        ),
     ],
 )
 def test_refused(tmp_path: Path, change: dict, sentence: str) -> None:
@@ -58,6 +63,13 @@ def test_refused(tmp_path: Path, change: dict, sentence: str) -> None:
         read_history(tmp_path / "none.json")
     with pytest.raises(DataError, match=rf"{tmp_path.name} cannot be read \(Is a directory\); expected a rank history"):
         read_history(tmp_path)
+
+
+def test_a_key_that_stands_twice(tmp_path: Path) -> None:
+    path = write(tmp_path, HISTORY)
+    path.write_text(path.read_text().replace('"mu": 2.0', '"mu": 2.0, "mu": 3.0'))
+    with pytest.raises(DataError, match=r'^history\.json has "mu" twice; expected each key only once'):
+        read_history(path)
 
 
 @settings(deadline=None)

@@ -1,19 +1,5 @@
-"""The networks that the tests of this folder train are small: several threads would mostly wait for each other."""
+"""The networks that the tests of this folder train are small."""
 
-from __future__ import annotations
+from tests.helpers.threads import one_thread
 
-from collections.abc import Iterator
-
-import pytest
-import torch
-
-
-@pytest.fixture(autouse=True, scope="package")
-def one_thread() -> Iterator[None]:
-    """Use one thread, here and in the processes that tests start."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        yield
-    torch.set_num_threads(threads)
+__all__ = ["one_thread"]

@@ -32,19 +32,19 @@ def test_defaults_and_places(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", r"\[data\] lacks 'train'"),
+        ("", r'\[data\] lacks "train"'),
         ("data = 3", "data is 3; expected keys and values"),
         ("[data", "is not TOML"),
         (DATA + "[finetune]\nepochs = 0", r"\[finetune\]: epochs is 0; expected at least 1"),
-        (DATA + '[finetune]\nepochs = "many"', "epochs is 'many'; expected a whole number"),
-        (DATA + "[finetune]\nspeed = 1", "has 'speed'; expected one of: epochs"),
-        (DATA + '[reference]\noptimiser = "adam"', "optimiser is 'adam'; expected 'sgd' or 'adamw'"),
-        (DATA + '[compress]\nscheme = "scheme_3"', "scheme is 'scheme_3'"),
+        (DATA + '[finetune]\nepochs = "many"', 'epochs is "many"; expected a whole number'),
+        (DATA + "[finetune]\nspeed = 1", 'has "speed"; expected one of: epochs'),
+        (DATA + '[reference]\noptimiser = "adam"', 'optimiser is "adam"; expected "sgd" or "adamw"'),
+        (DATA + '[compress]\nscheme = "scheme_3"', 'scheme is "scheme_3"'),
         (DATA + "[compress]\naugmented = 1", "augmented is 1; expected true or false"),
         (DATA + "smallest_crop = 0", "smallest_crop is 0; expected more than 0, at most 1"),
-        (DATA + "[extra]", "has 'extra'"),
+        (DATA + "[extra]", 'has "extra"'),
         (DATA + "[compress]\nsteps = 9000", r"mu_growth is 1.2; expected a factor .* all 9,000 steps"),
-        (DATA + '[output]\nformat = "int4"', "format is 'int4'"),
+        (DATA + '[output]\nformat = "int4"', 'format is "int4"'),
         (DATA + "lowest_quality = 99", "lowest_quality is 99; expected 0 to 95"),
         (
             DATA + "[finetune]\nearlier = 'preview/scheme_2/v5'",
@@ -102,7 +102,7 @@ def test_wrong_files(tmp_path: Path, text: str, sentence: str) -> None:
             "no such key, since [compress] has learning_rate_decay in place of a warm-up",
         ),
         ("compress", "ema = 1.5", "at least 0, less than 1"),
-        ("compress", "criterion = 'time'", "'flops' or 'storage'"),
+        ("compress", "criterion = 'time'", '"flops" or "storage"'),
         ("compress", "lambda = -1", "at least 0"),
         ("compress", "steps = 0", "1 to 100,000"),
         ("compress", "steps = 1000000000", "1 to 100,000"),
@@ -137,7 +137,7 @@ def test_wrong_values(tmp_path: Path, section: str, line: str, expected: str | N
     with pytest.raises(UsageError) as caught:
         read_config(write(tmp_path, f"{DATA}{start}{line}"))
     if expected is None:
-        assert str(caught.value).startswith(f"run.toml, [{section}] has '{key}'; expected one of: ")
+        assert str(caught.value).startswith(f'run.toml, [{section}] has "{key}"; expected one of: ')
     else:
         assert str(caught.value).startswith(f"run.toml, [{section}]: {key} is ")
         assert str(caught.value).endswith(f"; expected {expected}.")
@@ -150,7 +150,7 @@ def test_wrong_values_of_the_whole_run(tmp_path: Path, line: str) -> None:
 
 
 def test_lambda_is_listed_as_the_file_writes_it(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"\[compress\] has 'lambda_'; .*criterion, lambda, normalised"):
+    with pytest.raises(UsageError, match=r'\[compress\] has "lambda_"; .*criterion, lambda, normalised'):
         read_config(write(tmp_path, DATA + "[compress]\nlambda_ = 1"))
 
 
@@ -214,5 +214,5 @@ def test_this_projects_own_runs(path: Path) -> None:
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be read"):
+    with pytest.raises(UsageError, match=r"There is no .*none\.toml; expected a run's TOML file"):
         read_config(tmp_path / "none.toml")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from lowrank_demo.errors import DataError
+from lowrank_demo.errors import DataError, LowRankError, UsageError
 from lowrank_demo.runtime.processes import Processes
 from lowrank_demo.train.batches import Batches, LmdbImages
 from lowrank_demo.train.config import DataConfig, StageConfig
@@ -75,14 +75,20 @@ def test_without_an_average_the_trained_network_is_kept(file: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"),
-    [(None, "run the stage before this one first"), (b"PK", "is damaged"), ([1, 2], "is not the checkpoint")],
+    ("content", "kind", "sentence"),
+    [
+        (None, UsageError, "run the stage before this one first"),
+        (b"PK", DataError, "is damaged"),
+        ([1, 2], DataError, "is not the checkpoint"),
+    ],
 )
-def test_a_checkpoint_that_cannot_be_used_is_one_sentence(tmp_path: Path, content: object, sentence: str) -> None:
+def test_a_checkpoint_that_cannot_be_used_is_one_sentence(
+    tmp_path: Path, content: object, kind: type[LowRankError], sentence: str
+) -> None:
     path = tmp_path / "reference.pt"
     if isinstance(content, bytes):
         path.write_bytes(content)
     elif content is not None:
         torch.save(content, path)
-    with pytest.raises(DataError, match=sentence):
+    with pytest.raises(kind, match=sentence):
         load_checkpoint(path)

@@ -33,7 +33,7 @@ class IsolatedReader:
         path: As for :class:`LmdbReader`.
 
     Raises:
-        DataError: As for :class:`LmdbReader`.
+        LowRankError: As for :class:`LmdbReader`.
     """
 
     def __init__(self, path: Path) -> None:

@@ -7,13 +7,13 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated
 
-from pydantic import ConfigDict, StrictInt
+from pydantic import StrictInt
 
 from ...errors import DataError
 from ...runtime.files import atomic_write
-from ...runtime.schema import matching, parse, read_json, within
+from ...runtime.schema import KnownKeys, matching, parse, read_json, within
 
 _FORMAT = 1
 _CHUNK = 1 << 22
@@ -21,10 +21,8 @@ _Count = Annotated[StrictInt, within(ge=0)]
 
 
 @dataclass(frozen=True)
-class Manifest:
+class Manifest(KnownKeys):
     """What a build wrote."""
-
-    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
 
     file: str
     count: _Count

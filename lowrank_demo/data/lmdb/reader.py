@@ -17,7 +17,7 @@ from typing import Protocol
 import lmdb
 import msgpack
 
-from ...errors import DataError, RecordError
+from ...errors import DataError, RecordError, UsageError
 from ...models.architecture import NUM_CLASSES
 from .record import Record, decode_record
 
@@ -59,7 +59,8 @@ class LmdbReader:
         path: The file, or a folder with ``data.mdb`` in it.
 
     Raises:
-        DataError: The file is missing, not LMDB, truncated, unfinished, or of another format.
+        UsageError: There is no such file.
+        DataError: It is not LMDB, truncated, unfinished, or of another format.
     """
 
     def __init__(self, path: Path) -> None:
@@ -284,7 +285,7 @@ def _check_magic(file: Path, name: str) -> None:
         with file.open("rb") as opened:
             start = opened.read(_MAGIC_OFFSET + 4)
     except FileNotFoundError as error:
-        raise DataError(f"There is no LMDB file {name}; expected one made by build-lmdb.") from error
+        raise UsageError(f"There is no LMDB file {name}; expected one made by build-lmdb.") from error
     except OSError as error:
         raise DataError(f"{name} cannot be read ({error.strerror}); expected an LMDB file.") from error
     magic = start[_MAGIC_OFFSET:]

@@ -14,12 +14,13 @@ import lmdb
 import msgpack
 import pytest
 
+from lowrank_demo.data.lmdb.isolated import IsolatedReader
 from lowrank_demo.data.lmdb.manifest import manifest_path, read_manifest, verify
 from lowrank_demo.data.lmdb.reader import LmdbReader
 from lowrank_demo.data.lmdb.record import Record, encode_record
 from lowrank_demo.data.lmdb.writer import LmdbWriter
 from lowrank_demo.errors import DataError, RecordError, UsageError
-from tests.helpers.lmdb_files import build_lmdb, keys_of, raw_lmdb
+from tests.helpers.lmdb_files import keys_of, raw_lmdb
 from tests.helpers.packages import installed
 from tests.helpers.paths import ROOT, SHARED_LMDB
 from tests.helpers.photos import encoded, open_photo
@@ -30,11 +31,6 @@ LABELS = [*range(256, 1000, 7), 0, 255, 256, 999]
 @pytest.fixture(scope="module")
 def records() -> list[Record]:
     return [Record(encoded(open_photo().resize((256, 256 + i % 5)), "JPEG"), label) for i, label in enumerate(LABELS)]
-
-
-@pytest.fixture
-def built(tmp_path: Path, records: list[Record]) -> Path:
-    return build_lmdb(tmp_path / "built.lmdb", records)
 
 
 def test_round_trip_with_labels_above_255(built: Path, records: list[Record]) -> None:
@@ -178,16 +174,22 @@ def test_unusable_files_are_refused_before_the_first_batch(tmp_path: Path, recor
     }
     (tmp_path / "garbage").write_bytes(os.urandom(100_000))
     (tmp_path / "empty").touch()
-    (tmp_path / "folder").mkdir()
     cases |= {
         "garbage is not an LMDB": tmp_path / "garbage",
         "empty is not an LMDB": tmp_path / "empty",
-        "no LMDB file nothing": tmp_path / "nothing",
-        "no LMDB file folder": tmp_path / "folder",
     }
     for sentence, path in cases.items():
         with pytest.raises(DataError, match=sentence):
             LmdbReader(path)
+
+
+def test_what_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for name in ("nothing", "folder"):
+        with pytest.raises(UsageError, match=f"no LMDB file {name}"):
+            LmdbReader(tmp_path / name)
+        with pytest.raises(UsageError, match=f"no LMDB file {name}"):
+            IsolatedReader(tmp_path / name)
 
 
 def test_truncated_at_every_page(tmp_path: Path, built: Path) -> None:

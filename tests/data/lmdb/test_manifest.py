@@ -43,26 +43,34 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     ("change", "sentence"),
     [
         ({"format": 2}, "has format 2; expected"),
-        ({"format": True}, "has format True; expected"),
-        ({"count": "3"}, "count is '3'; expected a whole number"),
+        ({"format": True}, "has format true; expected"),
+        ({"count": "3"}, 'count is "3"; expected a whole number'),
         ({"count": -1}, "count is -1; expected at least 0"),
-        ({"sha256": "12"}, "sha256 is '12'; expected 64 lower-case hex digits"),
+        ({"sha256": "12"}, 'sha256 is "12"; expected 64 lower-case hex digits'),
         ({"shortest_edge": 0}, "shortest_edge is 0; expected at least 1"),
-        ({"classes": {"1": True}}, "classes: 1 is True; expected a whole number"),
+        ({"classes": {"1": True}}, "classes: 1 is true; expected a whole number"),
         ({"classes": []}, r"classes is \[\]; expected keys and values"),
-        ({"colour": "red"}, "has 'colour'; expected one of: file, count"),
+        ({"colour": "red"}, 'has "colour"; expected one of: file, count'),
     ],
 )
 def test_refused(tmp_path: Path, change: dict, sentence: str) -> None:
     with pytest.raises(DataError, match=rf"^some\.lmdb\.manifest\.json\W.*{sentence}"):
         read_manifest(write(tmp_path, {**MANIFEST, **change}))
     without = {key: value for key, value in MANIFEST.items() if key != "sha256"}
-    with pytest.raises(DataError, match="lacks 'sha256'"):
+    with pytest.raises(DataError, match='lacks "sha256"'):
         read_manifest(write(tmp_path, without))
     with pytest.raises(
         DataError, match=r"There is no none\.lmdb\.manifest\.json; expected the manifest that build-lmdb writes"
     ):
         read_manifest(tmp_path / "none.lmdb")
+
+
+def test_a_key_that_stands_twice(tmp_path: Path) -> None:
+    file = write(tmp_path, MANIFEST)
+    text = manifest_path(file).read_text()
+    manifest_path(file).write_text(text.replace('"7": 1', '"7": 1, "7": 2'))
+    with pytest.raises(DataError, match=r'^some\.lmdb\.manifest\.json has "7" twice; expected each key only once'):
+        read_manifest(file)
 
 
 @settings(deadline=None)
