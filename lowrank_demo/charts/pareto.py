@@ -65,16 +65,16 @@ def pareto_figure(
     if published:
         _published(figure, zoo, metric, saving, x_of, known)
     for file, count, results in _by_file(measured):
-        for cut in (False, True):
-            some = [result for result in results if bool(result.card.cut_from) == cut]
+        for truncated, what in ((False, "measured here"), (True, "truncated, not trained")):
+            some = [result for result in results if bool(result.card.truncated_from) == truncated]
             if some:
                 figure.add_scatter(
                     x=[x_of(result.card) for result in some],
                     y=[result.top1_error if metric == "top1" else result.top5_error for result in some],
                     customdata=[result.card.id for result in some],
                     mode="markers",
-                    name=f"{'truncated, not trained' if cut else 'measured here'}: {file}, {counted(count, 'image')}",
-                    marker={"color": MEASURED, "size": 12, "symbol": "diamond-open" if cut else "x"},
+                    name=f"{what}: {file}, {counted(count, 'image')}",
+                    marker={"color": MEASURED, "size": 12, "symbol": "diamond-open" if truncated else "x"},
                     hovertemplate="<b>%{customdata}</b>, measured<br>%{x:.1f}<br>%{y:.2f} % error<extra></extra>",
                 )
     if not published and not measured:

@@ -1,4 +1,4 @@
-"""What a C step keeps of a network: ranks, singular values with the cut, and the whole path of λ."""
+"""What a C step keeps of a network: ranks, singular values with the last that is kept, and the whole path of λ."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from .style import CHOSEN, FULL, SCHEME_COLOURS, styled
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..lowrank.spectra import Cut, Spectra
+    from ..lowrank.spectra import Spectra, Truncation
 
 Change = tuple[dict[str, Any], dict[str, Any], list[int]]
 """Arguments of Plotly.update in the browser: new values for traces, for the layout, and which traces."""
 
 
-def cut_figure(spectra: Spectra, cut: Cut) -> go.Figure:
+def ranks_kept_figure(spectra: Spectra, truncation: Truncation) -> go.Figure:
     """Draw the rank that each layer keeps, as a share of the model's own rank."""
     names = [layer.name for layer in LAYERS]
     figure = go.Figure()
     figure.add_bar(x=names, y=[100.0] * len(names), marker_color=FULL, name="the model's own rank", hoverinfo="skip")
     figure.add_bar(
         x=names,
-        **_kept(spectra, cut),
+        **_kept(spectra, truncation),
         textposition="outside",
         textangle=0,
         cliponaxis=False,
@@ -41,7 +41,7 @@ def cut_figure(spectra: Spectra, cut: Cut) -> go.Figure:
     return styled(figure, "Rank that the C step keeps", height=430)
 
 
-def spectra_figure(spectra: Spectra, cut: Cut) -> go.Figure:
+def spectra_figure(spectra: Spectra, truncation: Truncation) -> go.Figure:
     """Draw every layer's singular values relative to its largest, with a dot on the last one that is kept."""
     figure = go.Figure()
     for layer, values, colour in zip(LAYERS, spectra.values, qualitative.D3, strict=False):
@@ -55,7 +55,7 @@ def spectra_figure(spectra: Spectra, cut: Cut) -> go.Figure:
             hovertemplate="<b>" + layer.name + "</b>, component %{x}<br>%{y:.3g} of the largest<extra></extra>",
         )
     figure.add_scatter(
-        **_last_kept(spectra, cut),
+        **_last_kept(spectra, truncation),
         text=[layer.name for layer in LAYERS],
         mode="markers",
         name="last kept",
@@ -65,33 +65,33 @@ def spectra_figure(spectra: Spectra, cut: Cut) -> go.Figure:
             "size": 11,
             "line": {"color": "white", "width": 2},
         },
-        hovertemplate="<b>%{text}</b> is cut here, at rank %{x}<extra></extra>",
+        hovertemplate="<b>%{text}</b> is truncated here, at rank %{x}<extra></extra>",
     )
     figure.update_xaxes(title={"text": "component", "standoff": 4}, type="log", dtick=1)
     figure.update_yaxes(title="singular value / largest", type="log", range=[-3, 0.1], dtick=1)
-    return styled(figure, "Singular values, and where they are cut", height=430)
+    return styled(figure, "Singular values, and where they are truncated", height=430)
 
 
-def path_figure(spectra: Spectra, path: Sequence[Cut], now: Cut) -> go.Figure:
+def path_figure(spectra: Spectra, path: Sequence[Truncation], now: Truncation) -> go.Figure:
     """Draw MACs and every layer's rank along λ, as shares of the model's own; a line marks the present λ."""
     figure = go.Figure()
-    lambdas = [cut.lambda_ for cut in path]
+    lambdas = [truncation.lambda_ for truncation in path]
     for index, (layer, colour) in enumerate(zip(LAYERS, qualitative.D3, strict=False)):
         own = len(spectra.values[index])
         figure.add_scatter(
             x=lambdas,
-            y=[round(100 * cut.ranks[index] / own, 2) for cut in path],
-            customdata=[cut.ranks[index] for cut in path],
+            y=[round(100 * truncation.ranks[index] / own, 2) for truncation in path],
+            customdata=[truncation.ranks[index] for truncation in path],
             mode="lines",
             name=layer.name,
             line={"color": colour, "width": 1.5, "dash": "solid" if layer.kind == "conv" else "dot", "shape": "hv"},
             hovertemplate="<b>" + layer.name + "</b>, λ %{x:.3g}<br>rank %{customdata}<extra></extra>",
         )
-    most = max(cut.macs for cut in path) or 1
+    most = max(truncation.macs for truncation in path) or 1
     figure.add_scatter(
         x=lambdas,
-        y=[round(100 * cut.macs / most, 2) for cut in path],
-        customdata=[cut.macs / 1e6 for cut in path],
+        y=[round(100 * truncation.macs / most, 2) for truncation in path],
+        customdata=[truncation.macs / 1e6 for truncation in path],
         mode="lines",
         name="MACs",
         line={"color": SCHEME_COLOURS[spectra.scheme], "width": 4},
@@ -105,35 +105,36 @@ def path_figure(spectra: Spectra, path: Sequence[Cut], now: Cut) -> go.Figure:
     return styled(figure, "The path of λ", height=430)
 
 
-def frame(spectra: Spectra, cut: Cut) -> tuple[Change, Change, Change]:
-    """Return what turns the three figures of another cut into those of this one, in the order of this module.
+def frame(spectra: Spectra, truncation: Truncation) -> tuple[Change, Change, Change]:
+    """Return what turns the three figures of another truncation into those of this one, in the order of this module.
 
     A browser applies it in a fraction of the time that it takes to draw the figures anew.
     """
-    kept, last = ({key: [values] for key, values in data(spectra, cut).items()} for data in (_kept, _last_kept))
-    line = {"shapes[0].x0": cut.lambda_, "shapes[0].x1": cut.lambda_}
+    kept, last = ({key: [values] for key, values in data(spectra, truncation).items()} for data in (_kept, _last_kept))
+    line = {"shapes[0].x0": truncation.lambda_, "shapes[0].x1": truncation.lambda_}
     return (kept, {}, [1]), (last, {}, [len(LAYERS)]), ({}, line, [])
 
 
-def _kept(spectra: Spectra, cut: Cut) -> dict[str, list[Any]]:
+def _kept(spectra: Spectra, truncation: Truncation) -> dict[str, list[Any]]:
     """Return the data of the bars."""
     own = [len(values) for values in spectra.values]
     return {
-        "y": [100 * rank / most for rank, most in zip(cut.ranks, own, strict=True)],
-        "text": [str(rank) for rank in cut.ranks],
+        "y": [100 * rank / most for rank, most in zip(truncation.ranks, own, strict=True)],
+        "text": [str(rank) for rank in truncation.ranks],
         "customdata": [
-            (rank, most, energy * 100) for rank, most, energy in zip(cut.ranks, own, cut.energy, strict=True)
+            (rank, most, energy * 100)
+            for rank, most, energy in zip(truncation.ranks, own, truncation.energy, strict=True)
         ],
     }
 
 
-def _last_kept(spectra: Spectra, cut: Cut) -> dict[str, list[Any]]:
+def _last_kept(spectra: Spectra, truncation: Truncation) -> dict[str, list[Any]]:
     """Return the data of the dots; a layer that is dropped has none."""
     return {
-        "x": [rank or None for rank in cut.ranks],
+        "x": [rank or None for rank in truncation.ranks],
         "y": [
             _relative(values[rank - 1 : rank], values)[0] if rank else None
-            for values, rank in zip(spectra.values, cut.ranks, strict=True)
+            for values, rank in zip(spectra.values, truncation.ranks, strict=True)
         ],
     }
 

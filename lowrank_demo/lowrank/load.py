@@ -14,7 +14,7 @@ from .refactor import truncated
 
 
 def load_network(card: ModelCard, file: LocalFile, layers: Sequence[Layer] = LAYERS) -> LowRankAlexNet:
-    """Return the card's network: float32, on the CPU, in evaluation mode, truncated if the card is a cut of a model.
+    """Return the card's network: float32, on the CPU, in evaluation mode, truncated if the card says so.
 
     Args:
         card: The model.
@@ -24,8 +24,8 @@ def load_network(card: ModelCard, file: LocalFile, layers: Sequence[Layer] = LAY
     Raises:
         WeightsRefused: The file is not what the card describes, or was changed since it was verified.
     """
-    network = read_network(card.scheme, card.cut_from or card.ranks, file, layers)
-    return truncated(network, card.ranks).eval() if card.cut_from else network
+    network = read_network(card.scheme, card.truncated_from or card.ranks, file, layers)
+    return truncated(network, card.ranks).eval() if card.truncated_from else network
 
 
 def fetch_network(store: WeightStore, card: ModelCard, on_progress: OnProgress | None = None) -> LowRankAlexNet:

@@ -15,7 +15,7 @@ from .c_step import Criterion, Decomposition, lost_energy, select_rank, unit_cos
 
 
 @dataclass(frozen=True)
-class Cut:
+class Truncation:
     """The ranks that a C step keeps."""
 
     lambda_: float
@@ -53,7 +53,7 @@ class Spectra:
             values.append(Decomposition.of_factors(pair.V.weight, pair.U.weight, network.scheme).s)
         return cls(network.scheme, tuple(values), network.layers)
 
-    def cut(self, lambda_: float, mu: float, criterion: Criterion = "flops") -> Cut:
+    def truncation(self, lambda_: float, mu: float, criterion: Criterion = "flops") -> Truncation:
         """Return what the C step keeps (normalised variant: a layer's lost energy counts as a share of its whole).
 
         Args:
@@ -68,8 +68,8 @@ class Spectra:
             ranks.append(select_rank(lost, cost, lambda_, mu))
             energy.append(1 - float(lost[ranks[-1]]))
         macs = network_cost(self.scheme, ranks, self.layers).macs
-        return Cut(lambda_, mu, tuple(ranks), tuple(energy), macs)
+        return Truncation(lambda_, mu, tuple(ranks), tuple(energy), macs)
 
-    def path(self, lambdas: Sequence[float], mu: float, criterion: Criterion = "flops") -> tuple[Cut, ...]:
-        """Return the cut at each λ."""
-        return tuple(self.cut(lambda_, mu, criterion) for lambda_ in lambdas)
+    def path(self, lambdas: Sequence[float], mu: float, criterion: Criterion = "flops") -> tuple[Truncation, ...]:
+        """Return the truncation at each λ."""
+        return tuple(self.truncation(lambda_, mu, criterion) for lambda_ in lambdas)

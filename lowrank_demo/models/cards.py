@@ -21,6 +21,10 @@ from .architecture import LAYERS, NetworkCost, Scheme, full_rank, network_cost
 DEFAULT_FAMILY = "published"
 
 
+def _not_in_a_file(value: object) -> None:
+    raise ValueError("no such key: name a truncated model by its id, family/scheme/version@rank-rank-…")
+
+
 def _file_name(text: str) -> str:
     path = Path(text)
     odd = not text.isprintable() or text.endswith("/") or has_long_name(path)
@@ -108,9 +112,9 @@ class ModelCard(KnownKeys):
     history: _FileName | None = None
     """File with the rank history of the training run, beside the weights."""
     # Not among the keys that a message lists.
-    cut_from: SkipJsonSchema[Annotated[tuple[int, ...] | None, BeforeValidator(lambda value: None)]] = None
+    truncated_from: SkipJsonSchema[Annotated[tuple[int, ...] | None, BeforeValidator(_not_in_a_file)]] = None
     """Ranks of the weight file if ``ranks`` are lower: loading truncates the network, and it is not trained again.
-    Only ``cut`` sets it; in a card's file, where older versions wrote it, it is ignored."""
+    Only ``truncated`` sets it."""
 
     @field_validator("ranks")
     @classmethod
@@ -123,9 +127,9 @@ class ModelCard(KnownKeys):
 
     @property
     def id(self) -> str:
-        """``family/scheme/version``; for a cut model ``family/scheme/version@rank-rank-…``."""
-        cut = "@" + "-".join(map(str, self.ranks)) if self.cut_from else ""
-        return f"{self.family}/{self.scheme}/{self.version}{cut}"
+        """``family/scheme/version``; for a truncated model ``family/scheme/version@rank-rank-…``."""
+        at = "@" + "-".join(map(str, self.ranks)) if self.truncated_from else ""
+        return f"{self.family}/{self.scheme}/{self.version}{at}"
 
     @property
     def bundled(self) -> bool:
@@ -152,7 +156,7 @@ class ModelCard(KnownKeys):
         """MACs and parameters, computed from the ranks."""
         return network_cost(self.scheme, self.ranks)
 
-    def cut(self, ranks: Sequence[int]) -> ModelCard:
+    def truncated(self, ranks: Sequence[int]) -> ModelCard:
         """Return this model with its layers truncated to these ranks; such a model was never published or trained.
 
         Raises:
@@ -161,10 +165,10 @@ class ModelCard(KnownKeys):
         given = tuple(ranks)
         if len(given) != len(self.ranks) or any(not 0 <= r <= own for r, own in zip(given, self.ranks, strict=True)):
             raise UnknownModel(
-                f"{self.id} cannot be cut to ranks {'-'.join(map(str, given))[:80]}; expected "
+                f"{self.id} cannot be truncated to ranks {'-'.join(map(str, given))[:80]}; expected "
                 f"{len(self.ranks)} ranks from 0 to its own, {'-'.join(map(str, self.ranks))}."
             )
-        return replace(self, ranks=given, cut_from=self.ranks, published=None, measured=(), history=None)
+        return replace(self, ranks=given, truncated_from=self.ranks, published=None, measured=(), history=None)
 
 
 def scheme_title(scheme: str) -> str:
@@ -175,7 +179,7 @@ def scheme_title(scheme: str) -> str:
 def short_name(card: ModelCard) -> str:
     """Return a model's name for legends, such as ``scheme 2 v5``, with its family unless it is the published one."""
     family = "" if card.family == DEFAULT_FAMILY else f" {card.family}"
-    return f"{scheme_title(card.scheme).lower()} {card.version}{family}{', cut' if card.cut_from else ''}"
+    return f"{scheme_title(card.scheme).lower()} {card.version}{family}{', truncated' if card.truncated_from else ''}"
 
 
 @dataclass(frozen=True)
@@ -195,7 +199,7 @@ class Zoo:
 
         Args:
             model_id: ``family/scheme/version``, or ``scheme/version`` for a published model; with ``@rank-rank-…``
-                added, that model cut to these ranks.
+                added, that model truncated to these ranks.
 
         Raises:
             UnknownModel: There is no such model; the message lists those that exist.
@@ -203,7 +207,7 @@ class Zoo:
         model_id, at, ranks = model_id.partition("@")
         if at:
             whole = [int(rank) if re.fullmatch(r"[0-9]{1,6}", rank) else -1 for rank in ranks.split("-")]
-            return self.get(model_id).cut(whole)
+            return self.get(model_id).truncated(whole)
         wanted = model_id if model_id.count("/") == 2 else f"{DEFAULT_FAMILY}/{model_id}"
         for card in self.cards:
             if card.id == wanted:

@@ -91,6 +91,7 @@ def _readme(card: ModelCard) -> str:
         for name, *errors in measured
         for metric, error in zip(("top-1 accuracy", "top-5 accuracy"), errors, strict=True)
     ]
+    family = f"{card.family}, truncated" if card.truncated_from else card.family
     data = ModelCardData(
         license=card.licence.lower() if card.licence in ("MIT", "Apache-2.0") else "other",
         library_name="pytorch",
@@ -103,7 +104,7 @@ def _readme(card: ModelCard) -> str:
         HubCard.from_template(
             card_data=data,
             template_str=_TEMPLATE,
-            name=f"{scheme_title(card.scheme)} {card.version} ({card.family}{', truncated' if card.cut_from else ''})",
+            name=f"{scheme_title(card.scheme)} {card.version} ({family})",
             provenance=card.provenance,
             note=card.note,
             lambda_=card.lambda_text,

@@ -62,13 +62,13 @@ def stage_weights(models: Sequence[tuple[ModelCard, LocalFile]], repo: str, fold
 
     Raises:
         WeightsRefused: A file is not what its card describes.
-        UsageError: A model is cut from another one.
+        UsageError: A model is a truncated one.
     """
     rows: list[str] = []
     for card, file in models:
-        if card.cut_from:
+        if card.truncated_from:
             raise UsageError(
-                f"{card.id} is cut from another model; expected a whole one: publish that model, or convert this one."
+                f"{card.id} is a truncated model; expected a whole one: publish that model, or convert this one."
             )
         network = load_network(card, file)
         target = folder / hub_name(card)

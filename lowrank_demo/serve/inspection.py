@@ -50,7 +50,7 @@ class Inspection:
             return self._latencies[card.id]
 
     def spectra(self, card: ModelCard) -> Spectra:
-        """Return the singular values of a model's layers; those of a cut model are its whole model's.
+        """Return the singular values of a model's layers; those of a truncated model are its whole model's.
 
         Raises:
             WeightsError: Its weights are not on this machine, or cannot be loaded.
@@ -60,7 +60,7 @@ class Inspection:
         return self._once(self._spectra, card, Spectra.of)
 
     def filters(self, card: ModelCard) -> Filters:
-        """Return the first layer's weights; those of a cut model are its whole model's.
+        """Return the first layer's weights; those of a truncated model are its whole model's.
 
         Raises:
             WeightsError: Its weights are not on this machine, or cannot be loaded.

@@ -32,7 +32,7 @@ class Networks:
         self._weights = weights
         self._known: OrderedDict[tuple[str, str], Classifier] = OrderedDict()
         self._lock = threading.Lock()
-        # One lock for each weight file, not for each model: a model can be cut in too many ways to remember them all.
+        # One lock for each weight file, not for each model: there are too many truncations of a model to remember them.
         self._loading: dict[str, threading.Lock] = {card.weights.file: threading.Lock() for card in weights.zoo}
 
     def get(self, card: ModelCard, device: torch.device, on_progress: OnProgress | None = None) -> Classifier:

@@ -1,4 +1,4 @@
-"""The *Explore λ* tab: move λ and μ, see what a C step keeps of the chosen model, and try the network cut there."""
+"""The *Explore λ* tab: move λ and μ, see what a C step keeps of the chosen model, and try the truncated network."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from ..charts.models import macs_text
-from ..charts.spectra import cut_figure, frame, path_figure, spectra_figure
+from ..charts.spectra import frame, path_figure, ranks_kept_figure, spectra_figure
 from ..errors import LowRankError
 from ..models.cards import ModelCard
 from .classify import photos_of
@@ -18,10 +18,10 @@ from .present_comparison import comparison_grid
 
 if TYPE_CHECKING:
     from ..lowrank.c_step import Criterion
-    from ..lowrank.spectra import Cut
+    from ..lowrank.spectra import Truncation
 
 _FRAME_SECONDS = 0.2
-_FIGURES = ("lr-cut-ranks", "lr-cut-spectra", "lr-cut-path")
+_FIGURES = ("lr-truncated-ranks", "lr-truncated-spectra", "lr-truncated-path")
 _LOG_LAMBDAS = [
     round(LOG_LAMBDAS[0] + LOG_STEP * i, 2) for i in range(round(1 + (LOG_LAMBDAS[1] - LOG_LAMBDAS[0]) / LOG_STEP))
 ]
@@ -32,7 +32,7 @@ _LAMBDAS = [10**one for one in _LOG_LAMBDAS]
 _NEXT_FRAME = """(frames, lambda, summary) => {
   const end = { __type__: 'update', active: false };
   // Stop may come before the frames do, and a visitor may leave the tab.
-  if (window.lowrankStopped || document.querySelector('#lr-cut-path').offsetParent === null) {
+  if (window.lowrankStopped || document.querySelector('#lr-truncated-path').offsetParent === null) {
     return [lambda, summary, end];
   }
   const frame = frames.find((one) => one.log_lambda > lambda + 1e-6);
@@ -73,7 +73,7 @@ def build(page: Page, tab: gr.Tab) -> None:
     with gr.Row():
         play = gr.Button("▶ Play the path of λ", size="sm", elem_id="lr-play")
         stop = gr.Button("Stop", size="sm", elem_id="lr-stop")
-    summary = gr.Markdown("Computing the model's singular values: once, a few seconds.", elem_id="lr-cut")
+    summary = gr.Markdown("Computing the model's singular values: once, a few seconds.", elem_id="lr-truncated")
     with gr.Row():
         figures = [gr.Plot(show_label=False, min_width=320, elem_id=name) for name in _FIGURES[:2]]
     figures.append(gr.Plot(show_label=False, elem_id=_FIGURES[2]))
@@ -83,15 +83,15 @@ def build(page: Page, tab: gr.Tab) -> None:
         with gr.Column(min_width=280):
             attempt = gr.Button("Classify the dropped photos", variant="primary", elem_id="lr-try")
         with gr.Column(min_width=280):
-            measure = gr.Button("Measure its error", elem_id="lr-cut-measure")
+            measure = gr.Button("Measure its error", elem_id="lr-truncated-measure")
             file = gr.Dropdown(
                 names,
                 value=next(iter(names), None),
                 label="Photos with labels",
                 info="Progress is under Validate; the point joins the Pareto plot.",
-                elem_id="lr-cut-file",
+                elem_id="lr-truncated-file",
             )
-    answers = gr.HTML("", elem_id="lr-cut-answers")
+    answers = gr.HTML("", elem_id="lr-truncated-answers")
 
     def show(model: str, log_lambda: float, log_mu: float, counted: Criterion) -> tuple[Any, ...]:
         card = page.card(model)
@@ -99,11 +99,11 @@ def build(page: Page, tab: gr.Tab) -> None:
             spectra = page.desk.inspection.spectra(card)
         except LowRankError as error:
             return str(error), None, None, None
-        now = spectra.cut(10**log_lambda, 10**log_mu, counted)
+        now = spectra.truncation(10**log_lambda, 10**log_mu, counted)
         path = spectra.path(_LAMBDAS, 10**log_mu, counted)
         return (
             _summary(card, now),
-            cut_figure(spectra, now),
+            ranks_kept_figure(spectra, now),
             spectra_figure(spectra, now),
             path_figure(spectra, path, now),
         )
@@ -119,38 +119,40 @@ def build(page: Page, tab: gr.Tab) -> None:
         film = [
             {
                 "log_lambda": log_lambda,
-                "summary": _summary(card, cut),
-                "changes": dict(zip(_FIGURES, frame(spectra, cut), strict=True)),
+                "summary": _summary(card, truncation),
+                "changes": dict(zip(_FIGURES, frame(spectra, truncation), strict=True)),
             }
-            for log_lambda, cut in zip(_LOG_LAMBDAS, path, strict=True)
+            for log_lambda, truncation in zip(_LOG_LAMBDAS, path, strict=True)
         ]
         return LOG_LAMBDAS[0], film, gr.Timer(active=True)
 
-    def cut_id(model: str, log_lambda: float, log_mu: float, counted: Criterion) -> str:
+    def truncated_id(model: str, log_lambda: float, log_mu: float, counted: Criterion) -> str:
         card = page.card(model)
-        return card.cut(page.desk.inspection.spectra(card).cut(10**log_lambda, 10**log_mu, counted).ranks).id
+        return card.truncated(
+            page.desk.inspection.spectra(card).truncation(10**log_lambda, 10**log_mu, counted).ranks
+        ).id
 
-    def try_cut(items: Items, model: str, log_lambda: float, log_mu: float, counted: Criterion) -> str:
+    def try_truncated(items: Items, model: str, log_lambda: float, log_mu: float, counted: Criterion) -> str:
         taken = photos_of(items)[: service.settings.max_photos]
         if not taken:
             return message("There are no photos yet: drop some under Classify, then try again.")
         try:
-            cut = page.card(cut_id(model, log_lambda, log_mu, counted))
-            return comparison_grid(taken, service.compare(taken, [page.card(model), cut]))
+            card = page.card(truncated_id(model, log_lambda, log_mu, counted))
+            return comparison_grid(taken, service.compare(taken, [page.card(model), card]))
         except LowRankError as error:
             return message(str(error))
 
-    def measure_cut(
+    def measure_truncated(
         name: str | None, model: str, log_lambda: float, log_mu: float, counted: Criterion
     ) -> tuple[Any, ...]:
         try:
-            started = page.start_validation(name, [model, cut_id(model, log_lambda, log_mu, counted)])
+            started = page.start_validation(name, [model, truncated_id(model, log_lambda, log_mu, counted)])
         except LowRankError as error:
             warn(error)
             return gr.skip(), gr.skip(), gr.skip()
         return started, gr.Timer(active=True), gr.Tabs(selected="validate")
 
-    cut = [chosen, page.log_lambda, page.log_mu, criterion]
+    inputs = [chosen, page.log_lambda, page.log_mu, criterion]
     changed = [page.log_lambda.input, page.log_mu.input, criterion.input, chosen.change, tab.select, stop.click]
     playing = play.click(
         play_path,
@@ -162,17 +164,17 @@ def build(page: Page, tab: gr.Tab) -> None:
     )
     timer.tick(None, [frames, page.log_lambda, summary], [page.log_lambda, summary, timer], js=_NEXT_FRAME, **QUIET)
     gr.on(changed, None, None, timer, js=_STOP, cancels=[playing], **QUIET)
-    gr.on(changed, show, cut, [summary, *figures], trigger_mode="always_last", concurrency_limit=4, **QUIET)
-    attempt.click(try_cut, [page.photos, *cut], answers, api_visibility="private", show_progress_on=answers)
-    measure.click(measure_cut, [file, *cut], [page.job, page.timer, page.tabs], **QUIET)
+    gr.on(changed, show, inputs, [summary, *figures], trigger_mode="always_last", concurrency_limit=4, **QUIET)
+    attempt.click(try_truncated, [page.photos, *inputs], answers, api_visibility="private", show_progress_on=answers)
+    measure.click(measure_truncated, [file, *inputs], [page.job, page.timer, page.tabs], **QUIET)
 
 
-def _summary(card: ModelCard, cut: Cut) -> str:
-    dropped = [cost.layer.name for cost, rank in zip(card.cost.layers, cut.ranks, strict=True) if rank == 0]
+def _summary(card: ModelCard, truncation: Truncation) -> str:
+    dropped = [cost.layer.name for cost, rank in zip(card.cost.layers, truncation.ranks, strict=True) if rank == 0]
     text = (
-        f"**λ = {cut.lambda_:.3g}, μ = {cut.mu:.3g}**: ranks {', '.join(map(str, cut.ranks))}. "
-        f"{macs_text(cut.macs)}; the model has {macs_text(card.cost.macs)}. Each layer keeps between "
-        f"{min(cut.energy):.1%} and {max(cut.energy):.1%} of its energy."
+        f"**λ = {truncation.lambda_:.3g}, μ = {truncation.mu:.3g}**: ranks {', '.join(map(str, truncation.ranks))}. "
+        f"{macs_text(truncation.macs)}; the model has {macs_text(card.cost.macs)}. Each layer keeps between "
+        f"{min(truncation.energy):.1%} and {max(truncation.energy):.1%} of its energy."
     )
     if dropped:
         text += f" {', '.join(dropped)} would be dropped, and the network would answer the same for every photo."

@@ -18,7 +18,7 @@ from .picker import Picker
 
 POLL_SECONDS = 0.7
 LOG_LAMBDA, LOG_MU = -4.0, -2.0
-"""Where the sliders start: at μ = 0.01, λ = 10⁻⁴ cuts a part of every layer of most models."""
+"""Where the sliders start: at μ = 0.01, λ = 10⁻⁴ truncates every layer of most models."""
 LOG_LAMBDAS, LOG_MUS, LOG_STEP = (-6.0, -3.0), (-3.0, 1.0), 0.05
 
 Items = list[tuple[str, str | None]] | None

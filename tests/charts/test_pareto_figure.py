@@ -53,13 +53,13 @@ def test_measured_errors_alone(zoo: Zoo) -> None:
 
 def test_cut_models_are_marked_and_stay_in_sight(zoo: Zoo) -> None:
     card = zoo.get("scheme_2/v5")
-    cut = card.cut([1] * 8)
-    results = [ModelResult(one, 100, error, error / 2, 1.0) for one, error in ((card, 43.0), (cut, 99.0))]
+    truncated = card.truncated([1] * 8)
+    results = [ModelResult(one, 100, error, error / 2, 1.0) for one, error in ((card, 43.0), (truncated, 99.0))]
     reports = [Report("a.lmdb", 100, 100, (), (result,), 1.0, True, {}, {}, {}, CONDITIONS) for result in results]
     figure: Any = pareto_figure(zoo, "top1", card, reports)
     assert points(figure, "measured here: a.lmdb, 100 images") == {card.id: (151, 43.0)}
     ((x, y),) = points(figure, "truncated, not trained: a.lmdb").values()
-    assert (x, y) == (cut.cost.macs / 1e6, 99.0)
+    assert (x, y) == (truncated.cost.macs / 1e6, 99.0)
     assert figure.layout.xaxis.range[0] < x
     later = ModelResult(card, 100, 50.0, 20.0, 1.0)
     again: Any = pareto_figure(zoo, "top1", card, [*reports, replace(reports[0], models=(later,))])

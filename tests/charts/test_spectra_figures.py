@@ -1,4 +1,4 @@
-"""The figures of a cut: a frame turns them into those of another cut."""
+"""The figures of a truncation: a frame turns them into those of another."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import itertools
 import plotly.graph_objects as go
 import torch
 
-from lowrank_demo.charts.spectra import Change, cut_figure, frame, path_figure, spectra_figure
+from lowrank_demo.charts.spectra import Change, frame, path_figure, ranks_kept_figure, spectra_figure
 from lowrank_demo.lowrank.spectra import Spectra
 
 
@@ -26,6 +26,6 @@ def test_a_frame_makes_the_figures_of_another_cut() -> None:
     assert path[2].ranks == (0,) * 8, "a layer that is dropped is drawn too"
     for before, after in itertools.pairwise(path):
         kept, last, line = frame(spectra, after)
-        assert applied(cut_figure(spectra, before), kept) == cut_figure(spectra, after).to_json()
+        assert applied(ranks_kept_figure(spectra, before), kept) == ranks_kept_figure(spectra, after).to_json()
         assert applied(spectra_figure(spectra, before), last) == spectra_figure(spectra, after).to_json()
         assert applied(path_figure(spectra, path, before), line) == path_figure(spectra, path, after).to_json()

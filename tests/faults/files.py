@@ -129,7 +129,7 @@ def _damaged() -> Iterator[Case]:
     def png() -> bytes:
         return encoded(_photo(), "PNG")
 
-    def cut(whole: Callable[[], bytes], share: int) -> bytes:
+    def truncated(whole: Callable[[], bytes], share: int) -> bytes:
         return whole()[: len(whole()) * share // 100]
 
     def flipped(whole: Callable[[], bytes], bits: int) -> bytes:
@@ -140,9 +140,9 @@ def _damaged() -> Iterator[Case]:
         return bytes(data)
 
     for share in range(5, 100, 10):
-        yield Case(f"JPEG cut at {share} %", partial(cut, jpeg, share), "refusal")
+        yield Case(f"JPEG cut at {share} %", partial(truncated, jpeg, share), "refusal")
     for share in (2, 30, 60, 90, 99):
-        yield Case(f"PNG cut at {share} %", partial(cut, png, share), "refusal")
+        yield Case(f"PNG cut at {share} %", partial(truncated, png, share), "refusal")
     # A PNG has checksums. A JPEG has none: one bit may spoil all that follows it, and still there is an answer.
     for bits in (1, 3, 5, 7, 9):
         yield Case(f"PNG with {bits} flipped bits", partial(flipped, png, bits), "refusal")

@@ -1,4 +1,4 @@
-"""The singular values of a network against a plain SVD of its dense weights, and the cuts against a search."""
+"""The singular values of a network against a plain SVD of its dense weights, and the truncations against a search."""
 
 from __future__ import annotations
 
@@ -47,10 +47,12 @@ def test_a_cut_is_the_cheapest_of_all(network: LowRankAlexNet, criterion: str) -
     seen: set[tuple[int, ...]] = set()
     for exponent in range(-9, 0):
         lambda_ = 10.0**exponent
-        cut = spectra.cut(lambda_, 0.01, criterion)  # pyright: ignore[reportArgumentType]
-        seen.add(cut.ranks)
-        assert cut.macs == network_cost(network.scheme, cut.ranks, SMALL_LAYERS).macs
-        for layer, values, rank, kept in zip(SMALL_LAYERS, spectra.values, cut.ranks, cut.energy, strict=True):
+        truncation = spectra.truncation(lambda_, 0.01, criterion)  # pyright: ignore[reportArgumentType]
+        seen.add(truncation.ranks)
+        assert truncation.macs == network_cost(network.scheme, truncation.ranks, SMALL_LAYERS).macs
+        for layer, values, rank, kept in zip(
+            SMALL_LAYERS, spectra.values, truncation.ranks, truncation.energy, strict=True
+        ):
             rows, columns = matrix_shape(layer, network.scheme)
             unit = (rows + columns) * (layer.out_size**2 if criterion == "flops" else 1)
             squares = [value**2 for value in values.tolist()]
@@ -69,5 +71,5 @@ def test_a_cut_is_the_cheapest_of_all(network: LowRankAlexNet, criterion: str) -
 @torch.no_grad()
 def test_without_energy(network: LowRankAlexNet) -> None:
     network.get_parameter("features.0.U.weight").zero_()
-    cut = Spectra.of(network).cut(1e-6, 0.01)
-    assert (cut.ranks[0], cut.energy[0]) == (0, 1.0)
+    truncation = Spectra.of(network).truncation(1e-6, 0.01)
+    assert (truncation.ranks[0], truncation.energy[0]) == (0, 1.0)

@@ -85,8 +85,9 @@ def test_the_sentence() -> None:
     assert str(caught.value) == 'own.card.json lacks "scheme"; expected a value for it.'
 
 
-def test_only_the_program_cuts_a_model() -> None:
-    assert parse_card({**CARD, "cut_from": CARD["ranks"]}, "here") == parse_card(CARD, "here")
+def test_only_the_program_truncates_a_model() -> None:
+    with pytest.raises(CardError, match=r"here: truncated_from is .*; expected no such key: name a truncated model"):
+        parse_card({**CARD, "truncated_from": CARD["ranks"]}, "here")
 
 
 @pytest.mark.parametrize(

@@ -42,11 +42,11 @@ def test_a_cut_model(zoo: Zoo) -> None:
     whole = zoo.get("scheme_2/v5")
     ranks = [max(0, rank - 7) for rank in whole.ranks]
     name = f"scheme_2/v5@{'-'.join(map(str, ranks))}"
-    cut = zoo.get(name)
-    assert (cut.id, cut.ranks, cut.cut_from) == (f"published/{name}", tuple(ranks), whole.ranks)
-    assert cut.published is None, "what was published holds for the whole model"
-    assert cut.cost.macs < whole.cost.macs
-    assert zoo.get(cut.id) == cut
+    truncated = zoo.get(name)
+    assert (truncated.id, truncated.ranks, truncated.truncated_from) == (f"published/{name}", tuple(ranks), whole.ranks)
+    assert truncated.published is None, "what was published holds for the whole model"
+    assert truncated.cost.macs < whole.cost.macs
+    assert zoo.get(truncated.id) == truncated
     for wrong in ("", "1-2", "1000-1-1-1-1-1-1-1", "a-1-1-1-1-1-1-1", "-1-1-1-1-1-1-1-1", "9" * 5000, "1@1"):
         with pytest.raises(UnknownModel, match="expected 8 ranks from 0 to its own, 7-28-") as caught:
             zoo.get(f"scheme_2/v5@{wrong}")

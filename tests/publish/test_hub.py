@@ -65,7 +65,7 @@ def test_a_published_file_is_checked_and_converted(
 
 
 def test_a_cut_model_and_a_file_that_lacks_a_key(tmp_path: Path) -> None:
-    folder = tmp_path / "cut"
+    folder = tmp_path / "truncated"
     assert main(["convert", f"{PREVIEW}@3-5-5-5-5-20-20-0", "--to", str(folder)]) == 0
     assert json.loads((folder / "config.json").read_text())["ranks"] == [3, 5, 5, 5, 5, 20, 20, 1]
     assert LowRankAlexNet.from_pretrained(folder).ranks == (3, 5, 5, 5, 5, 20, 20, 1)

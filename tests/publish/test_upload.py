@@ -196,7 +196,7 @@ def test_a_refusal_is_one_sentence(hub: StandInHub, tmp_path: Path) -> None:
     assert "was not uploaded" in unreachable.stderr
     wrong = run(hub, "publish-weights", f"{PREVIEW}@3-5-5-5-5-20-20-9", "--repo", "a/b")
     assert wrong.returncode == 1
-    assert "cut from another model" in wrong.stderr
+    assert "is a truncated model" in wrong.stderr
 
 
 def test_front_matter_and_requirements_agree(tmp_path: Path) -> None:

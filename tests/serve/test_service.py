@@ -123,14 +123,14 @@ def test_a_cut_model_is_the_whole_one_with_its_products_truncated(settings: Sett
     spectra = inspection.spectra(card)
     assert [len(values) for values in spectra.values] == list(card.ranks)
     assert inspection.spectra(card) is spectra, "computed once"
-    assert inspection.spectra(card.cut([1] * 8)) is spectra, "a cut model's are its whole model's"
-    same = service.compare([photo()], [card, card.cut(card.ranks)])
-    (whole,), (cut,) = same.answers
+    assert inspection.spectra(card.truncated([1] * 8)) is spectra, "a truncated model's are its whole model's"
+    same = service.compare([photo()], [card, card.truncated(card.ranks)])
+    (whole,), (truncated,) = same.answers
     assert isinstance(whole, Prediction)
-    assert isinstance(cut, Prediction)
-    assert [guess.label for guess in cut.top] == [guess.label for guess in whole.top]
-    assert cut.top[0].probability == pytest.approx(whole.top[0].probability, abs=1e-3)
-    nothing = service.compare([photo("lion.jpg"), photo("tower.jpg")], [card.cut([0] * 8)]).answers[0]
+    assert isinstance(truncated, Prediction)
+    assert [guess.label for guess in truncated.top] == [guess.label for guess in whole.top]
+    assert truncated.top[0].probability == pytest.approx(whole.top[0].probability, abs=1e-3)
+    nothing = service.compare([photo("lion.jpg"), photo("tower.jpg")], [card.truncated([0] * 8)]).answers[0]
     assert isinstance(nothing[0], Prediction)
     assert isinstance(nothing[1], Prediction)
     assert nothing[0].top == nothing[1].top, "a network of rank 0 answers the same for every photo"

@@ -25,7 +25,7 @@ def test_no_serious_violations(app: RunningApp, page: Page, theme: str) -> None:
     for tab in TABS:
         page.get_by_role("tab", name=tab, exact=True).click()
         if tab == "Explore λ":
-            expect(page.locator("#lr-cut-path .js-plotly-plot")).to_be_visible()
+            expect(page.locator("#lr-truncated-path .js-plotly-plot")).to_be_visible()
         settle(page)
         for violation in Axe().run(page, options=RULES).response["violations"]:
             for node in violation["nodes"]:

@@ -154,10 +154,10 @@ def test_explore(app: RunningApp, page: Page) -> None:
     drop(page, photo_path("lion.jpg"))
     expect(page.locator(".lr-card")).to_have_count(1)
     page.get_by_role("tab", name="Explore").click()
-    summary = page.locator("#lr-cut")
+    summary = page.locator("#lr-truncated")
     expect(summary).to_contain_text("λ = 0.0001, μ = 0.01: ranks 7, ")
     for plot in ("ranks", "spectra", "path"):
-        expect(page.locator(f"#lr-cut-{plot} .js-plotly-plot")).to_be_visible()
+        expect(page.locator(f"#lr-truncated-{plot} .js-plotly-plot")).to_be_visible()
     page.locator("#lr-lambda input[type=range]").focus()
     page.keyboard.press("ArrowRight")
     expect(summary).to_contain_text("λ = 0.000112")
@@ -166,12 +166,12 @@ def test_explore(app: RunningApp, page: Page) -> None:
     expect(summary).to_contain_text("ranks 7, 28, 69, 71, 88, ")
 
     page.locator("#lr-try").click()
-    answers = page.locator("#lr-cut-answers tbody tr")
+    answers = page.locator("#lr-truncated-answers tbody tr")
     expect(answers).to_have_count(1)
-    expect(page.locator("#lr-cut-answers thead")).to_contain_text("cut")
+    expect(page.locator("#lr-truncated-answers thead")).to_contain_text("truncated")
     page.get_by_label("Photos with labels").click()
     page.get_by_role("option", name="sample-photos.lmdb").click()
-    page.locator("#lr-cut-measure").click()
+    page.locator("#lr-truncated-measure").click()
     expect(page.get_by_role("tab", name="Validate", exact=True)).to_have_attribute("aria-selected", "true")
     expect(page.locator(".lr-job.lr-done .lr-scroll table")).to_contain_text(
         "preview/scheme_2/v5@7-28-69-71-88-", timeout=60_000
@@ -181,17 +181,17 @@ def test_explore(app: RunningApp, page: Page) -> None:
 
 
 def cut_restored(app: RunningApp, page: Page) -> Locator:
-    """Open Explore by a link that names a cut, and return its summary."""
+    """Open Explore by a link that names a truncation, and return its summary."""
     opened(page, app, "scheme=2&version=v5&family=preview&tab=explore&lambda=-3.5&mu=0")
-    summary = page.locator("#lr-cut")
+    summary = page.locator("#lr-truncated")
     expect(summary).to_contain_text("λ = 0.000316, μ = 1")
     return summary
 
 
 def test_a_link_restores_the_cut_and_the_path_plays(app: RunningApp, page: Page) -> None:
     summary = cut_restored(app, page)
-    page.wait_for_function("document.querySelector('#lr-cut-ranks .js-plotly-plot')?.data?.length > 1")
-    heights = "Array.from(document.querySelector('#lr-cut-ranks .js-plotly-plot').data[1].y)"
+    page.wait_for_function("document.querySelector('#lr-truncated-ranks .js-plotly-plot')?.data?.length > 1")
+    heights = "Array.from(document.querySelector('#lr-truncated-ranks .js-plotly-plot').data[1].y)"
     before = page.evaluate(heights)
     page.locator("#lr-play").click()
     expect(summary).to_contain_text(re.compile(r"λ = [\d.]+e-0[56], μ = 1"))
