@@ -41,10 +41,10 @@ def build(page: Page, tab: gr.Tab) -> None:
                 [], label="Photo", info="One of the photos above.", type="index", elem_id="lr-evidence-photo"
             )
             one = gr.Dropdown(
-                [], label="Model", info="First the least compressed.", min_width=220, elem_id="lr-evidence-one"
+                [], label="Model", info="Starts with the least compressed.", min_width=220, elem_id="lr-evidence-one"
             )
             other = gr.Dropdown(
-                [], label="Second model", info="First the most compressed.", elem_id="lr-evidence-other"
+                [], label="Second model", info="Starts with the most compressed.", elem_id="lr-evidence-other"
             )
         ask = gr.Button("Show where the answers come from", elem_id="lr-evidence-show")
         pictures = gr.HTML("", elem_id="lr-evidence-pictures")

@@ -35,11 +35,11 @@ def build(page: Page, tab: gr.Tab) -> None:
                 names,
                 value=names[0] if names else None,
                 label="Labelled file",
-                info="A file on this server, or a zip of your own below.",
+                info="On this server; or upload a zip of photos in folders named by class: lion/1.jpg, 291/2.jpg.",
                 elem_id="lr-file",
             )
             upload = gr.File(
-                label="Zip of photos in folders named by class: lion/1.jpg, 291/2.jpg",
+                label="Your own photos, as a zip",
                 file_types=[".zip"],
                 height=165,
                 elem_id="lr-upload",
