@@ -45,7 +45,7 @@ def spectra_figure(spectra: Spectra, truncation: Truncation) -> go.Figure:
     """Draw every layer's singular values relative to its largest, with a dot on the last one that is kept."""
     figure = go.Figure()
     for layer, values, colour in zip(LAYERS, spectra.values, qualitative.D3, strict=False):
-        relative = _relative(values, values)
+        relative = _relative(values, values[0])
         figure.add_scatter(
             x=list(range(1, len(relative) + 1)),
             y=relative,
@@ -65,11 +65,11 @@ def spectra_figure(spectra: Spectra, truncation: Truncation) -> go.Figure:
             "size": 11,
             "line": {"color": "white", "width": 2},
         },
-        hovertemplate="<b>%{text}</b> is truncated here, at rank %{x}<extra></extra>",
+        hovertemplate="<b>%{text}</b>: the last component that is kept, rank %{x}<extra></extra>",
     )
     figure.update_xaxes(title={"text": "component", "standoff": 4}, type="log", dtick=1)
     figure.update_yaxes(title="singular value / largest", type="log", range=[-3, 0.1], dtick=1)
-    return styled(figure, "Singular values, and where they are truncated", height=430)
+    return styled(figure, "Singular values, and the last that is kept", height=430)
 
 
 def path_figure(spectra: Spectra, path: Sequence[Truncation], now: Truncation) -> go.Figure:
@@ -133,12 +133,12 @@ def _last_kept(spectra: Spectra, truncation: Truncation) -> dict[str, list[Any]]
     return {
         "x": [rank or None for rank in truncation.ranks],
         "y": [
-            _relative(values[rank - 1 : rank], values)[0] if rank else None
+            _relative(values[rank - 1 : rank], values[0])[0] if rank else None
             for values, rank in zip(spectra.values, truncation.ranks, strict=True)
         ],
     }
 
 
-def _relative(some: Tensor, values: Tensor) -> list[float]:
-    """Return some of a layer's singular values relative to the largest."""
-    return [round(value, 5) for value in (some / values[0].clamp(min=1e-30)).tolist()]
+def _relative(values: Tensor, largest: Tensor) -> list[float]:
+    """Return singular values of a layer relative to its largest."""
+    return [round(value, 5) for value in (values / largest.clamp(min=1e-30)).tolist()]

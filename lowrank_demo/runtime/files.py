@@ -1,4 +1,4 @@
-"""Atomic file writes, files that are not there, and names that no disk takes."""
+"""Atomic file writes, missing files, and over-long names."""
 
 from __future__ import annotations
 

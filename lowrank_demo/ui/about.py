@@ -39,7 +39,8 @@ client = Client("{url}")
 client.predict(files=[handle_file("photo.jpg")], model="{model}", api_name="/classify")
 client.predict(api_name="/models")
 ```
-`/ranks` and `/pareto` return the figures of those two tabs. *Use via API* at the foot of the page lists every function.
+`/ranks` and `/pareto` return the numbers behind those two tabs. *Use via API* at the foot of the page lists
+every function.
 
 ### Citation
 ```bibtex

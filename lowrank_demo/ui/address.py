@@ -30,7 +30,7 @@ _WRITE_MODEL = _WRITE.format(
   url.searchParams.set('version', version);
   if (family === 'published') url.searchParams.delete('family'); else url.searchParams.set('family', family);""",
 )
-_WRITE_CUT = _WRITE.format(
+_WRITE_TRUNCATION = _WRITE.format(
     arguments="lambda, mu",
     body="url.searchParams.set('lambda', lambda); url.searchParams.set('mu', mu);",
 )
@@ -51,7 +51,7 @@ def build(page: Page, titles: Sequence[str]) -> None:
     picker, sliders = page.picker, [page.log_lambda, page.log_mu]
     picker.version.change(None, picker.version, None, js=_WRITE_MODEL, **QUIET)
     page.other.change(None, page.other, None, js=_WRITE_OTHER, **QUIET)
-    gr.on([slider.change for slider in sliders], None, sliders, None, js=_WRITE_CUT, **QUIET)
+    gr.on([slider.change for slider in sliders], None, sliders, None, js=_WRITE_TRUNCATION, **QUIET)
     restored = [page.tabs, picker.scheme, picker.version, page.other, *sliders]
 
     def restore(request: gr.Request) -> dict[Any, Any]:

@@ -66,7 +66,7 @@ def build(page: Page, tab: gr.Tab) -> None:
         criterion = gr.Radio(
             [("FLOPs", "flops"), ("storage", "storage")],
             value="flops",
-            label="Cost counts",
+            label="Cost measured in",
             info="Storage counts a weight once, however often it is used.",
             elem_id="lr-criterion",
         )
@@ -87,7 +87,7 @@ def build(page: Page, tab: gr.Tab) -> None:
             file = gr.Dropdown(
                 names,
                 value=next(iter(names), None),
-                label="Photos with labels",
+                label="Labelled file",
                 info="Progress is under Validate; the point joins the Pareto plot.",
                 elem_id="lr-truncated-file",
             )

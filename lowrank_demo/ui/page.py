@@ -18,7 +18,7 @@ from .picker import Picker
 
 POLL_SECONDS = 0.7
 LOG_LAMBDA, LOG_MU = -4.0, -2.0
-"""Where the sliders start: at μ = 0.01, λ = 10⁻⁴ truncates every layer of most models."""
+"""Where the sliders start: at μ = 0.01, λ = 10⁻⁴ truncates most layers of the bundled models."""
 LOG_LAMBDAS, LOG_MUS, LOG_STEP = (-6.0, -3.0), (-3.0, 1.0), 0.05
 
 Items = list[tuple[str, str | None]] | None
@@ -114,8 +114,10 @@ def create(desk: Desk, demo: gr.Blocks, welcome: str, url: str) -> Page:
             elem_id="lr-compare",
             render=False,
         ),
-        log_lambda=_slider("λ", "lr-lambda", LOG_LAMBDAS, LOG_LAMBDA, "The price of cost: further right, fewer ranks."),
-        log_mu=_slider("μ", "lr-mu", LOG_MUS, LOG_MU, "The weight of what is lost: further right, more ranks."),
+        log_lambda=_slider(
+            "λ", "lr-lambda", LOG_LAMBDAS, LOG_LAMBDA, "Price per unit of cost; right: lower ranks."
+        ),
+        log_mu=_slider("μ", "lr-mu", LOG_MUS, LOG_MU, "Weight of the lost energy; right: higher ranks."),
         job=gr.BrowserState("", storage_key="lowrank-validation"),
         timer=gr.Timer(POLL_SECONDS, active=False),
         finished=gr.State([]),

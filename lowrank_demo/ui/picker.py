@@ -48,8 +48,8 @@ class Picker:
                 _choices(service.models()),
                 value=default.id,
                 label="λ version",
-                info="A larger λ keeps fewer ranks: fewer FLOPs, more error on ImageNet. ↓ is downloaded at its first "
-                "use.",
+                info="A larger λ gives lower ranks: fewer FLOPs, higher error on ImageNet. ↓ is downloaded when it is "
+                "first used.",
                 elem_id="lr-version",
                 elem_classes=_only(default.scheme),
                 render=False,

@@ -28,10 +28,10 @@ def filters_view(filters: Filters) -> str:
         (
             filters.product,
             _COLUMNS,
-            f"U · V: the {outputs} filters of 11 × 11 that the layer amounts to, of {rank} independent parts",
+            f"U · V: the {outputs} filters of 11 × 11 that the layer computes, combined from {rank} components",
         ),
         (rows, min(rank, _COLUMNS), f"V: {rank} filters of {tall} × {wide} on the photo's red, green and blue"),
-        (strips, outputs, f"U: how much of each of V's {rank} channels (rows) each of the {outputs} outputs takes"),
+        (strips, outputs, f"U: weights of V's {rank} channels (rows) in the {outputs} outputs (columns)"),
     )
     figures = (
         f'<figure><img alt="{caption}" src="{data_uri(_mosaic(tiles, columns))}">'

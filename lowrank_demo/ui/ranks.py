@@ -31,7 +31,7 @@ def build(page: Page, tab: gr.Tab) -> None:
     table = gr.Dataframe(
         rank_rows(default),
         headers=RANK_HEADERS,
-        label="The chosen model's figures (the button at the top right copies them)",
+        label="The chosen model in numbers (the button at the top right copies them)",
         interactive=False,
         buttons=["copy"],
         elem_id="lr-ranks-table",

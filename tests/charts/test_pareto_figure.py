@@ -51,7 +51,7 @@ def test_measured_errors_alone(zoo: Zoo) -> None:
     assert len(figure.data) == 1
 
 
-def test_cut_models_are_marked_and_stay_in_sight(zoo: Zoo) -> None:
+def test_truncated_models_are_marked_and_stay_in_sight(zoo: Zoo) -> None:
     card = zoo.get("scheme_2/v5")
     truncated = card.truncated([1] * 8)
     results = [ModelResult(one, 100, error, error / 2, 1.0) for one, error in ((card, 43.0), (truncated, 99.0))]

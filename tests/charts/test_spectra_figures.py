@@ -20,7 +20,7 @@ def applied(figure: go.Figure, change: Change) -> str | None:
     return figure.to_json()
 
 
-def test_a_frame_makes_the_figures_of_another_cut() -> None:
+def test_a_frame_makes_the_figures_of_another_truncation() -> None:
     spectra = Spectra("scheme_2", tuple(torch.arange(rank, 0, -1.0) for rank in range(5, 13)))
     path = spectra.path([1e-9, 1e-5, 1.0], 0.01)
     assert path[2].ranks == (0,) * 8, "a layer that is dropped is drawn too"

@@ -57,7 +57,7 @@ def test_first_v_keeps_the_main_directions_of_the_outputs(
 
 
 @torch.no_grad()
-def test_second_layer_is_fitted_to_what_the_uncut_network_computes(
+def test_second_layer_is_fitted_to_what_the_whole_network_computes(
     network: LowRankAlexNet, images: torch.Tensor, made: LowRankAlexNet
 ) -> None:
     pair = made.features[4]

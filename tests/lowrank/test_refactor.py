@@ -75,13 +75,13 @@ def test_smaller_ranks_are_the_nearest(network: LowRankAlexNet) -> None:
 
 
 @torch.no_grad()
-def test_a_layer_cut_to_nothing_gives_its_bias(network: LowRankAlexNet) -> None:
+def test_a_layer_truncated_to_nothing_gives_its_bias(network: LowRankAlexNet) -> None:
     made = truncated(network, [*RANKS[:-1], 0]).eval()
     logits = made(torch.randn(2, 3, 227, 227))
     torch.testing.assert_close(logits, network.get_parameter("classifier.8.U.bias").expand(2, 1000))
-    uncut = truncated(network, RANKS).eval()
+    whole = truncated(network, RANKS).eval()
     x = torch.randn(2, 3, 227, 227)
-    torch.testing.assert_close(uncut(x), network(x), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(whole(x), network(x), rtol=1e-4, atol=1e-4)
 
 
 def _matrix(weight: torch.Tensor, scheme: str) -> torch.Tensor:

@@ -42,7 +42,7 @@ def test_singular_values_are_those_of_the_dense_layer(network: LowRankAlexNet) -
 
 
 @pytest.mark.parametrize("criterion", ["flops", "storage"])
-def test_a_cut_is_the_cheapest_of_all(network: LowRankAlexNet, criterion: str) -> None:
+def test_a_truncation_is_the_cheapest_of_all(network: LowRankAlexNet, criterion: str) -> None:
     spectra = Spectra.of(network)
     seen: set[tuple[int, ...]] = set()
     for exponent in range(-9, 0):

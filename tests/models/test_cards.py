@@ -38,7 +38,7 @@ def test_unknown_model_lists_the_known(zoo: Zoo) -> None:
     assert len(str(caught.value)) < 600
 
 
-def test_a_cut_model(zoo: Zoo) -> None:
+def test_a_truncated_model(zoo: Zoo) -> None:
     whole = zoo.get("scheme_2/v5")
     ranks = [max(0, rank - 7) for rank in whole.ranks]
     name = f"scheme_2/v5@{'-'.join(map(str, ranks))}"

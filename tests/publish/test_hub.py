@@ -64,7 +64,7 @@ def test_a_published_file_is_checked_and_converted(
     assert not (tmp_path / "v1").exists()
 
 
-def test_a_cut_model_and_a_file_that_lacks_a_key(tmp_path: Path) -> None:
+def test_a_truncated_model_and_a_file_that_lacks_a_key(tmp_path: Path) -> None:
     folder = tmp_path / "truncated"
     assert main(["convert", f"{PREVIEW}@3-5-5-5-5-20-20-0", "--to", str(folder)]) == 0
     assert json.loads((folder / "config.json").read_text())["ranks"] == [3, 5, 5, 5, 5, 20, 20, 1]

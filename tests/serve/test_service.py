@@ -116,7 +116,7 @@ def test_compare_is_what_each_model_says_alone(settings: Settings, tmp_path: Pat
     assert np.abs(compared.views[0] - lion).mean() < 12, "the photo as the networks see it"
 
 
-def test_a_cut_model_is_the_whole_one_with_its_products_truncated(settings: Settings) -> None:
+def test_a_truncated_model_is_the_whole_one_with_its_products_truncated(settings: Settings) -> None:
     service = Service(settings)
     inspection = Inspection(service)
     card = service.zoo.get(PREVIEW)

@@ -169,7 +169,7 @@ def test_explore(app: RunningApp, page: Page) -> None:
     answers = page.locator("#lr-truncated-answers tbody tr")
     expect(answers).to_have_count(1)
     expect(page.locator("#lr-truncated-answers thead")).to_contain_text("truncated")
-    page.get_by_label("Photos with labels").click()
+    page.locator("#lr-truncated-file input").click()
     page.get_by_role("option", name="sample-photos.lmdb").click()
     page.locator("#lr-truncated-measure").click()
     expect(page.get_by_role("tab", name="Validate", exact=True)).to_have_attribute("aria-selected", "true")
@@ -180,7 +180,7 @@ def test_explore(app: RunningApp, page: Page) -> None:
     expect(page.locator("#lr-pareto-plot .legend")).to_contain_text("truncated, not trained: ")
 
 
-def cut_restored(app: RunningApp, page: Page) -> Locator:
+def truncation_restored(app: RunningApp, page: Page) -> Locator:
     """Open Explore by a link that names a truncation, and return its summary."""
     opened(page, app, "scheme=2&version=v5&family=preview&tab=explore&lambda=-3.5&mu=0")
     summary = page.locator("#lr-truncated")
@@ -188,8 +188,8 @@ def cut_restored(app: RunningApp, page: Page) -> Locator:
     return summary
 
 
-def test_a_link_restores_the_cut_and_the_path_plays(app: RunningApp, page: Page) -> None:
-    summary = cut_restored(app, page)
+def test_a_link_restores_the_truncation_and_the_path_plays(app: RunningApp, page: Page) -> None:
+    summary = truncation_restored(app, page)
     page.wait_for_function("document.querySelector('#lr-truncated-ranks .js-plotly-plot')?.data?.length > 1")
     heights = "Array.from(document.querySelector('#lr-truncated-ranks .js-plotly-plot').data[1].y)"
     before = page.evaluate(heights)
@@ -206,7 +206,7 @@ def test_a_link_restores_the_cut_and_the_path_plays(app: RunningApp, page: Page)
 
 
 def test_stop_before_the_path_has_come(app: RunningApp, page: Page) -> None:
-    summary = cut_restored(app, page)
+    summary = truncation_restored(app, page)
     page.locator("#lr-play").click()
     page.locator("#lr-stop").click()
     page.wait_for_timeout(2000)
@@ -216,7 +216,7 @@ def test_stop_before_the_path_has_come(app: RunningApp, page: Page) -> None:
 
 
 def test_the_path_stops_when_its_tab_is_left(app: RunningApp, page: Page) -> None:
-    summary = cut_restored(app, page)
+    summary = truncation_restored(app, page)
     page.locator("#lr-play").click()
     expect(summary).to_contain_text(re.compile(r"λ = [\d.]+e-0[56], μ = 1"))
     page.get_by_role("tab", name="Pareto").click()
