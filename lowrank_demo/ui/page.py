@@ -114,9 +114,7 @@ def create(desk: Desk, demo: gr.Blocks, welcome: str, url: str) -> Page:
             elem_id="lr-compare",
             render=False,
         ),
-        log_lambda=_slider(
-            "λ", "lr-lambda", LOG_LAMBDAS, LOG_LAMBDA, "Price per unit of cost; right: lower ranks."
-        ),
+        log_lambda=_slider("λ", "lr-lambda", LOG_LAMBDAS, LOG_LAMBDA, "Price per unit of cost; right: lower ranks."),
         log_mu=_slider("μ", "lr-mu", LOG_MUS, LOG_MU, "Weight of the lost energy; right: higher ranks."),
         job=gr.BrowserState("", storage_key="lowrank-validation"),
         timer=gr.Timer(POLL_SECONDS, active=False),

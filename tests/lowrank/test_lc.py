@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from functools import lru_cache
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -173,6 +174,21 @@ def test_the_factors_multiply_to_delta() -> None:
     for name, (v, u) in penalty.factors.items():
         assert v.shape[0] == max(ranks[name], 1)
         torch.testing.assert_close(u @ v, penalty.delta[name], atol=1e-5, rtol=1e-4)
+
+
+def test_distance_and_cost_against_numpy() -> None:
+    """At μ so small that one layer of the digits' network is dropped: it still costs one component."""
+    network = make()
+    penalty = LowRankPenalty(targets_of(network, torch.zeros(1, 64)), scheme="scheme_1", lambda_=0.6)
+    ranks = penalty.c_step(1e-3)
+    layers = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear)}
+    assert 0 in ranks.values()
+    expected = sum(max(ranks[name], 1) * (layer.in_features + layer.out_features) for name, layer in layers.items())
+    assert penalty.macs() == expected
+    weights = {name: layer.weight.detach().numpy() for name, layer in layers.items()}
+    apart = np.concatenate([(weight - penalty.delta[name].numpy()).ravel() for name, weight in weights.items()])
+    whole = np.concatenate([weight.ravel() for weight in weights.values()])
+    assert penalty.distance() == pytest.approx(np.linalg.norm(apart) / np.linalg.norm(whole), rel=1e-5)
 
 
 def test_a_loaded_state_continues_where_it_was() -> None:

@@ -1,0 +1,49 @@
+"""Files that appear whole or not at all, and names that no file system takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lowrank_demo.errors import UsageError
+from lowrank_demo.runtime.files import atomic_write, has_long_name, must_exist
+
+
+def test_a_name_is_too_long_where_the_file_system_says_so(tmp_path: Path) -> None:
+    for length in (254, 255, 256, 300):
+        path = tmp_path / ("n" * length)
+        try:
+            path.touch()
+            refused = False
+        except OSError:
+            refused = True
+        assert has_long_name(path) == refused, length
+    assert has_long_name(Path("é" * 128)), "256 bytes"
+    assert not has_long_name(Path("é" * 127))
+
+
+def test_a_file_is_replaced_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    with atomic_write(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(path)
+    assert path.read_text() == "new"
+    assert [one.name for one in tmp_path.iterdir()] == ["file"], "nothing is left behind"
+
+
+def interrupted(path: Path) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+
+
+def test_what_must_exist(tmp_path: Path) -> None:
+    must_exist(tmp_path, "a folder")
+    for missing in (tmp_path / "none", tmp_path / ("n" * 300)):
+        with pytest.raises(UsageError, match=r"There is no .*; expected a photo\."):
+            must_exist(missing, "a photo")
