@@ -54,6 +54,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     build.add_argument(
         "--labels", type=Path, metavar="FILE", help="lines of 'image class', with paths relative to --images"
     )
+    build.add_argument(
+        "--unlabelled", action="store_true", help="store --images without labels, for training with a teacher"
+    )
     build.add_argument("--lmdb-file", type=Path, required=True, metavar="OUT", help="the file to build")
     build.add_argument("--shortest-edge", type=int, metavar="PIXELS", help="resize the images; 256 is usual")
     build.add_argument("--overwrite", action="store_true", help="replace an existing file")
@@ -80,10 +83,15 @@ def _resize(args: argparse.Namespace) -> int:
 def _build(args: argparse.Namespace) -> int:
     from ..data.build import LmdbBuild
     from ..data.lmdb.manifest import read_manifest
-    from ..data.samples import class_folder_samples, imagenet_samples, listed_samples
+    from ..data.lmdb.record import UNLABELLED
+    from ..data.samples import class_folder_samples, imagenet_samples, listed_samples, unlabelled_samples
     from ..settings import Settings
 
-    if args.imagenet_folder:
+    if args.unlabelled and (args.labels or not args.images):
+        raise UsageError("--unlabelled goes with --images alone; leave out the other option.")
+    if args.unlabelled:
+        samples = unlabelled_samples(args.images)
+    elif args.imagenet_folder:
         if not args.split:
             raise UsageError("--imagenet-folder needs --val or --train; add one of them.")
         samples = imagenet_samples(args.imagenet_folder, args.split)
@@ -102,8 +110,9 @@ def _build(args: argparse.Namespace) -> int:
     for progress in stoppable(build):
         line.show(progress)
     manifest = read_manifest(args.lmdb_file)
+    labels = len(manifest.classes.keys() - {str(UNLABELLED)})
     print(
-        f"{args.lmdb_file}: {counted(manifest.count, 'image')} of {len(manifest.classes):,} classes, "
+        f"{args.lmdb_file}: {counted(manifest.count, 'image')} of {labels:,} classes, "
         f"{manifest.bytes / 1e6:,.1f} MB, SHA-256 {manifest.sha256[:16]}…; {manifest.refused:,} refused."
     )
     return _report_refused(build.refused)

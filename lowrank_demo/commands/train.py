@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..train.config import RunConfig
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -14,9 +18,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="learn the ranks, in three stages: reference, compress, finetune",
         description="Train with the learning-compression algorithm with rank selection. One TOML file describes a run. "
         "Run the stages in order: each starts from the result of the one before. With several GPUs: torchrun "
-        "--nproc-per-node N -m lowrank_demo train STAGE CONFIG.",
+        "--nproc-per-node N -m lowrank_demo train STAGE CONFIG. A further stage, teach, keeps a teacher's answers to "
+        "the training images for the others to learn from.",
     )
-    train.add_argument("stage", choices=["reference", "compress", "finetune"])
+    train.add_argument("stage", choices=["reference", "compress", "finetune", "teach"])
     train.add_argument("config", type=Path, metavar="CONFIG", help="the TOML file of the run")
     train.add_argument("--resume", action="store_true", help="continue from the last finished epoch")
     train.set_defaults(command=_train)
@@ -30,6 +35,8 @@ def _train(args: argparse.Namespace) -> int:
     from ..train.config import read_config
 
     config = read_config(args.config)
+    if args.stage == "teach":
+        return _teach(config, args.resume)
     checkpoint = config.folder / f"{args.stage}.pt"
     if checkpoint.exists() and not args.resume:
         raise UsageError(f"{checkpoint} already exists; continue from it with --resume, or delete it.")
@@ -39,14 +46,31 @@ def _train(args: argparse.Namespace) -> int:
     try:
         with Processes.join() as processes:
             if args.stage == "finetune":
-                card = stages.finetune(config, args.resume, processes)
-                if card:
-                    models = os.path.relpath(card.parent)
-                    print(f"{card}\nIn the app: LOWRANK_MODELS_DIR={models} python -m lowrank_demo app")
+                cards = stages.finetune(config, args.resume, processes)
+                for card in cards:
+                    print(card)
+                if cards:
+                    print(
+                        f"In the app: LOWRANK_MODELS_DIR={os.path.relpath(cards[0].parent)} python -m lowrank_demo app"
+                    )
             else:
                 run = stages.reference if args.stage == "reference" else stages.compress
                 run(config, args.resume, processes)
     except KeyboardInterrupt as stop:
         kept = "--resume continues from the last finished epoch" if checkpoint.exists() else "no epoch was finished"
         raise KeyboardInterrupt(f"stopped; {kept}") from stop
+    return 0
+
+
+def _teach(config: RunConfig, resume: bool) -> int:
+    from ..decode.choose import choose_device
+    from ..runtime.allocator import keep_freed_memory
+    from ..settings import Settings
+    from ..train.teach import teach
+
+    keep_freed_memory()
+    try:
+        print(teach(config, resume, choose_device(Settings.from_environment())))
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt("stopped; --resume continues") from stop
     return 0

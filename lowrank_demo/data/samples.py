@@ -15,6 +15,7 @@ from ..errors import DataError, UsageError
 from ..models.architecture import NUM_CLASSES
 from ..runtime.files import must_exist
 from .imagenet import classes
+from .lmdb.record import UNLABELLED
 
 EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".jfif"}
@@ -28,7 +29,7 @@ class Sample:
 
     path: Path
     label: int
-    """ImageNet class index, 0 to 999."""
+    """ImageNet class index, 0 to 999; ``UNLABELLED`` for an image without a label."""
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -128,6 +129,15 @@ def listed_samples(folder: Path, labels_file: Path) -> list[Sample]:
     if not samples:
         raise UsageError(f"{labels_file.name} lists no images; expected lines of 'image class'.")
     return samples
+
+
+def unlabelled_samples(folder: Path) -> list[Sample]:
+    """Return all images in a folder and its subfolders, without labels: for training with a teacher.
+
+    Raises:
+        UsageError: The folder does not exist.
+    """
+    return [Sample(path, UNLABELLED) for path in image_files(folder)]
 
 
 def label_of(name: str) -> int | None:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from ..nn.alexnet import LowRankAlexNet, LowRankLayer
 from .c_step import to_matrix
@@ -23,10 +24,18 @@ from .refactor import dense_weight, refactored
 
 _PART = 16
 """Images at a time: the first outputs of scheme 2 are large."""
+_BATCH = 128
+"""Images at a time whose statistics are averaged."""
 
 
 @torch.no_grad()
-def calibrated(network: LowRankAlexNet, scheme: str, ranks: Sequence[int], images: Tensor) -> LowRankAlexNet:
+def calibrated(
+    network: LowRankAlexNet,
+    scheme: str,
+    ranks: Sequence[int],
+    images: Tensor,
+    basis: LowRankAlexNet | None = None,
+) -> LowRankAlexNet:
     """Return a network of this scheme and these ranks whose outputs for the images are near those of the given one.
 
     Args:
@@ -34,23 +43,28 @@ def calibrated(network: LowRankAlexNet, scheme: str, ranks: Sequence[int], image
         scheme: Scheme of the new network.
         ranks: Ranks of the new network; layers whose rank grows are as in :func:`~.refactor.refactored`.
         images: Normalised float32 [n, 3, 227, 227], like those that the network will be used on.
+        basis: A network of this scheme, of these or higher ranks. The convolutions take the first components of its
+            ``V`` instead of components of their own, so that both networks can share ``V``.
     """
     made = refactored(network, scheme, ranks).eval()
     training = network.training
     network.eval()
     parts, wanted = list(images.split(_PART)), list(images.split(_PART))
     flatten = nn.Flatten()
-    pairs = zip(
-        (*made.features, flatten, *made.classifier), (*network.features, flatten, *network.classifier), strict=True
-    )
-    for module, given in pairs:
+    stacks = [(*one.features, flatten, *one.classifier) for one in (made, network, basis or made)]
+    for module, given, shared in zip(*stacks, strict=True):
         wanted = [given(part) for part in wanted]
         if isinstance(module, LowRankLayer):
             assert isinstance(given, LowRankLayer)
+            assert isinstance(shared, LowRankLayer)
             convolution = isinstance(module.V, nn.Conv2d)
+            rank = len(module.V.weight)
             changed = scheme != network.scheme and convolution
-            if changed or module.V.weight.shape[0] < given.V.weight.shape[0]:
-                _project(module, to_matrix(dense_weight(given), scheme), parts)
+            if changed or rank < len(given.V.weight):
+                if basis is not None and convolution:
+                    module.V.weight.copy_(shared.V.weight[:rank])
+                else:
+                    _project(module, to_matrix(dense_weight(given), scheme), parts)
                 # A linear layer has one input for each image: too few for a fit.
                 if convolution:
                     _fit(module, parts, wanted)
@@ -59,6 +73,21 @@ def calibrated(network: LowRankAlexNet, scheme: str, ranks: Sequence[int], image
         parts = [module(part) for part in parts]
     network.train(training)
     return made
+
+
+@torch.no_grad()
+def measure_statistics(network: LowRankAlexNet, images: Tensor) -> None:
+    """Set the statistics of every batch normalisation to those of the images, in place.
+
+    Args:
+        network: Its dropout is switched off; it is left in evaluation mode.
+        images: Normalised float32 [n, 3, 227, 227].
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    update_bn(images.split(_BATCH), network.train())
+    network.eval()
 
 
 def _project(pair: LowRankLayer, matrix: Tensor, parts: Sequence[Tensor]) -> None:

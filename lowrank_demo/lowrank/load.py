@@ -9,7 +9,8 @@ from ..models.cards import ModelCard
 from ..models.download import OnProgress
 from ..models.store import LocalFile, WeightStore
 from ..nn.alexnet import LowRankAlexNet
-from ..nn.state_dict import read_network
+from ..nn.nested import Version
+from ..nn.state_dict import read_network, read_version
 from .refactor import truncated
 
 
@@ -24,6 +25,8 @@ def load_network(card: ModelCard, file: LocalFile, layers: Sequence[Layer] = LAY
     Raises:
         WeightsRefused: The file is not what the card describes, or was changed since it was verified.
     """
+    if file.format == "nested":  # its slices are truncations already
+        return read_version(Version(card.scheme, card.version, card.ranks), file, layers)
     network = read_network(card.scheme, card.truncated_from or card.ranks, file, layers)
     return truncated(network, card.ranks).eval() if card.truncated_from else network
 

@@ -16,7 +16,7 @@ from pydantic.json_schema import SkipJsonSchema
 from ..errors import CardError, UnknownModel
 from ..runtime.files import has_long_name
 from ..runtime.schema import KnownKeys, Number, matching, parse, read_json, shown, within
-from .architecture import LAYERS, NetworkCost, Scheme, full_rank, network_cost
+from .architecture import LAYERS, SCHEMES, NetworkCost, Scheme, full_rank, network_cost
 
 DEFAULT_FAMILY = "published"
 
@@ -83,7 +83,8 @@ class WeightsSource(KnownKeys):
     """Name of the file: in the cache if there is a ``url``, else beside the zoo."""
     sha256: _Digest
     """SHA-256 in hex: the whole digest, or its first digits, at least 8, if no more was published."""
-    format: Literal["pickle", "safetensors"]
+    format: Literal["pickle", "safetensors", "nested"]
+    """``nested`` is safetensors with the factors of several versions."""
     url: _Address | None = None
     """Published address; None for bundled weights."""
 
@@ -113,7 +114,7 @@ class ModelCard(KnownKeys):
     """File with the rank history of the training run, beside the weights."""
     # Not among the keys that a message lists.
     truncated_from: SkipJsonSchema[Annotated[tuple[int, ...] | None, BeforeValidator(_not_in_a_file)]] = None
-    """Ranks of the weight file if ``ranks`` are lower: loading truncates the network, and it is not trained again.
+    """Ranks of the model if ``ranks`` are lower: loading truncates the network, and it is not trained again.
     Only ``truncated`` sets it."""
 
     @field_validator("ranks")
@@ -199,7 +200,8 @@ class Zoo:
 
         Args:
             model_id: ``family/scheme/version``, or ``scheme/version`` for a published model; with ``@rank-rank-…``
-                added, that model truncated to these ranks.
+                added, that model truncated to these ranks. ``family/scheme@rank-rank-…`` truncates the smallest nested
+                version that has these ranks.
 
         Raises:
             UnknownModel: There is no such model; the message lists those that exist.
@@ -207,6 +209,9 @@ class Zoo:
         model_id, at, ranks = model_id.partition("@")
         if at:
             whole = [int(rank) if re.fullmatch(r"[0-9]{1,6}", rank) else -1 for rank in ranks.split("-")]
+            family, _, scheme = model_id.partition("/")
+            if scheme in SCHEMES:
+                return self._nearest(family, scheme, whole).truncated(whole)
             return self.get(model_id).truncated(whole)
         wanted = model_id if model_id.count("/") == 2 else f"{DEFAULT_FAMILY}/{model_id}"
         for card in self.cards:
@@ -215,6 +220,17 @@ class Zoo:
         known = ", ".join(card.id for card in self.cards)
         shown = model_id if len(model_id) <= 80 else model_id[:80] + "…"
         raise UnknownModel(f"There is no model {shown!r}; expected one of: {known}.")
+
+    def _nearest(self, family: str, scheme: str, ranks: Sequence[int]) -> ModelCard:
+        """Return the smallest nested version that has these ranks or more; the largest if none has."""
+        versions = [
+            card for card in self.of_scheme(scheme) if card.family == family and card.weights.format == "nested"
+        ]
+        if not versions:
+            raise UnknownModel(f"{family} has no nested models of {scheme}; expected a model's id before '@'.")
+        versions.sort(key=lambda card: card.cost.macs)
+        wide = (card for card in versions if all(r <= own for r, own in zip(ranks, card.ranks, strict=False)))
+        return next(wide, versions[-1])
 
     def of_scheme(self, scheme: str) -> tuple[ModelCard, ...]:
         """Return the cards of one scheme."""

@@ -19,7 +19,7 @@ from ..settings import Settings
 from .cards import ModelCard, Zoo, read_zoo
 from .download import CONNECT_SECONDS, OnProgress, download
 
-Format = Literal["pickle", "safetensors"]
+Format = Literal["pickle", "safetensors", "nested"]
 Where = Literal["bundled", "cached", "to download"]
 
 

@@ -16,6 +16,7 @@ from ..errors import WeightsRefused
 from ..models.architecture import LAYERS, Layer
 from ..models.store import LocalFile
 from .alexnet import LowRankAlexNet
+from .nested import Version, version_state
 
 _SCALE = ".scale"
 
@@ -34,10 +35,38 @@ def read_network(
     Raises:
         WeightsRefused: The file does not hold these weights, or was changed since it was verified.
     """
-    state = read_state_dict(file)
+    return _network(scheme, ranks, layers, read_state_dict(file), file.path.name)
+
+
+def read_version(version: Version, file: LocalFile, layers: Sequence[Layer] = LAYERS) -> LowRankAlexNet:
+    """Return one version of a nested weight file: float32, on the CPU, in evaluation mode.
+
+    Args:
+        version: The version; ranks below those that it was trained at are slices of it.
+        file: The verified file.
+        layers: The dense layers that the network factors.
+
+    Raises:
+        WeightsRefused: The file does not hold this version, or was changed since it was verified.
+    """
+    name = file.path.name
+    try:
+        state = version_state(_read_tensors(file), version, layers)
+    except KeyError as error:
+        raise WeightsRefused(
+            f"{name} lacks {error.args[0]}; expected every tensor of {version.scheme}/{version.name}."
+        ) from error
+    except ValueError as error:
+        raise WeightsRefused(f"{name}: {error}.") from error
+    return _network(version.scheme, version.ranks, layers, _dequantise(state, name), name)
+
+
+def _network(
+    scheme: str, ranks: Sequence[int], layers: Sequence[Layer], state: dict[str, Tensor], name: str
+) -> LowRankAlexNet:
     with torch.device("meta"):
         network = LowRankAlexNet(scheme, ranks, layers)
-    check_state_dict(state, network.state_dict(), file.path.name)
+    check_state_dict(state, network.state_dict(), name)
     network.load_state_dict(state, assign=True)
     return network.eval()
 
@@ -52,6 +81,11 @@ def read_state_dict(file: LocalFile) -> dict[str, Tensor]:
     Raises:
         WeightsRefused: The digest differs, or the file cannot be read as tensors.
     """
+    return _dequantise(_read_tensors(file), file.path.name)
+
+
+def _read_tensors(file: LocalFile) -> dict[str, Tensor]:
+    """Return the tensors of a weight file, verified, as they are stored."""
     name = file.path.name
     try:
         data = file.path.read_bytes()
@@ -69,7 +103,7 @@ def read_state_dict(file: LocalFile) -> dict[str, Tensor]:
         if file.format == "pickle":
             state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         else:
-            state = _dequantise(safetensors.torch.load(data))
+            state = safetensors.torch.load(data)
     except (pickle.UnpicklingError, RuntimeError, SafetensorError, ValueError, EOFError, KeyError) as error:
         raise WeightsRefused(
             f"{name} cannot be read as {file.format} ({type(error).__name__}); expected a state_dict of plain tensors."
@@ -84,7 +118,7 @@ def _is_plain(value: object) -> bool:
     return isinstance(value, Tensor) and value.layout == torch.strided and not (value.is_quantized or value.is_meta)
 
 
-def _dequantise(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _dequantise(stored: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     """Return stored tensors as float32: int8 weights times their scales, half-precision ones converted."""
     state: dict[str, Tensor] = {}
     for key, tensor in stored.items():
@@ -93,7 +127,9 @@ def _dequantise(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
         scale = stored.get(key + _SCALE)
         if scale is not None and tensor.dtype == torch.int8:
             if scale.shape != tensor.shape[:1]:
-                raise ValueError(f"{key}{_SCALE} has shape {tuple(scale.shape)}")
+                raise WeightsRefused(
+                    f"{name}: {key}{_SCALE} has shape {tuple(scale.shape)}; expected {tuple(tensor.shape[:1])}."
+                )
             tensor = tensor.float() * scale.float().reshape(-1, *[1] * (tensor.dim() - 1))
         elif tensor.dtype in (torch.float16, torch.bfloat16):
             tensor = tensor.float()

@@ -1,4 +1,4 @@
-"""Random changes to a training image: degradation, colours, a resized crop, a flip."""
+"""Random changes to a training image: colours, a resized crop, a flip."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ def augment(data: bytes, config: DataConfig, randomness: random.Random) -> Tenso
         warnings.simplefilter("ignore")
         image = Image.open(io.BytesIO(data))
         image = image.convert("RGB")
-    image = _degrade(image, config, randomness)
     # Colours are changed where there are fewer pixels.
     small = image.width * image.height < CROP * CROP
     if small:
@@ -40,20 +39,6 @@ def augment(data: bytes, config: DataConfig, randomness: random.Random) -> Tenso
     if not small:
         image = _recolour(image, config, randomness)
     return torch.from_numpy(np.array(image))
-
-
-def _degrade(image: Image.Image, config: DataConfig, randomness: random.Random) -> Image.Image:
-    """Perhaps shrink the image, perhaps compress it as JPEG."""
-    edge = min(image.size)
-    if 0 < config.smallest_edge < edge and randomness.random() < 0.5:
-        scale = randomness.randint(config.smallest_edge, edge) / edge
-        width, height = (max(1, round(side * scale)) for side in image.size)
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    if config.lowest_quality and randomness.random() < 0.5:
-        compressed = io.BytesIO()
-        image.save(compressed, "JPEG", quality=randomness.randint(config.lowest_quality, 95))
-        image = Image.open(compressed).convert("RGB")
-    return image
 
 
 def _recolour(image: Image.Image, config: DataConfig, randomness: random.Random) -> Image.Image:

@@ -6,7 +6,7 @@ import math
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -37,12 +37,6 @@ def _path(path: Path) -> Path:
     return path
 
 
-def _shrink(edge: int) -> int:
-    if edge and not 16 <= edge <= 255:
-        raise ValueError("0, or 16 to 255")
-    return edge
-
-
 _Path = Annotated[Path, AfterValidator(_path)]
 _Count = Annotated[StrictInt, within(ge=1)]
 _Positive = Annotated[Number, within(gt=0)]
@@ -51,6 +45,9 @@ _Share = Annotated[Number, within(ge=0, le=1)]
 _SMALLEST_MU, _LARGEST_MU = 1e-30, 1e30
 """The weights are float32, which ends at 3e38."""
 _LessThanOne = Annotated[Number, within(ge=0, lt=1)]
+
+
+_Stage = TypeVar("_Stage", bound="StageConfig")
 
 
 @dataclass(frozen=True)
@@ -69,11 +66,9 @@ class DataConfig(KnownKeys):
     """Whether images are mirrored at random."""
     colour: _Share = 0.3
     """Strength of random changes to brightness, contrast and saturation; 0 for none."""
-    smallest_edge: Annotated[StrictInt, within(ge=0, le=10_000)] = 0
-    """Shrink half of the images, chosen at random, to a shortest edge between this and their own; 0 for none. Photos
-    from different sources are then equally sharp, so that the network cannot learn sharpness in place of objects."""
-    lowest_quality: Annotated[StrictInt, within(ge=0, le=95)] = 0
-    """Compress half of the images, chosen at random, as JPEG of a quality from this to 95; 0 for none."""
+    views: Annotated[StrictInt, within(ge=0, le=1000)] = 0
+    """Number of random crops of each image: after so many epochs they come again, so that a teacher's answers to them
+    can be kept (``train teach``). 0 for new crops in every epoch."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +99,28 @@ class StageConfig(KnownKeys):
     """Share of the distillation loss in the whole loss."""
     temperature: _Positive = 2.0
     """Temperature of the distillation loss."""
+    answers: _Path | None = None
+    """File of a teacher's answers to the views of the training images, which ``train teach`` writes; it takes the place
+    of the teacher itself."""
+    dropout: _LessThanOne = 0.5
+    """Share of fc6's and fc7's outputs that are left out at random in training."""
+
+    @field_validator("answers")
+    @classmethod
+    def _one_teacher(cls, answers: Path | None, info: ValidationInfo) -> Path | None:
+        if answers and info.data.get("teacher"):
+            raise ValueError("no such key beside teacher, since both are teachers")
+        return answers
+
+
+@dataclass(frozen=True)
+class TeachConfig(KnownKeys):
+    """``[teach]``: a teacher's answers to every view of every training image."""
+
+    teacher: str = ""
+    """A model's id, or ``package.module:function`` for a function that returns a network with the same inputs and
+    classes."""
+    precision: Literal["fp32", "bf16"] = "fp32"
 
 
 def _no_warmup(value: object) -> float:
@@ -151,36 +168,34 @@ class CompressConfig(StageConfig):
 class FinetuneConfig(StageConfig):
     """``[finetune]``: training of the factored network."""
 
-    start: str = ""
-    """Id of a model to start from; empty to start from the network that ``compress`` ended with."""
-    ranks_of: str = ""
-    """With ``start``: id of the model whose scheme and ranks the network takes; empty for those of ``start``."""
+    start: str | tuple[str, ...] = ""
+    """Id of a model to start from; empty to start from the network that ``compress`` ended with. A list has an id for
+    each of ``ranks_of``."""
+    ranks_of: str | tuple[str, ...] = ""
+    """With ``start``: id of the model whose scheme and ranks the network takes; empty for those of ``start``. A list of
+    ids trains one set of factors whose slices have these ranks, each batch one of them (``nn/nested.py``)."""
     calibration: Annotated[StrictInt, within(ge=0, le=100_000)] = 0
     """With ``ranks_of``: number of training images that decide which part of each layer is kept; 0 to let the layer's
     weights decide."""
     frozen_layers: Annotated[StrictInt, within(ge=0, le=len(LAYERS) - 1)] = 0
     """Number of layers, from the first, whose weights and batch normalisation are not trained, which saves time."""
-    share_of_start: _LessThanOne = 0.0
-    """Share of the starting weights in the weights that are kept, the rest being the trained weights (Wortsman et al.,
-    "Robust fine-tuning of zero-shot models", CVPR 2022): the network forgets less of what the training photos do not
-    show."""
-    earlier: str = ""
-    """With ``share_of_start``: id of a model of the same scheme and ranks whose weights are mixed in place of the
-    start's, for a start that was itself trained from that model; empty for the start."""
 
     @field_validator("ranks_of")
     @classmethod
-    def _needs_start(cls, model: str, info: ValidationInfo) -> str:
-        if model and info.data.get("start") == "":
+    def _needs_start(cls, models: str | tuple[str, ...], info: ValidationInfo) -> str | tuple[str, ...]:
+        start = info.data.get("start")
+        if models and start == "":
             raise ValueError("start to be set as well")
-        return model
+        if isinstance(start, tuple) and (isinstance(models, str) or len(models) != len(start)):
+            raise ValueError(f"a list of {len(start)} ids, as start is")
+        return models
 
-    @field_validator("earlier")
+    @field_validator("frozen_layers")
     @classmethod
-    def _needs_share(cls, model: str, info: ValidationInfo) -> str:
-        if model and info.data.get("share_of_start") == 0:
-            raise ValueError("share_of_start to be set as well")
-        return model
+    def _trains_all(cls, count: int, info: ValidationInfo) -> int:
+        if count and isinstance(info.data.get("ranks_of"), tuple):
+            raise ValueError("0 with a list in ranks_of, whose slices are trained as a whole")
+        return count
 
 
 @dataclass(frozen=True)
@@ -194,8 +209,6 @@ class OutputConfig(KnownKeys):
     licence: str = "not stated"
     provenance: str = "Trained with this project's own commands."
     note: str = ""
-    pre_shrink: Annotated[StrictInt, AfterValidator(_shrink)] = 0
-    """The card's ``pre_shrink``: photos are first reduced to this shortest edge; 0 for none."""
 
 
 @dataclass(frozen=True)
@@ -205,6 +218,7 @@ class RunConfig(KnownKeys):
     folder: _Path
     """Folder for everything that the run writes."""
     data: DataConfig
+    teach: TeachConfig = field(default_factory=TeachConfig)
     reference: StageConfig = field(default_factory=StageConfig)
     compress: CompressConfig = field(default_factory=CompressConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
@@ -235,4 +249,15 @@ def read_config(path: Path) -> RunConfig:
     config = parse(RunConfig, {**defaults, **data}, path.name, UsageError, section="[{}]")
     base = path.resolve().parent
     files = replace(config.data, train=base / config.data.train, validation=base / config.data.validation)
-    return replace(config, folder=base / config.folder, data=files)
+    return replace(
+        config,
+        folder=base / config.folder,
+        data=files,
+        reference=_answers_from(base, config.reference),
+        compress=_answers_from(base, config.compress),
+        finetune=_answers_from(base, config.finetune),
+    )
+
+
+def _answers_from(base: Path, stage: _Stage) -> _Stage:
+    return replace(stage, answers=base / stage.answers) if stage.answers else stage

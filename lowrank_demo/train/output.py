@@ -1,4 +1,4 @@
-"""Write a trained low-rank network as a model card and a safetensors file, which the zoo reads as they are."""
+"""Write trained low-rank networks as model cards and a safetensors file, which the zoo reads as they are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import safetensors.torch
 import torch
@@ -20,6 +22,7 @@ from ..models.architecture import Layer
 from ..models.cards import parse_card
 from ..models.store import LocalFile
 from ..nn.alexnet import LowRankAlexNet
+from ..nn.nested import NestedAlexNet, Version
 from ..runtime.files import atomic_write
 from ..settings import Settings
 from ..validate.evaluate import Validation
@@ -58,6 +61,17 @@ def _fits_float16(tensor: Tensor) -> bool:
     return torch.allclose(tensor.half().float(), tensor, rtol=1e-3, atol=1e-6)
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A trained model, for its card."""
+
+    scheme: str
+    version: str
+    ranks: tuple[int, ...]
+    lambda_: float
+    """The λ that its ranks were learned with."""
+
+
 def write_model(config: RunConfig, network: LowRankAlexNet, lambda_: float, history: Path | None) -> Path:
     """Write ``models/family-scheme-version.*`` in the run's folder, with errors measured on its validation file.
 
@@ -72,47 +86,72 @@ def write_model(config: RunConfig, network: LowRankAlexNet, lambda_: float, hist
     """
     output = config.output
     name = f"{output.family}-{network.scheme}-{output.version}"
+    model = Trained(network.scheme, output.version, network.ranks, lambda_)
+    source = _write_weights(config, name, network.state_dict(), "safetensors")
+    return _write_card(config, model, source, network.layers, history)
+
+
+def write_nested(config: RunConfig, network: NestedAlexNet, lambdas: Mapping[Version, float]) -> list[Path]:
+    """Write the versions of a nested network: one weight file, a card for each; return the cards' paths.
+
+    Args:
+        config: The run.
+        network: The trained network.
+        lambdas: The λ that each version's ranks were learned with.
+    """
+    source = _write_weights(config, config.output.family, network.tensors(), "nested")
+    return [
+        _write_card(config, Trained(one.scheme, one.name, one.ranks, lambdas[one]), source, network.layers, None)
+        for one in network.versions
+    ]
+
+
+def _write_weights(
+    config: RunConfig, name: str, state: Mapping[str, Tensor], kind: Literal["safetensors", "nested"]
+) -> LocalFile:
     folder = config.folder / "models"
     folder.mkdir(parents=True, exist_ok=True)
-    weights = folder / f"{name}.safetensors"
-    with atomic_write(weights) as temporary:
-        safetensors.torch.save_file(quantised(network.state_dict(), output.format), temporary, {"format": "pt"})
+    path = folder / f"{name}.safetensors"
+    with atomic_write(path) as temporary:
+        safetensors.torch.save_file(quantised(state, config.output.format), temporary, {"format": "pt"})
+    return LocalFile(path, hashlib.sha256(path.read_bytes()).hexdigest(), kind)
+
+
+def _write_card(
+    config: RunConfig, model: Trained, weights: LocalFile, layers: Sequence[Layer], history: Path | None
+) -> Path:
+    output = config.output
+    name = f"{output.family}-{model.scheme}-{model.version}"
     card = {
         "family": output.family,
-        "scheme": network.scheme,
-        "version": output.version,
-        "lambda": lambda_,
-        "ranks": list(network.ranks),
+        "scheme": model.scheme,
+        "version": model.version,
+        "lambda": model.lambda_,
+        "ranks": list(model.ranks),
         "published": None,
-        "weights": {
-            "url": None,
-            "file": weights.name,
-            "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
-            "format": "safetensors",
-        },
-        "pre_shrink": output.pre_shrink or None,
+        "weights": {"url": None, "file": weights.path.name, "sha256": weights.sha256, "format": weights.format},
         "licence": output.licence,
         "provenance": output.provenance,
         "note": output.note,
         "measured": [],
         "history": None,
     }
+    path = weights.path.with_name(f"{name}{CARD_SUFFIX}")
     if history is not None and history.exists():
         card["history"] = f"{name}.history.json"
-        shutil.copy(history, folder / card["history"])
-    path = folder / f"{name}{CARD_SUFFIX}"
-    card["measured"] = [_measure(config, card, weights, network.layers)]
+        shutil.copy(history, path.with_name(card["history"]))
+    card["measured"] = [_measure(config, card, weights, layers)]
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(card, indent=1, ensure_ascii=False), encoding="utf-8")
     return path
 
 
 def _measure(
-    config: RunConfig, card: Mapping[str, object], weights: Path, layers: Sequence[Layer]
+    config: RunConfig, card: Mapping[str, object], weights: LocalFile, layers: Sequence[Layer]
 ) -> dict[str, object]:
     """Return the errors of the stored file, measured as ``validate`` measures them."""
-    parsed = parse_card(card, weights.name)
-    network = load_network(parsed, LocalFile(weights, parsed.weights.sha256, "safetensors"), layers)
+    parsed = parse_card(card, weights.path.name)
+    network = load_network(parsed, weights, layers)
     cpu = torch.device("cpu")
     decoder = choose_decoder(Settings.from_environment(), cpu).decoder
     with LmdbReader(config.data.validation) as reader:

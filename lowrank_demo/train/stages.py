@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,15 +14,21 @@ from torch import nn
 from ..errors import UsageError
 from ..lowrank import lc
 from ..lowrank.c_step import Criterion
+from ..lowrank.calibration import measure_statistics
 from ..models.architecture import INPUT_SIZE, LAYERS, Layer
 from ..nn.alexnet import DenseAlexNet, LowRankAlexNet
+from ..nn.nested import NestedAlexNet, Version, merged
 from ..runtime.files import atomic_write
 from ..runtime.processes import Processes
-from .batches import Batches, LmdbImages
-from .config import DataConfig, RunConfig, StageConfig
-from .output import write_model
-from .start import chosen_network, compressed_network, kept_weights, penalty_state, weights_to_share
+from .answers import Answers
+from .batches import Batches, LmdbImages, evenly_spaced
+from .config import RunConfig, StageConfig
+from .output import write_model, write_nested
+from .start import Start, chosen_starts, compressed_network, kept_weights, penalty_state
 from .trainer import Trainer
+
+_STATISTICS_IMAGES = 1024
+"""Training images that a trained version's batch normalisation is measured on."""
 
 
 def reference(config: RunConfig, resume: bool, processes: Processes, layers: Sequence[Layer] = LAYERS) -> None:
@@ -89,46 +95,85 @@ def compress(config: RunConfig, resume: bool, processes: Processes, layers: Sequ
     lc.run(penalty, schedule, l_step, c_steps_done=math.ceil(trainer.epoch / stage.epochs))
 
 
-def finetune(config: RunConfig, resume: bool, processes: Processes, layers: Sequence[Layer] = LAYERS) -> Path | None:
-    """Train the factored network and write it as a model.
+def finetune(config: RunConfig, resume: bool, processes: Processes, layers: Sequence[Layer] = LAYERS) -> list[Path]:
+    """Train the factored network, or several nested ones, and write a model of each.
 
     Returns:
-        The path of its card, in the first process; None in the others.
+        The paths of their cards, in the first process; none in the others.
 
     Raises:
-        UsageError: There is no compressed network to start from, ``start``, ``ranks_of`` or ``earlier`` names a model
-            that is not there, or ``earlier`` names one of another scheme or other ranks.
+        UsageError: There is no compressed network to start from, or ``start`` or ``ranks_of`` names a model that is not
+            there.
         DataError: The compressed network is damaged.
     """
     torch.manual_seed(config.seed)
     stage = config.finetune
     if stage.start:
-        (network, lambda_), history = chosen_network(config), None
+        starts = chosen_starts(config)
+        if isinstance(stage.ranks_of, tuple):
+            return _finetune_nested(config, starts, resume, processes)
+        network, lambda_, history = starts[0].network, starts[0].like.lambda_, None
     else:
         network, lambda_ = compressed_network(config.folder / "compress.pt", layers), config.compress.lambda_
         history = config.folder / "history.json"
-    earlier = weights_to_share(config, network) if stage.share_of_start else {}
     frozen = layers[: stage.frozen_layers]
     trainer = _trainer(config, "finetune", stage, stage.epochs, network, processes, frozen)
     _train(trainer, resume)
     if processes.rank != 0:
-        return None
+        return []
     trained = trainer.best
     assert isinstance(trained, LowRankAlexNet)
-    if stage.share_of_start:
-        _mix(trained, earlier, stage.share_of_start)
-    return write_model(config, trained, lambda_, history)
+    return [write_model(config, trained, lambda_, history)]
 
 
-def _train(trainer: Trainer, resume: bool) -> None:
-    """Train to the last epoch, saving after each."""
+def _finetune_nested(config: RunConfig, starts: Sequence[Start], resume: bool, processes: Processes) -> list[Path]:
+    stage = config.finetune
+    versions = [Version(one.like.scheme, one.like.version, one.like.ranks) for one in starts]
+    states = {version: one.network.state_dict() for version, one in zip(versions, starts, strict=True)}
+    layers = starts[0].network.layers
+    trainer = _trainer(
+        config, "finetune", stage, stage.epochs, NestedAlexNet(versions, merged(states, layers), layers), processes
+    )
+
+    def errors() -> list[float]:
+        nested = trainer.best
+        assert isinstance(nested, NestedAlexNet)
+        found: list[float] = []
+        for version in versions:
+            nested.evaluated = version
+            found.append(trainer.validate())
+        return found
+
+    _train(trainer, resume, errors)
+    if processes.rank != 0:
+        return []
+    nested = trainer.best
+    assert isinstance(nested, NestedAlexNet)
+    # The average has seen each version's statistics with weights that have moved since.
+    images = evenly_spaced(config.data.train, _STATISTICS_IMAGES)
+    for version in versions:
+        network = nested.network_of(version)
+        measure_statistics(network, images)
+        nested.set_buffers(version, network)
+    lambdas = {version: one.like.lambda_ for version, one in zip(versions, starts, strict=True)}
+    return write_nested(config, nested, lambdas)
+
+
+def _train(trainer: Trainer, resume: bool, errors: Callable[[], Sequence[float]] | None = None) -> None:
+    """Train to the last epoch, saving after each.
+
+    Args:
+        trainer: The trainer.
+        resume: Begin after the last saved epoch.
+        errors: Measures the network; None measures it as one.
+    """
     if resume:
         trainer.load()
     while trainer.epoch < trainer.epochs:
         loss = trainer.train_epoch()
-        error = trainer.validate()
+        found = errors() if errors else [trainer.validate()]
         trainer.save()
-        trainer.report(loss, error)
+        trainer.report(loss, *found)
 
 
 def _trainer(
@@ -150,16 +195,21 @@ def _trainer(
     data = config.data
     batch_size = max(1, data.batch_size // processes.world)
 
-    def batches(path: Path, augmentation: DataConfig | None, seed: int | None) -> Batches:
-        images = LmdbImages(path, augmentation, config.seed)
+    def batches(images: LmdbImages, seed: int | None) -> Batches:
         return Batches(images, batch_size, data.workers, rank=processes.rank, world=processes.world, seed=seed)
 
+    labelled = stage.teacher_weight < 1 or not (stage.teacher or stage.answers)
+    train = LmdbImages(data.train, data, config.seed, labelled=labelled)
+    if stage.answers:
+        if not data.views:
+            raise UsageError("[data] views is 0; expected the number of views that answers holds.")
+        train.answers = Answers(stage.answers, data.views, len(train))
     return Trainer(
         network,
         stage,
         epochs,
-        batches(data.train, data, config.seed),
-        batches(data.validation, None, None),
+        batches(train, config.seed),
+        batches(LmdbImages(data.validation, None, 0), None),
         processes,
         config.folder / f"{name}.pt",
         frozen,
@@ -178,11 +228,3 @@ def _write_history(config: RunConfig, layers: Sequence[Layer], steps: Sequence[M
     }
     with atomic_write(config.folder / "history.json") as temporary:
         temporary.write_text(json.dumps(history, indent=1), encoding="utf-8")
-
-
-@torch.no_grad()
-def _mix(network: nn.Module, earlier: Mapping[str, torch.Tensor], share: float) -> None:
-    """Move the network's weights towards earlier ones by this share of the way."""
-    for name, value in network.state_dict().items():
-        if value.is_floating_point():
-            value.lerp_(earlier[name].to(value.device), share)

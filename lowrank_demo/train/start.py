@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..lowrank.calibration import calibrated
 from ..lowrank.load import fetch_network
 from ..lowrank.refactor import refactored
 from ..models.architecture import Layer
+from ..models.cards import ModelCard
 from ..models.download import print_download
 from ..models.store import WeightStore
 from ..nn.alexnet import LowRankAlexNet
@@ -74,40 +76,46 @@ def compressed_network(checkpoint: Path, layers: Sequence[Layer]) -> LowRankAlex
     return network
 
 
-def chosen_network(config: RunConfig) -> tuple[LowRankAlexNet, float]:
-    """Return the model that ``start`` names, brought to the ranks of ``ranks_of``, and the λ of those ranks.
+@dataclass(frozen=True)
+class Start:
+    """A network to start from, and the model whose ranks it has."""
+
+    like: ModelCard
+    network: LowRankAlexNet
+
+
+def chosen_starts(config: RunConfig) -> list[Start]:
+    """Return the models that ``start`` names at the ranks of the models that ``ranks_of`` names, in their order.
+
+    Of a nested start, the version that has those ranks is taken as it is. Convolutions that calibration truncates
+    share the components of V within their scheme, so that the networks can be nested.
 
     Raises:
         UnknownModel: ``start`` or ``ranks_of`` names a model that is not there.
+        UsageError: Two models of ``ranks_of`` have the same scheme and version.
         WeightsError: Its weights cannot be used.
     """
     store = WeightStore.from_settings(Settings.from_environment())
-    card = store.zoo.get(config.finetune.start)
-    like = store.zoo.get(config.finetune.ranks_of) if config.finetune.ranks_of else card
-    network = fetch_network(store, card, print_download)
-    if (like.scheme, like.ranks) != (card.scheme, card.ranks):
-        if config.finetune.calibration:
-            images = evenly_spaced(config.data.train, config.finetune.calibration)
-            network = calibrated(network, like.scheme, like.ranks, images)
-        else:
+    ids, starts = config.finetune.ranks_of or config.finetune.start, config.finetune.start
+    likes = [store.zoo.get(one) for one in ([ids] if isinstance(ids, str) else ids)]
+    cards = [store.zoo.get(one) for one in ([starts] * len(likes) if isinstance(starts, str) else starts)]
+    names = [f"{like.scheme}/{like.version}" for like in likes]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UsageError(f"[finetune] ranks_of names {twice[0]} twice; expected each scheme and version once.")
+    images = evenly_spaced(config.data.train, config.finetune.calibration) if config.finetune.calibration else None
+    made: dict[ModelCard, LowRankAlexNet] = {}
+    bases: dict[str, LowRankAlexNet] = {}
+    for like, card in sorted(zip(likes, cards, strict=True), key=lambda pair: -pair[0].cost.macs):
+        own = [one for one in store.zoo if one.weights == card.weights and _shape(one) == _shape(like)]
+        network = fetch_network(store, own[0] if own else card, print_download)
+        if not own and images is not None:
+            network = calibrated(network, like.scheme, like.ranks, images, bases.get(like.scheme))
+            bases.setdefault(like.scheme, network)
+        elif not own:
             network = refactored(network, like.scheme, like.ranks)
-    return network, like.lambda_
+        made[like] = network
+    return [Start(like, made[like]) for like in likes]
 
 
-def weights_to_share(config: RunConfig, network: LowRankAlexNet) -> dict[str, torch.Tensor]:
-    """Return the weights that ``share_of_start`` keeps a share of: those of ``earlier``, or else the network's own.
-
-    Raises:
-        UnknownModel: ``earlier`` names a model that is not there.
-        UsageError: ``earlier`` names a model of another scheme or other ranks.
-    """
-    if config.finetune.earlier:
-        store = WeightStore.from_settings(Settings.from_environment())
-        card = store.zoo.get(config.finetune.earlier)
-        if (card.scheme, card.ranks) != (network.scheme, network.ranks):
-            raise UsageError(
-                f"[finetune] earlier is {card.id}, of {card.scheme} and ranks {list(card.ranks)}; expected a model of "
-                f"the start's: {network.scheme}, {list(network.ranks)}."
-            )
-        network = fetch_network(store, card, print_download)
-    return {name: value.clone() for name, value in network.state_dict().items()}
+def _shape(card: ModelCard) -> tuple[str, tuple[int, ...]]:
+    return card.scheme, card.ranks

@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..errors import DataError, NotWritten, TrainingDiverged, UsageError
 from ..models.architecture import Layer
+from ..nn.nested import NestedAlexNet, set_dropout
 from ..runtime.files import atomic_write
 from ..runtime.processes import Processes
 from ..runtime.progress import Meter, ProgressLine, duration
@@ -58,6 +59,7 @@ class Trainer:
         self._train, self._validation = train, validation
         self._processes, self._checkpoint = processes, checkpoint
         self._frozen = [self.network.get_submodule(key).requires_grad_(False) for key in _keys_of(frozen)]
+        set_dropout(self.network, stage.dropout)
         self._optimiser = _optimiser(self.network, stage)
         self._scaler = torch.amp.GradScaler(processes.device.type, enabled=stage.precision == "fp16")
         self._average = _average(self.network, stage.ema) if stage.ema else None
@@ -65,7 +67,11 @@ class Trainer:
         self._forward: nn.Module = self.network
         if processes.world > 1:
             ids = [processes.device.index] if processes.device.type == "cuda" else None
-            self._forward = nn.parallel.DistributedDataParallel(self.network, device_ids=ids)
+            # A batch goes through one of several nested versions, whose parameters are not the others'.
+            nested = isinstance(self.network, NestedAlexNet)
+            self._forward = nn.parallel.DistributedDataParallel(
+                self.network, device_ids=ids, find_unused_parameters=nested
+            )
         self._line = ProgressLine()
 
     @property
@@ -93,9 +99,10 @@ class Trainer:
         to_come = batches * (self.epochs - self.epoch)
         meter: Meter | None = None
         total = 0.0
-        for number, (images, labels) in enumerate(self._train.epoch(self.epoch)):
+        for number, (images, labels, answers) in enumerate(self._train.epoch(self.epoch)):
             self._set_rate(self._scheduled(self.epoch + number / batches) if rate is None else rate)
-            loss = self._step(self._moved(images), labels.to(self._processes.device), extra_loss)
+            labels, answers = labels.to(self._processes.device), answers.to(self._processes.device)
+            loss = self._step(self._moved(images), labels, answers, extra_loss)
             if not math.isfinite(loss):
                 raise TrainingDiverged(
                     f"The loss became {loss} in epoch {self.epoch + 1}; lower the learning rate and --resume."
@@ -116,7 +123,7 @@ class Trainer:
         """Return the top-1 error in percent on the validation batches."""
         network = self.best.eval()
         counts = torch.zeros(2, dtype=torch.int64, device=self._processes.device)
-        for images, labels in self._validation.epoch(0):
+        for images, labels, _ in self._validation.epoch(0):
             with self._autocast():
                 logits = network(self._moved(images))
             right = (logits.argmax(1).cpu() == labels).sum()
@@ -176,17 +183,16 @@ class Trainer:
         self.epoch = int(state["epoch"])
         return state["stage"]
 
-    def report(self, loss: float, error: float) -> None:
+    def report(self, loss: float, *errors: float) -> None:
         """Print one line about the epoch that was just finished, in the first process."""
         if self._processes.rank == 0:
-            print(f"epoch {self.epoch} of {self.epochs}: loss {loss:.4f}, top-1 error {error:.2f} %", flush=True)
+            shown = ", ".join(f"{error:.2f}" for error in errors)
+            print(f"epoch {self.epoch} of {self.epochs}: loss {loss:.4f}, top-1 error {shown} %", flush=True)
 
-    def _step(self, images: Tensor, labels: Tensor, extra_loss: Callable[[], Tensor] | None) -> float:
+    def _step(self, images: Tensor, labels: Tensor, answers: Tensor, extra_loss: Callable[[], Tensor] | None) -> float:
         with self._autocast():
-            logits = self._forward(images)
-            loss = F.cross_entropy(logits.float(), labels, label_smoothing=self._stage.label_smoothing)
-            if self._teacher is not None:
-                loss = torch.lerp(loss, self._distillation(images, logits), self._stage.teacher_weight)
+            logits = self._forward(images).float()
+            loss = self._loss(images, logits, labels, answers)
         if extra_loss is not None:
             loss = loss + extra_loss()
         self._optimiser.zero_grad(set_to_none=True)
@@ -203,13 +209,22 @@ class Trainer:
     def _moved(self, images: Tensor) -> Tensor:
         return images.to(self._processes.device, memory_format=torch.channels_last)
 
-    def _distillation(self, images: Tensor, logits: Tensor) -> Tensor:
+    def _loss(self, images: Tensor, logits: Tensor, labels: Tensor, answers: Tensor) -> Tensor:
+        """Return the cross entropy, or its mean with the divergence from a teacher, weighted by ``teacher_weight``."""
+        if self._teacher is not None:
+            with torch.no_grad():
+                answers = self._teacher(images)
+        weight = self._stage.teacher_weight if answers.numel() else 0.0
+        if weight == 1:  # photos without labels
+            return self._distillation(answers, logits)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self._stage.label_smoothing)
+        return torch.lerp(loss, self._distillation(answers, logits), weight) if weight else loss
+
+    def _distillation(self, answers: Tensor, logits: Tensor) -> Tensor:
         """Return the Kullback-Leibler divergence from the teacher's softened answers, times T²."""
-        assert self._teacher is not None
         t = self._stage.temperature
-        with torch.no_grad():
-            wanted = F.log_softmax(self._teacher(images).float() / t, 1)
-        return F.kl_div(F.log_softmax(logits.float() / t, 1), wanted, log_target=True, reduction="batchmean") * t**2
+        wanted = F.log_softmax(answers.float() / t, 1)
+        return F.kl_div(F.log_softmax(logits / t, 1), wanted, log_target=True, reduction="batchmean") * t**2
 
     def _scheduled(self, epoch: float) -> float:
         """Return the factor on the learning rate at a point in time: a linear warm-up, then a cosine to zero."""

@@ -214,9 +214,10 @@ class _Resident(Batches):
 
     def __init__(self, size: int, batches: int) -> None:
         self.per_epoch = batches
-        self._batch = torch.randn(size, 3, 227, 227, device=DEVICE), torch.arange(size) % 1000
+        images = torch.randn(size, 3, 227, 227, device=DEVICE)
+        self._batch = images, torch.arange(size) % 1000, torch.empty(size, 0)
 
-    def epoch(self, number: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def epoch(self, number: int) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         del number
         for _ in range(self.per_epoch):
             yield self._batch

@@ -92,6 +92,20 @@ def test_building_and_resizing_in_one(imagenet: Path, tmp_path: Path) -> None:
         assert reader[0].label == 700
 
 
+def test_images_without_labels_are_for_training_alone(imagenet: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.lmdb"
+    done = run("build-lmdb", "--images", str(imagenet), "--unlabelled", "--lmdb-file", str(out))
+    assert "images of 0 classes" in done.stdout
+    with LmdbReader(out) as reader:
+        assert {record.label for record in reader} == {-1}
+    refused = run("validate", "--lmdb-file", str(out))
+    assert refused.returncode == 2
+    assert "has label -1; expected 0 to 999" in refused.stderr
+    both = run("build-lmdb", "--images", str(imagenet), "--unlabelled", "--labels", "x", "--lmdb-file", str(out))
+    assert both.returncode == 1
+    assert "--unlabelled goes with --images alone" in both.stderr
+
+
 @pytest.fixture(scope="module")
 def long_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("long") / "long.lmdb"

@@ -98,3 +98,23 @@ def test_ranks_that_stay_change_nothing_but_the_statistics(network: LowRankAlexN
     outputs = network.features[0](images)
     torch.testing.assert_close(made.features[1].running_mean, outputs.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(made.features[1].running_var, outputs.var((0, 2, 3)), rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_with_a_basis_v_is_its_first_components_and_u_is_fitted_to_them(
+    network: LowRankAlexNet, images: torch.Tensor
+) -> None:
+    wide = calibrated(network, "scheme_1", (8, 8, 8, 8, 8, 24, 16, 12), images)
+    made = calibrated(network, "scheme_1", LOWER, images, wide)
+    truncated = refactored(wide, "scheme_1", LOWER)
+    original = network.features[0](images)
+    for number in (0, 4, 8, 11, 14):
+        narrow, own = made.get_submodule(f"features.{number}"), wide.get_submodule(f"features.{number}")
+        assert isinstance(narrow, LowRankLayer)
+        assert isinstance(own, LowRankLayer)
+        assert torch.equal(narrow.V.weight, own.V.weight[: len(narrow.V.weight)])
+
+    def error(one: LowRankAlexNet) -> float:
+        return float((one.features[0](images) - original).norm())
+
+    assert error(made) < error(truncated)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from lowrank_demo.settings import ASSETS
 from lowrank_demo.train import stages
 from lowrank_demo.train.batches import LmdbImages
 from lowrank_demo.train.config import read_config
+from lowrank_demo.train.start import chosen_starts
 from lowrank_demo.train.trainer import Trainer
 from tests.helpers.commands import run
 from tests.helpers.lmdb_files import build_long_lmdb
@@ -97,8 +99,7 @@ def run_small(stage: Stage, config: Path, *, resume: bool = False) -> None:
 
 def finetuned(config: Path, *, resume: bool = False) -> tuple[ModelCard, dict[str, torch.Tensor]]:
     """Fine-tune a full-size model in this process; return its card and its weights."""
-    path = stages.finetune(read_config(config), resume, Processes.join())
-    assert path is not None
+    (path,) = stages.finetune(read_config(config), resume, Processes.join())
     zoo = read_zoo(ASSETS / "zoo.json", path.parent)
     card = next(card for card in zoo.cards if card.family == "own")
     return card, weights_of(card.id, path.parent)
@@ -229,13 +230,13 @@ def test_a_resumed_run_has_the_same_bits(
 @pytest.mark.parametrize("calibration", [0, 4])
 def test_finetune_starts_from_a_model_at_another_ones_ranks(folder: Path, calibration: int) -> None:
     start = 'start = "preview/scheme_2/v5"\nranks_of = "published/scheme_1/v4"\nfrozen_layers = 2'
-    lines = {"finetune": f"{start}\ncalibration = {calibration}", "output": 'pre_shrink = 96\nformat = "float32"'}
+    lines = {"finetune": f"{start}\ncalibration = {calibration}", "output": 'format = "float32"'}
     config = configure(folder, lines)
     card, trained = finetuned(config)
     zoo = read_zoo(ASSETS / "zoo.json")
     like, start = zoo.get("published/scheme_1/v4"), zoo.get("preview/scheme_2/v5")
     assert card.scheme == "scheme_1"
-    assert (card.ranks, card.lambda_, card.pre_shrink, card.history) == (like.ranks, like.lambda_, 96, None)
+    assert (card.ranks, card.lambda_, card.history) == (like.ranks, like.lambda_, None)
     torch.manual_seed(5)
     network = load_network(start, WeightStore(zoo, folder / "cache").ensure(start))
     if calibration:
@@ -251,28 +252,52 @@ def test_finetune_starts_from_a_model_at_another_ones_ranks(folder: Path, calibr
             assert torch.equal(tensor, begun[key]) == frozen, key
 
 
-def test_a_share_of_the_start_is_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stored(share: float, earlier: str = "") -> dict[str, torch.Tensor]:
-        start = f'start = "preview/scheme_2/v5"\nshare_of_start = {share}\n{earlier}'
-        config = configure(folder, {"finetune": start, "output": 'format = "float32"'})
-        return finetuned(config, resume=share > 0)[1]
+def test_nested_versions_share_one_file_that_training_continues_from(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = 'start = "preview/scheme_2/v5"\nranks_of = ["scheme_2/v5", "scheme_1/v4", "scheme_2/v4"]\ncalibration = 8'
+    config = configure(folder, {"finetune": start})
+    cards = stages.finetune(read_config(config), False, Processes.join())
+    assert len(re.findall(r"[ \d.]+,[ \d.]+,[ \d.]+ %$", capsys.readouterr().out.strip())) == 1, "an error for each"
+    models = folder / "run" / "models"
+    assert [path.name for path in cards] == [
+        "own-scheme_2-v5.card.json",
+        "own-scheme_1-v4.card.json",
+        "own-scheme_2-v4.card.json",
+    ]
+    zoo = read_zoo(ASSETS / "zoo.json", models)
+    store = WeightStore(zoo, folder / "cache")
+    own = [zoo.get(f"own/{name}") for name in ("scheme_2/v5", "scheme_1/v4", "scheme_2/v4")]
+    assert len({card.weights for card in own}) == 1
+    assert [card.ranks for card in own] == [zoo.get(f"published/{card.scheme}/{card.version}").ranks for card in own]
+    assert [len(card.measured) for card in own] == [1, 1, 1]
+    v5, v4, wide = (load_network(card, store.ensure(card)).state_dict() for card in own)
+    shared = "classifier.4.V.weight"
+    assert torch.equal(v5[shared], wide[shared][:349])
+    assert torch.equal(v5[shared], v4[shared][:349])
+    assert torch.equal(v5["features.4.V.weight"], wide["features.4.V.weight"][:28])
+    assert not torch.equal(v5["features.4.U.weight"], wide["features.4.U.weight"][:, :28])
 
-    trained, mixed = stored(0.0), stored(0.25)
-    begun = weights_of("preview/scheme_2/v5")
-    for key, tensor in mixed.items():
-        if tensor.is_floating_point():
-            torch.testing.assert_close(tensor, 0.75 * trained[key] + 0.25 * begun[key], rtol=1e-5, atol=1e-7)
-    key = "classifier.0.U.weight"
-    assert not torch.equal(trained[key], begun[key])
+    # Ranks between two versions use the tensors of the larger one.
+    between = zoo.get("own/scheme_2@7-28-70-75-90-550-400-270")
+    assert between.id == "own/scheme_2/v4@7-28-70-75-90-550-400-270"
+    sliced = load_network(between, store.ensure(between)).state_dict()
+    assert torch.equal(sliced["features.8.U.weight"], wide["features.8.U.weight"][:, :70])
+    assert torch.equal(sliced["features.9.running_mean"], wide["features.9.running_mean"])
 
-    with pytest.raises(
-        UsageError, match=r"earlier is preview/scheme_1/v4, of scheme_1 and ranks \[\d.*\]; .*, \[\d.*\]\."
-    ):
-        stored(0.5, "earlier = 'preview/scheme_1/v4'")
-    # What was just written takes the start's place: 0.5 trained + 0.5 (0.75 trained + 0.25 begun).
-    monkeypatch.setenv("LOWRANK_MODELS_DIR", str(folder / "run" / "models"))
-    again = stored(0.5, "earlier = 'own/scheme_2/tiny'")
-    torch.testing.assert_close(again[key], 0.875 * trained[key] + 0.125 * begun[key], rtol=1e-5, atol=1e-7)
+    monkeypatch.setenv("LOWRANK_MODELS_DIR", str(models))
+    again = configure(folder, {"finetune": 'start = "own/scheme_2/v4"\nranks_of = ["scheme_2/v5", "scheme_2/v4"]'})
+    begun = chosen_starts(read_config(again))
+    assert [(one.like.id, one.network.ranks) for one in begun] == [
+        ("published/scheme_2/v5", own[0].ranks),
+        ("published/scheme_2/v4", own[2].ranks),
+    ]
+    for one, state in zip(begun, (v5, wide), strict=True):
+        assert all(torch.equal(value, state[key]) for key, value in one.network.state_dict().items())
+
+    twice = configure(folder, {"finetune": 'start = "own/scheme_2/v4"\nranks_of = ["scheme_2/v5", "own/scheme_2/v5"]'})
+    with pytest.raises(UsageError, match="ranks_of names scheme_2/v5 twice"):
+        chosen_starts(read_config(twice))
 
 
 def test_an_interrupted_run_is_resumed_and_the_app_takes_its_model(folder: Path) -> None:

@@ -19,7 +19,7 @@ import msgpack
 
 from ...errors import DataError, RecordError, UsageError
 from ...models.architecture import NUM_CLASSES
-from .record import Record, decode_record
+from .record import UNLABELLED, Record, decode_record
 
 KEY_LIST = b"__keys__"
 """The key under which tensorpack stores the list of all other keys, in the order of the records."""
@@ -191,7 +191,8 @@ class LmdbReader:
                 if at == 0:
                     raise DataError(f"{self.name} is not a file of labelled images: {outcome}") from outcome
                 continue
-            check_label(outcome.label, at, self.name)
+            if outcome.label != UNLABELLED:
+                check_label(outcome.label, at, self.name)
 
 
 class SequentialKeys(Sequence[bytes]):

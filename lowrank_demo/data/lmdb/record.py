@@ -14,6 +14,8 @@ import msgpack
 
 from ...errors import RecordError
 
+UNLABELLED = -1
+"""The label of an image without one."""
 _INTEGER_TYPES = {f"{order}{kind}{size}": (kind, size) for order in "<>|=" for kind in "iu" for size in (1, 2, 4, 8)}
 
 
@@ -24,7 +26,7 @@ class Record:
     image: bytes
     """The encoded file, such as a JPEG."""
     label: int
-    """Class index, a signed 64-bit integer."""
+    """Class index, a signed 64-bit integer; ``UNLABELLED`` for none."""
 
 
 def encode_record(record: Record) -> bytes:

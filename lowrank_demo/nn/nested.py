@@ -1,0 +1,167 @@
+"""Several versions of a network in one set of tensors: the first r components of a factor are its layer of rank r.
+
+A name says who shares a tensor: ``classifier.0.V.weight`` belongs to every version, ``scheme_2/features.0.V.weight`` to
+those of one scheme, ``scheme_2/v5/features.1.running_mean`` to one. Both schemes factor linear layers alike, hence all
+versions share these factors. V of a convolution is shared within its scheme. What is small differs by version: U of the
+convolutions, biases, batch normalisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from ..models.architecture import LAYERS, Layer
+from .alexnet import LowRankAlexNet
+
+
+@dataclass(frozen=True)
+class Version:
+    """One network among those that share tensors."""
+
+    scheme: str
+    name: str
+    """Whose own tensors it uses, such as ``v5``."""
+    ranks: tuple[int, ...]
+    """Of conv1 to fc8: at most the ranks of the shared factors."""
+
+
+def version_state(
+    tensors: Mapping[str, Tensor], version: Version, layers: Sequence[Layer] = LAYERS
+) -> dict[str, Tensor]:
+    """Return one version's state_dict; its tensors are views of the given ones.
+
+    Args:
+        tensors: Float32 tensors by name, or those of a weight file, with ``<name>.scale`` beside an int8 factor.
+        version: The version.
+        layers: The dense layers that the network factors.
+
+    Raises:
+        KeyError: A tensor is missing; its argument is the name.
+        ValueError: A factor has fewer components than the version needs; the message says so.
+    """
+    with torch.device("meta"):
+        expected = LowRankAlexNet(version.scheme, version.ranks, layers).state_dict()
+    state: dict[str, Tensor] = {}
+    for key in expected:
+        for stored in (key, f"{key}.scale"):
+            name = next((name for name in _names(version, stored) if name in tensors), None)
+            if name is not None:
+                state[stored] = tensors[name]
+            elif stored == key:
+                raise KeyError(f"{version.scheme}/{version.name}/{key}")
+    for layer, rank in zip(layers, version.ranks, strict=True):
+        v, u = f"{layer.key}.V.weight", f"{layer.key}.U.weight"
+        found = min(state[v].shape[0], state[u].shape[1])
+        if found < rank:
+            raise ValueError(f"{layer.name} has {found} components; expected at least {rank}")
+        state[v], state[u] = state[v][:rank], state[u][:, :rank]
+        if f"{v}.scale" in state:
+            state[f"{v}.scale"] = state[f"{v}.scale"][:rank]
+    return state
+
+
+def shared_name(version: Version, key: str, layers: Sequence[Layer] = LAYERS) -> str:
+    """Return the name under which a version's tensor is kept."""
+    kinds = {layer.key: layer.kind for layer in layers}
+    place, _, factor = key.removesuffix(".weight").rpartition(".")
+    if place in kinds and key.endswith(".weight"):
+        if kinds[place] == "linear":
+            return key
+        if factor == "V":
+            return f"{version.scheme}/{key}"
+    return f"{version.scheme}/{version.name}/{key}"
+
+
+def _names(version: Version, key: str) -> Iterator[str]:
+    """Yield the names that a version's tensor may have, its own before shared ones."""
+    yield f"{version.scheme}/{version.name}/{key}"
+    yield f"{version.scheme}/{key}"
+    yield key
+
+
+def merged(states: Mapping[Version, Mapping[str, Tensor]], layers: Sequence[Layer] = LAYERS) -> dict[str, Tensor]:
+    """Return the tensors of several versions by name; of factors that are shared, those with the most components."""
+    tensors: dict[str, Tensor] = {}
+    for version, state in states.items():
+        for key, tensor in state.items():
+            name = shared_name(version, key, layers)
+            if name not in tensors or tensor.numel() > tensors[name].numel():
+                tensors[name] = tensor
+    return tensors
+
+
+class NestedAlexNet(nn.Module):
+    """Versions that are trained together: in training, each batch goes through one of them, drawn at random.
+
+    Args:
+        versions: The versions.
+        tensors: Their tensors by name, as :func:`merged` returns them; copied.
+        layers: The dense layers that they factor.
+    """
+
+    def __init__(
+        self, versions: Sequence[Version], tensors: Mapping[str, Tensor], layers: Sequence[Layer] = LAYERS
+    ) -> None:
+        super().__init__()
+        self.versions = tuple(versions)
+        self.layers = tuple(layers)
+        self.evaluated = self.versions[0]
+        """The version that answers in evaluation."""
+        with torch.device("meta"):
+            # In a tuple, so that they are no submodules: they have the form of a version, and no weights.
+            self.forms = tuple(LowRankAlexNet(one.scheme, one.ranks, layers) for one in versions)
+        statistics = {key for form in self.forms for key, _ in form.named_buffers()}
+        for name, tensor in tensors.items():
+            if name.rpartition("/")[2] in statistics:
+                self.register_buffer(_plain(name), tensor.clone())
+            else:
+                self.register_parameter(_plain(name), nn.Parameter(tensor.clone()))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits, float [n, classes], of normalised images, float [n, 3, 227, 227]."""
+        version = self.evaluated
+        if self.training:
+            version = self.versions[int(torch.randint(len(self.versions), ()))]
+        form = self.forms[self.versions.index(version)].train(self.training)
+        return functional_call(form, self.state_of(version), (images,))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the tensors by name."""
+        return {name.replace(_DOT, "."): tensor for name, tensor in self.state_dict(keep_vars=True).items()}
+
+    def state_of(self, version: Version) -> dict[str, Tensor]:
+        """Return the state_dict of one version: views, through which gradients and statistics reach this network's."""
+        return version_state(self.tensors(), version, self.layers)
+
+    def network_of(self, version: Version) -> LowRankAlexNet:
+        """Return one version as a network of its own, with copies of the tensors."""
+        network = LowRankAlexNet(version.scheme, version.ranks, self.layers)
+        network.load_state_dict({key: tensor.detach() for key, tensor in self.state_of(version).items()})
+        return network
+
+    def set_buffers(self, version: Version, network: LowRankAlexNet) -> None:
+        """Take the statistics of one version from a network of its own."""
+        buffers = self.state_of(version)
+        for key, tensor in network.named_buffers():
+            buffers[key].copy_(tensor)
+
+
+def set_dropout(network: nn.Module, share: float) -> None:
+    """Set the share of values that every dropout of a network leaves out in training."""
+    forms = network.forms if isinstance(network, NestedAlexNet) else (network,)
+    for module in (module for form in forms for module in form.modules()):
+        if isinstance(module, nn.Dropout):
+            module.p = share
+
+
+_DOT = ":"
+"""Stands for a dot, which PyTorch does not allow in the name of a parameter."""
+
+
+def _plain(name: str) -> str:
+    return name.replace(".", _DOT)

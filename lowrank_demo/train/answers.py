@@ -1,0 +1,55 @@
+"""A teacher's answers to every view of the training images, kept in a file so that they are computed once.
+
+The file is a NumPy array: float16 logits [views, images, classes].
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import DataError, UsageError
+from ..models.architecture import NUM_CLASSES
+
+
+class Answers:
+    """Reads the file as it is needed; a copy in another process opens it anew.
+
+    Args:
+        path: The file that ``train teach`` wrote.
+        views: Number of views that the run trains on.
+        images: Number of images in its training file.
+
+    Raises:
+        UsageError: The file is not there.
+        DataError: It holds the answers to something else.
+    """
+
+    def __init__(self, path: Path, views: int, images: int) -> None:
+        self._path = path
+        wanted = (views, images, NUM_CLASSES)
+        try:
+            self._logits = np.load(path, mmap_mode="r", allow_pickle=False)
+        except FileNotFoundError as error:
+            raise UsageError(f"There is no {path}; expected a teacher's answers: run train teach first.") from error
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path.name} cannot be read as a NumPy array; run train teach again.") from error
+        if self._logits.shape != wanted or self._logits.dtype != np.float16:
+            raise DataError(
+                f"{path.name} holds {self._logits.dtype} {list(self._logits.shape)}; expected float16 {list(wanted)}, "
+                f"for {views} views of {images:,} images: run train teach with this training file and [data] views."
+            )
+
+    def __getitem__(self, place: tuple[int, int]) -> Tensor:
+        """Return the answer to one view of one image: float16 [classes]."""
+        return torch.from_numpy(np.array(self._logits[place]))
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"_path": self._path}
+
+    def __setstate__(self, state: dict[str, Path]) -> None:
+        self._path = state["_path"]
+        self._logits = np.load(self._path, mmap_mode="r", allow_pickle=False)

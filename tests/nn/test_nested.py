@@ -1,0 +1,183 @@
+"""Nested versions against networks of their own, with the same weights."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from lowrank_demo.errors import WeightsRefused
+from lowrank_demo.models.store import LocalFile
+from lowrank_demo.nn.alexnet import LowRankAlexNet
+from lowrank_demo.nn.nested import NestedAlexNet, Version, merged, shared_name, version_state
+from lowrank_demo.nn.state_dict import read_version
+from lowrank_demo.train.output import quantised
+from tests.helpers.paths import sha256
+from tests.helpers.small_alexnet import SMALL_LAYERS
+
+WIDE = Version("scheme_2", "v1", (6, 8, 8, 8, 8, 20, 20, 10))
+NARROW = Version("scheme_2", "v2", (3, 4, 5, 6, 7, 9, 8, 7))
+OTHER = Version("scheme_1", "v1", (5, 6, 7, 8, 8, 12, 25, 4))
+VERSIONS = (WIDE, NARROW, OTHER)
+
+
+@pytest.fixture
+def networks() -> dict[Version, LowRankAlexNet]:
+    torch.manual_seed(3)
+    return {one: LowRankAlexNet(one.scheme, one.ranks, SMALL_LAYERS) for one in VERSIONS}
+
+
+@pytest.fixture
+def tensors(networks: dict[Version, LowRankAlexNet]) -> dict[str, Tensor]:
+    states = {one: network.state_dict() for one, network in networks.items()}
+    return {name: tensor.clone() for name, tensor in merged(states, SMALL_LAYERS).items()}
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return torch.randn(4, 3, 227, 227, generator=torch.Generator().manual_seed(1))
+
+
+def test_a_name_says_who_shares_a_tensor() -> None:
+    names = {
+        "classifier.4.V.weight": "classifier.4.V.weight",
+        "classifier.4.U.weight": "classifier.4.U.weight",
+        "features.4.V.weight": "scheme_2/features.4.V.weight",
+        "features.4.U.weight": "scheme_2/v2/features.4.U.weight",
+        "classifier.4.U.bias": "scheme_2/v2/classifier.4.U.bias",
+        "features.1.running_var": "scheme_2/v2/features.1.running_var",
+        "classifier.5.weight": "scheme_2/v2/classifier.5.weight",
+    }
+    assert {key: shared_name(NARROW, key) for key in names} == names
+
+
+def test_a_version_is_the_first_components_of_the_shared_factors(
+    networks: dict[Version, LowRankAlexNet], tensors: dict[str, Tensor]
+) -> None:
+    state = version_state(tensors, NARROW, SMALL_LAYERS)
+    wide, own = networks[WIDE].state_dict(), networks[NARROW].state_dict()
+    assert list(state) == list(own)
+    assert torch.equal(state["features.4.V.weight"], wide["features.4.V.weight"][:4])
+    assert torch.equal(state["classifier.0.V.weight"], wide["classifier.0.V.weight"][:9])
+    assert torch.equal(state["classifier.4.U.weight"], networks[OTHER].state_dict()["classifier.4.U.weight"][:, :8])
+    assert torch.equal(state["features.4.U.weight"], own["features.4.U.weight"])
+    assert torch.equal(state["features.1.running_var"], own["features.1.running_var"])
+
+
+def test_a_narrower_slice_of_a_version(tensors: dict[str, Tensor]) -> None:
+    ranks = (2, 4, 4, 4, 4, 5, 5, 5)
+    state = version_state(tensors, Version("scheme_2", "v2", ranks), SMALL_LAYERS)
+    LowRankAlexNet("scheme_2", ranks, SMALL_LAYERS).load_state_dict(state)
+
+
+def test_what_is_missing_or_too_narrow_is_named(tensors: dict[str, Tensor]) -> None:
+    del tensors["scheme_2/v2/features.1.running_mean"]
+    with pytest.raises(KeyError, match=r"scheme_2/v2/features\.1\.running_mean"):
+        version_state(tensors, NARROW, SMALL_LAYERS)
+    with pytest.raises(ValueError, match="fc6 has 20 components; expected at least 21"):
+        version_state(tensors, Version("scheme_2", "v1", (6, 8, 8, 8, 8, 21, 20, 10)), SMALL_LAYERS)
+
+
+def test_a_version_answers_as_a_network_of_its_own(tensors: dict[str, Tensor], images: Tensor) -> None:
+    nested = NestedAlexNet(VERSIONS, tensors, SMALL_LAYERS).eval()
+    for version in VERSIONS:
+        nested.evaluated = version
+        own = LowRankAlexNet(version.scheme, version.ranks, SMALL_LAYERS).eval()
+        own.load_state_dict(version_state(tensors, version, SMALL_LAYERS))
+        assert torch.equal(nested(images), own(images))
+        assert torch.equal(nested.network_of(version).eval()(images), own(images))
+
+
+def test_a_step_trains_the_drawn_version_alone(tensors: dict[str, Tensor], images: Tensor) -> None:
+    nested = NestedAlexNet([NARROW, OTHER], tensors, SMALL_LAYERS).train()
+    before = copy.deepcopy(nested.tensors())
+    torch.manual_seed(0)
+    drawn = nested.versions[int(torch.randint(2, ()))]
+    own = LowRankAlexNet(drawn.scheme, drawn.ranks, SMALL_LAYERS).train()
+    own.load_state_dict(version_state(tensors, drawn, SMALL_LAYERS))
+    for network in (own, nested):
+        torch.manual_seed(0)
+        if network is own:
+            torch.randint(2, ())  # as drawn by the other, so that dropout is the same
+        network(images).square().sum().backward()
+    for key, parameter in own.named_parameters():
+        name = shared_name(drawn, key, SMALL_LAYERS)
+        gradient = nested.tensors()[name].grad
+        assert gradient is not None
+        if key.endswith("V.weight"):
+            assert not gradient[drawn.ranks[_place(key)] :].any(), "components beyond the version's rank"
+            gradient = gradient[: drawn.ranks[_place(key)]]
+        elif key.endswith("U.weight"):
+            gradient = gradient[:, : drawn.ranks[_place(key)]]
+        torch.testing.assert_close(gradient, parameter.grad)
+    moved = {name for name, tensor in nested.tensors().items() if not torch.equal(tensor, before[name])}
+    statistics = {shared_name(drawn, key, SMALL_LAYERS) for key, _ in own.named_buffers()}
+    assert moved == statistics, "those of the drawn version, and nothing else"
+
+
+def _place(key: str) -> int:
+    return next(i for i, layer in enumerate(SMALL_LAYERS) if key.startswith(f"{layer.key}."))
+
+
+@pytest.mark.parametrize("kind", ["int8", "float32"])
+def test_a_version_is_read_from_a_file(tensors: dict[str, Tensor], tmp_path: Path, kind: str) -> None:
+    file = written(tensors, tmp_path, kind)
+    for version in VERSIONS:
+        network = read_version(version, file, SMALL_LAYERS)
+        for key, tensor in version_state(tensors, version, SMALL_LAYERS).items():
+            tolerance = float(tensor.abs().max()) / 100 if kind == "int8" and tensor.is_floating_point() else 0.0
+            torch.testing.assert_close(network.state_dict()[key], tensor, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("change", "version", "sentence"),
+    [
+        (
+            {"scheme_2/v2/features.1.running_mean": None},
+            NARROW,
+            r"lacks scheme_2/v2/features\.1\.running_mean; expected",
+        ),
+        (
+            {},
+            Version("scheme_2", "v9", NARROW.ranks),
+            r"lacks scheme_2/v9/features\.0\.U\.weight;",
+        ),
+        ({}, Version("scheme_2", "v1", (6, 8, 8, 8, 8, 21, 20, 10)), "fc6 has 20 components; expected at least 21"),
+        (
+            {"scheme_2/v2/features.1.bias": torch.ones(3)},
+            NARROW,
+            r"features\.1\.bias is torch\.float32 \(3,\)",
+        ),
+        ({"scheme_2/features.0.V.weight.scale": torch.ones(1)}, NARROW, r"V\.weight\.scale has shape \(1,\); expected"),
+        ({"classifier.8.U.weight": torch.full((1000, 10), torch.nan)}, NARROW, "not finite"),
+    ],
+)
+def test_a_file_that_lacks_a_version_is_refused(
+    tensors: dict[str, Tensor], tmp_path: Path, change: dict[str, Tensor | None], version: Version, sentence: str
+) -> None:
+    stored = quantised(tensors, "int8") | {name: tensor for name, tensor in change.items() if tensor is not None}
+    for name in (name for name, tensor in change.items() if tensor is None):
+        del stored[name]
+    if any(tensor is not None and tensor.dim() == 2 for tensor in change.values()):
+        del stored["classifier.8.U.weight.scale"]
+    with pytest.raises(WeightsRefused, match=sentence):
+        read_version(version, written(stored, tmp_path, "float32"), SMALL_LAYERS)
+
+
+def test_a_tampered_slice_is_refused(tensors: dict[str, Tensor], tmp_path: Path) -> None:
+    file = written(tensors, tmp_path, "int8")
+    data = bytearray(file.path.read_bytes())
+    data[-1] ^= 1
+    file.path.write_bytes(data)
+    with pytest.raises(WeightsRefused, match=r"nested\.safetensors has SHA-256 .*; expected"):
+        read_version(NARROW, file, SMALL_LAYERS)
+
+
+def written(tensors: dict[str, Tensor], folder: Path, kind: str) -> LocalFile:
+    path = folder / "nested.safetensors"
+    safetensors.torch.save_file(quantised(tensors, kind), path)
+    return LocalFile(path, sha256(path), "nested")
