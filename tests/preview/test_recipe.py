@@ -1,7 +1,11 @@
-"""The scripts that prepare the bundled weights' training photos, run as their reader runs them."""
+"""The scripts that make the bundled weights, run as their reader runs them."""
 
 from __future__ import annotations
 
+import importlib
+import io
+import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -9,7 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageOps
+
+from lowrank_demo.nn.alexnet import LowRankAlexNet
+from lowrank_demo.nn.nested import Version
 
 SCRIPTS = Path(__file__).parents[2] / "assets" / "preview"
 TENCH, GOLDFISH = "n01440764", "n01443537"
@@ -23,13 +31,6 @@ def run(script: Path, *arguments: object) -> str:
     return done.stdout
 
 
-def with_own_lists(name: str, folder: Path, **lists: str) -> Path:
-    """The script in a folder of its own, where the lists that it reads beside itself are others."""
-    for file, text in lists.items():
-        (folder / file.replace("_", ".")).write_text(text)
-    return Path(shutil.copy(SCRIPTS / name, folder))
-
-
 def photo(path: Path, seed: int, size: tuple[int, int] = (320, 280)) -> Image.Image:
     """Smooth random shapes, as varied as photos are."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,78 +40,146 @@ def photo(path: Path, seed: int, size: tuple[int, int] = (320, 280)) -> Image.Im
     return image
 
 
+def git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-c", "user.name=someone", "-c", "user.email=someone@example.org", "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A Git repository ``someone/photos`` below the folder that is returned."""
+    """A Git repository ``someone/photos`` below the folder that is returned: four photos, and what is none."""
     folder = tmp_path / "host" / "someone" / "photos"
     photo(folder / "data" / f"{TENCH} tench" / "A photo (1).JPG", 1)
+    photo(folder / "data" / f"{TENCH} tench" / "again.jpg", 1)
     photo(folder / "data" / f"{GOLDFISH}-gold" / "b.png", 2)
-    photo(folder / "data" / ".hidden" / "c.jpg", 3)
-    (folder / "data" / "README.md").write_text("photos")
-    git = ["git", "-c", "user.name=someone", "-c", "user.email=someone@example.org", "-C", str(folder)]
-    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "photos"]):
-        subprocess.run([*git, *command], check=True)
+    photo(folder / "data" / f"{GOLDFISH}-gold" / "c.webp", 3)
+    photo(folder / "data" / ".hidden" / "d.jpg", 4)
+    photo(folder / "data" / "masks" / "e.png", 5)
+    photo(folder / "data" / "tiny.png", 6, (40, 40))
+    photo(folder / "data" / "long.png", 7, (2000, 300))
+    Image.new("RGB", (300, 300), "red").save(folder / "data" / "drawing.png")
+    (folder / "data" / "text.jpg").write_text("no photo")
+    photo(folder / "more.jpg", 8)
+    git(folder, "init", "--quiet")
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "--message", "photos")
+    git(folder, "config", "uploadpack.allowAnySHA1InWant", "true")
     return tmp_path / "host"
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="there is no git here, which fetches the photos")
 @pytest.mark.parametrize(
-    ("left_out", "expected"), [("", [f"{TENCH}/A_photo__1_.JPG", f"{GOLDFISH}/b.png"]), (TENCH, [f"{GOLDFISH}/b.png"])]
+    ("paths", "most", "expected"),
+    [("data", 9, 3), ("", 9, 4), (f"data/{GOLDFISH}-gold|more", 9, 2), ("data", 2, 2)],
 )
-def test_gather_copies_the_photos_of_a_repository_under_plain_names(
-    tmp_path: Path, repository: Path, left_out: str, expected: list[str]
+def test_gather_shrinks_the_photos_of_a_repository(
+    tmp_path: Path, repository: Path, paths: str, most: int, expected: int
 ) -> None:
-    script = with_own_lists("gather.py", tmp_path, sources_csv=f"fish,someone/photos,data,{left_out}\n")
-    told = run(script, tmp_path / "raw", repository.as_uri())
-    fish = tmp_path / "raw" / "fish"
-    assert sorted(file.relative_to(fish).as_posix() for file in fish.rglob("*.*")) == sorted(expected)
-    assert f"{len(expected)} photos of someone/photos" in told
-
-
-def test_photos_lists_each_photo_as_often_as_it_is_to_come(tmp_path: Path) -> None:
-    raw, photos = tmp_path / "raw", tmp_path / "photos"
-    for folder in ("imagenette", "dogs", "mini"):
-        (raw / folder).mkdir(parents=True)
-    photo(raw / "imagenette" / TENCH / "one.jpg", 1)
-    photo(raw / "imagenette" / TENCH / "excluded.jpg", 2)
-    photo(raw / "ponds" / "gold" / "a.jpg", 3)
-    photo(raw / "street" / "sure.jpg", 4, (600, 512))
-    photo(raw / "street" / "unsure.jpg", 5)
-    for number in range(4):
-        photo(photos / "tiny" / "train" / GOLDFISH / "images" / f"{GOLDFISH}_{number}.JPEG", 10 + number, (64, 64))
-    script = with_own_lists(
-        "photos.py",
-        tmp_path,
-        classes_csv=f"ponds/gold,{GOLDFISH}\n",
-        excluded_txt=f"sharp/imagenette/{TENCH}/excluded.jpg.jpg\nclean/{GOLDFISH}/{GOLDFISH}_3.jpg\n",
-        seen_csv="street/sure.jpg,n04285008,0.9\nstreet/unsure.jpg,n04285008,0.2\n",
+    commit = git(repository / "someone" / "photos", "rev-parse", "HEAD")
+    sources = tmp_path / "sources.csv"
+    sources.write_text(
+        "folder,repository,commit,paths,photos,licence,description\n"
+        f"fish,someone/photos,{commit},{paths},{most},none stated,fish\n"
     )
-    run(script, raw, photos, tmp_path / "labels.csv", 5, 2, 4, 1)
-    lines = (tmp_path / "labels.csv").read_text().splitlines()
-    assert {line: lines.count(line) for line in lines} == {
-        f"sharp/imagenette/{TENCH}/one.jpg.jpg,{TENCH}": 2,
-        f"sharp/ponds/gold/a.jpg.jpg,{GOLDFISH}": 5,
-        "sharp/street/sure.jpg.jpg,n04285008": 4,
-        "sharp/street/unsure.jpg.jpg,n04285008": 1,
-        f"clean/{GOLDFISH}/{GOLDFISH}_0.jpg,{GOLDFISH}": 1,
-        f"tiny/train/{GOLDFISH}/images/{GOLDFISH}_1.JPEG,{GOLDFISH}": 1,
-        f"clean/{GOLDFISH}/{GOLDFISH}_2.jpg,{GOLDFISH}": 1,
-    }
-    with Image.open(photos / "sharp" / "street" / "sure.jpg.jpg") as image:
-        assert image.size == (300, 256)
+    gather = (SCRIPTS / "gather.py", tmp_path / "photos", "--sources", sources, "--host")
+    told = run(*gather, repository.as_uri())
+    assert f"1 of 1: fish, {expected} photos" in told
+    files = sorted((tmp_path / "photos" / "fish").iterdir())
+    assert [file.name for file in files] == [f"{number:06d}.jpg" for number in range(expected)]
+    for file in files:
+        with Image.open(file) as image:
+            assert min(image.size) == 256
+    before = [file.stat().st_mtime_ns for file in files]
+    run(*gather, "file:///nowhere")  # what is done is not fetched again
+    assert [file.stat().st_mtime_ns for file in files] == before
 
 
-def test_copies_shows_a_mirrored_and_compressed_copy_and_no_other_photo(tmp_path: Path) -> None:
+def test_photos_cropped_mirrored_and_compressed_are_found_and_no_others(tmp_path: Path) -> None:
     photos, measured = tmp_path / "photos", tmp_path / "measured"
-    names = [f"sharp/{number}.jpg" for number in range(20)]
-    trained = [photo(photos / name, number) for number, name in enumerate(names)]
+    trained = [photo(photos / "some" / f"{number}.jpg", number) for number in range(20)]
     measured.mkdir()
-    ImageOps.mirror(trained[7].resize((64, 64))).save(measured / "copy.jpg", quality=60)
+    ImageOps.mirror(trained[7].resize((64, 56))).save(measured / "copy.jpg", quality=60)
+    trained[11].crop((20, 0, 300, 280)).save(measured / "square.png")
     photo(measured / "other.jpg", 99)
-    (tmp_path / "labels.csv").write_text("".join(f"{name},{TENCH}\n" for name in names))
-    script = with_own_lists("copies.py", tmp_path)
-    told = run(script, photos, tmp_path / "labels.csv", measured)
-    assert told == "20 training photos, 2 measured ones, pairs to look at: 1\n"
-    page = (tmp_path / "copies.html").read_text()
-    assert (photos / "sharp" / "7.jpg").as_uri() in page
-    assert (measured / "copy.jpg").as_uri() in page
+    told = run(SCRIPTS / "copies.py", photos, measured)
+    assert "20 of 20 photos, 2 alike" in told
+    lines = (photos / "excluded.csv").read_text().splitlines()
+    assert [line.split(",")[:2] for line in lines] == [["some/11.jpg", "square.png"], ["some/7.jpg", "copy.jpg"]]
+    left = {file.stem for file in (photos / "some").iterdir()}
+    assert left == {str(number) for number in range(20)} - {"7", "11"}
+
+
+class Payload:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, ("executed",)
+
+
+def arrays() -> dict[str, dict[str, dict[str, np.ndarray]]]:
+    """Convolutions of the shapes that the package has, in its layout."""
+    shapes = [(11, 3, 64), (5, 64, 192), (3, 192, 384), (3, 384, 256), (3, 256, 256)]
+    chance = np.random.default_rng(0)
+    return {
+        "AlexNet_0": {
+            f"Conv_{number}": {
+                "kernel": chance.normal(0, (kernel**2 * inputs) ** -0.5, (kernel, kernel, inputs, outputs)).astype(
+                    "f4"
+                ),
+                "bias": chance.normal(0, 0.1, outputs).astype("f4"),
+            }
+            for number, (kernel, inputs, outputs) in enumerate(shapes)
+        }
+    }
+
+
+@pytest.fixture
+def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(SCRIPTS)
+    stack = importlib.import_module("stack")
+    monkeypatch.setattr(stack, "convolutions", lambda: stack.read(io.BytesIO(pickle.dumps(arrays(), 3))))
+    monkeypatch.setattr(importlib.import_module("heads"), "convolutions", stack.convolutions)
+
+
+@pytest.mark.usefixtures("scripts")
+def test_the_start_weights_are_arrays_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = importlib.import_module("stack")
+    weight, bias = stack.convolutions()[1]
+    kernel = arrays()["AlexNet_0"]["Conv_1"]["kernel"]
+    assert weight.shape == (192, 64, 5, 5)
+    assert float(weight[7, 5, 1, 2]) == float(kernel[1, 2, 5, 7])
+    assert np.array_equal(bias.numpy(), arrays()["AlexNet_0"]["Conv_1"]["bias"])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(pickle.UnpicklingError, match=r"mkdir; expected NumPy arrays alone"):
+        stack.read(io.BytesIO(pickle.dumps(Payload())))
+    assert not (tmp_path / "executed").exists()
+
+
+@torch.no_grad()
+@pytest.mark.usefixtures("scripts")
+def test_the_uncut_convolutions_compute_what_the_given_ones_do() -> None:
+    heads, stack = importlib.import_module("heads"), importlib.import_module("stack")
+    images = torch.randn(6, 3, 227, 227, generator=torch.Generator().manual_seed(0))
+    network = LowRankAlexNet("scheme_1", (96, 256, 384, 384, 256, 1, 1, 1)).eval()
+    network.load_state_dict(heads._uncut(images), strict=False)
+    torch.testing.assert_close(network.features(images).flatten(1), stack.Stack()(images), rtol=1e-3, atol=1e-4)
+    added = network.features[0](images)[:, 64:]
+    assert 0.01 < float(added.std() / network.features[0](images)[:, :64].std()) < 0.1, "faint, and not nothing"
+
+
+@torch.no_grad()
+@pytest.mark.usefixtures("scripts")
+def test_folding_the_normalisation_changes_no_answer() -> None:
+    heads = importlib.import_module("heads")
+    torch.manual_seed(0)
+    versions = [
+        Version("scheme_1", name, (1, 1, 1, 1, 1, *ranks)) for name, ranks in (("a", (9, 8, 7)), ("b", (5, 9, 6)))
+    ]
+    made = heads.Heads(versions)
+    features = torch.randn(64, 9216).abs() * torch.linspace(0.1, 3, 9216)
+    for _ in range(9):
+        made.train()(features)
+    made.eval()
+    made.nested.versions, made.nested.forms = made.nested.versions[1:], made.nested.forms[1:]  # the one that is drawn
+    wanted = made(features)
+    made.folded()
+    found = made.nested.network_of(versions[1]).eval().classifier(features)
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3)

@@ -1,0 +1,192 @@
+"""Train fc6, fc7 and fc8 of all versions, nested, on the kept features and answers.
+
+    python assets/preview/heads.py heads.toml
+
+Writes one weight file and a card for each version below ``models`` in the run's folder: the convolutions of stack.py at
+full rank, and heads at the ranks of the published versions. ``train finetune`` brings the convolutions to their ranks
+from there. No label is used: the loss is the divergence from the teacher's answers. Stopped, the next run goes on after
+the last whole epoch.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from stack import convolutions
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.optim.swa_utils import update_bn
+
+from lowrank_demo.models.architecture import LAYERS
+from lowrank_demo.models.cards import read_zoo
+from lowrank_demo.nn.alexnet import LowRankAlexNet, LowRankLayer
+from lowrank_demo.nn.nested import NestedAlexNet, Version, merged, set_dropout
+from lowrank_demo.runtime.files import atomic_write
+from lowrank_demo.runtime.progress import Meter, ProgressLine
+from lowrank_demo.settings import ASSETS
+from lowrank_demo.train.answers import Answers
+from lowrank_demo.train.batches import evenly_spaced
+from lowrank_demo.train.config import RunConfig, read_config
+from lowrank_demo.train.output import write_nested
+
+CONVOLUTIONS = tuple(layer for layer in LAYERS if layer.kind == "conv")
+FEATURES, STATISTICS, IMAGES = 9216, 8192, 512
+FAINT = 0.05
+HEAD = "classifier."
+
+
+class Heads(nn.Module):
+    """The heads of all versions behind a batch normalisation of their features, which :meth:`folded` removes."""
+
+    def __init__(self, versions: list[Version]) -> None:
+        super().__init__()
+        states = {one: LowRankAlexNet(one.scheme, one.ranks).state_dict() for one in versions}
+        self.nested = NestedAlexNet(versions, merged(states))
+        self.features = nn.BatchNorm1d(FEATURES, affine=False)
+        for name, parameter in self.nested.named_parameters():
+            parameter.requires_grad_(HEAD in name.replace(":", "."))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the logits of a version drawn at random."""
+        version = self.nested.versions[int(torch.randint(len(self.nested.versions), ()))]
+        form = self.nested.forms[self.nested.versions.index(version)].classifier.train(self.training)
+        state = {key.removeprefix(HEAD): value for key, value in self.nested.state_of(version).items() if HEAD in key}
+        return functional_call(form, state, (self.features(features),))
+
+    @torch.no_grad()
+    def folded(self) -> None:
+        """Move the normalisation into fc6: V divides by the deviations, U subtracts the means."""
+        mean, variance = self.features.running_mean, self.features.running_var
+        assert mean is not None
+        assert variance is not None
+        tensors = self.nested.tensors()
+        tensors[f"{HEAD}0.V.weight"].div_((variance + self.features.eps).sqrt())
+        for version in self.nested.versions:
+            state = self.nested.state_of(version)
+            moved = state[f"{HEAD}0.U.weight"] @ (state[f"{HEAD}0.V.weight"] @ mean)
+            state[f"{HEAD}0.U.bias"].sub_(moved)
+
+
+def main(path: Path) -> None:
+    """Train, then write the models."""
+    config = read_config(path)
+    stage = config.finetune
+    assert stage.answers is not None
+    features = np.load(config.folder / "features.npy", mmap_mode="r")
+    answers = Answers(stage.answers, config.data.views, len(features))
+    published = [card for card in read_zoo(ASSETS / "zoo.json") if card.published]
+    full = tuple(layer.outputs for layer in CONVOLUTIONS)
+    versions = {
+        Version("scheme_1", f"{card.scheme}-{card.version}", (*full, *card.ranks[len(full) :])): card.lambda_
+        for card in published
+    }
+    torch.manual_seed(config.seed)
+    heads = Heads(list(versions))
+    set_dropout(heads.nested, stage.dropout)
+    _train(heads, features, answers, config)
+    heads.folded()
+    _complete(heads, features, evenly_spaced(config.data.train, IMAGES))
+    print(*write_nested(config, heads.nested, versions), sep="\n")
+
+
+def _train(heads: Heads, features: np.ndarray, answers: Answers, config: RunConfig) -> None:
+    stage, batch = config.finetune, config.data.batch_size
+    trained = [one for one in heads.parameters() if one.requires_grad]
+    groups = [
+        {"params": [one for one in trained if one.dim() > 1], "weight_decay": stage.weight_decay},
+        {"params": [one for one in trained if one.dim() <= 1], "weight_decay": 0.0},
+    ]
+    optimiser = torch.optim.AdamW(groups, lr=stage.learning_rate)
+    batches = len(features) // batch
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, stage.learning_rate, total_steps=batches * stage.epochs)
+    checkpoint = config.folder / "heads.pt"
+    first = 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        heads.load_state_dict(state["heads"])
+        optimiser.load_state_dict(state["optimiser"])
+        schedule.load_state_dict(state["schedule"])
+        first = state["epoch"]
+    line, meter = ProgressLine(), Meter(batches * batch * stage.epochs, first * batches * batch)
+    heads.train()
+    for epoch in range(first, stage.epochs):
+        order = np.random.default_rng([config.seed, epoch]).permutation(len(features))
+        total = 0.0
+        for number in range(batches):
+            # Sorted, so that the disk is read in one direction.
+            places = np.sort(order[number * batch : (number + 1) * batch])
+            inputs = torch.from_numpy(features[places]).float()
+            wanted = F.log_softmax(torch.stack([answers[0, place] for place in places]).float(), 1)
+            with torch.autocast("cpu", torch.bfloat16, enabled=stage.precision == "bf16"):
+                logits = heads(inputs).float()
+            loss = F.kl_div(F.log_softmax(logits, 1), wanted, log_target=True, reduction="batchmean")
+            optimiser.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(trained, stage.clip)
+            optimiser.step()
+            schedule.step()
+            total += loss.item()
+            line.show(meter.at((epoch * batches + number + 1) * batch), f", loss {total / (number + 1):.3f}")
+        print(f"epoch {epoch + 1} of {stage.epochs}: loss {total / batches:.4f}", flush=True)
+        state = {"heads": heads.state_dict(), "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict()}
+        with atomic_write(checkpoint) as temporary:
+            torch.save({**state, "epoch": epoch + 1}, temporary)
+
+
+@torch.no_grad()
+def _complete(heads: Heads, features: np.ndarray, images: Tensor) -> None:
+    """Put the uncut convolutions in front of the heads, and measure the statistics of every version's."""
+    uncut = _uncut(images)
+    places = range(0, len(features), max(1, len(features) // STATISTICS))
+    some = torch.from_numpy(features[places]).float()
+    for version in heads.nested.versions:
+        state = heads.nested.state_of(version)
+        for key, tensor in uncut.items():
+            state[key].copy_(tensor)
+        network = heads.nested.network_of(version)
+        set_dropout(network, 0.0)
+        update_bn(some.split(512), network.classifier)
+        heads.nested.set_buffers(version, network)
+
+
+def _uncut(images: Tensor) -> dict[str, Tensor]:
+    """Return the convolutions of stack.py at full rank, as the features of a network of scheme 1.
+
+    The added channels mix the given filters at random, so that training finds features there; they are faint, so that
+    keeping the main directions of a layer's outputs does not keep them, and the next layer does not look at them yet.
+    """
+    network = LowRankAlexNet("scheme_1", (*(layer.outputs for layer in CONVOLUTIONS), 1, 1, 1)).eval()
+    inputs = 3
+    for layer, (weight, bias) in zip(CONVOLUTIONS, convolutions(), strict=True):
+        pair, outputs = network.get_submodule(layer.key), len(weight)
+        assert isinstance(pair, LowRankLayer)
+        mix = torch.randn(layer.outputs - outputs, outputs) / outputs**0.5 * FAINT
+        v, u = pair.V.weight, pair.U.weight
+        v.zero_()
+        v[:outputs, :inputs], v[outputs:, :inputs] = weight, torch.einsum("ab,bcij->acij", mix, weight)
+        u.copy_(torch.eye(layer.outputs).reshape(u.shape))
+        assert pair.U.bias is not None
+        pair.U.bias.copy_(torch.cat([bias, mix @ bias]))
+        inputs = outputs
+    for module in network.features:
+        if isinstance(module, nn.BatchNorm2d):
+            variance, mean = torch.var_mean(images, (0, 2, 3))
+            module.load_state_dict(
+                {
+                    "running_mean": mean,
+                    "running_var": variance,
+                    "weight": (variance + module.eps).sqrt(),
+                    "bias": mean,
+                    "num_batches_tracked": torch.tensor(0),
+                }
+            )
+        images = module(images)
+    return {f"features.{key}": tensor for key, tensor in network.features.state_dict().items()}
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

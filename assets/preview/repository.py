@@ -1,0 +1,50 @@
+"""One commit of a public repository, fetched without its history and read without unpacking it."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+
+class Snapshot:
+    """One commit.
+
+    Args:
+        address: The repository's address.
+        commit: The commit's full name.
+        folder: An empty folder to fetch it into.
+    """
+
+    def __init__(self, address: str, commit: str, folder: Path) -> None:
+        self._git = ["git", "-C", str(folder)]
+        self._commit = commit
+        subprocess.run([*self._git, "init", "--quiet", "--bare"], check=True)
+        subprocess.run([*self._git, "fetch", "--quiet", "--depth", "1", address, commit], check=True)
+
+    def files(self, paths: Iterable[str]) -> list[tuple[str, str]]:
+        """Return path and content's name of every file below these folders; ``""`` is the whole repository."""
+        command = [*self._git, "ls-tree", "-r", "-z", self._commit]
+        listing = subprocess.run(command, check=True, capture_output=True).stdout
+        wanted = tuple(f"{path}/" if path else "" for path in paths)
+        found: list[tuple[str, str]] = []
+        for entry in listing.split(b"\0")[:-1]:
+            head, name = entry.split(b"\t", 1)
+            mode, kind, content = head.decode().split()
+            path = name.decode("utf-8", "surrogateescape")
+            if kind == "blob" and mode != "120000" and path.startswith(wanted):  # no links
+                found.append((path, content))
+        return found
+
+    def read(self, contents: Iterable[str]) -> Iterator[bytes]:
+        """Yield what is in the files, given their contents' names."""
+        command = [*self._git, "cat-file", "--batch"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            for content in contents:
+                process.stdin.write(f"{content}\n".encode())
+                process.stdin.flush()
+                size = int(process.stdout.readline().split()[2])
+                yield process.stdout.read(size)
+                process.stdout.read(1)
