@@ -106,8 +106,8 @@ def weights_to_share(config: RunConfig, network: LowRankAlexNet) -> dict[str, to
         card = store.zoo.get(config.finetune.earlier)
         if (card.scheme, card.ranks) != (network.scheme, network.ranks):
             raise UsageError(
-                f"[finetune] earlier is {card.id}, of {card.scheme} and ranks {list(card.ranks)}; expected a model of "
-                f"the start's: {network.scheme}, {list(network.ranks)}."
+                f"[finetune] earlier is {card.id}, of {card.scheme} and ranks {list(card.ranks)}; expected a model "
+                f"with the scheme and ranks of start: {network.scheme}, {list(network.ranks)}."
             )
         network = fetch_network(store, card, print_download)
     return {name: value.clone() for name, value in network.state_dict().items()}
