@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from ..errors import UsageError
 from ..models.architecture import LAYERS, Scheme
 from ..models.cards import Name
 from ..runtime.files import must_exist
-from ..runtime.schema import KnownKeys, Number, parse, within
+from ..runtime.schema import KnownKeys, Number, Refusal, parse, shown, within
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -107,7 +108,7 @@ class StageConfig(KnownKeys):
 
 
 def _no_warmup(value: object) -> float:
-    raise ValueError("no such key, since [compress] has learning_rate_decay in place of a warm-up")
+    raise Refusal("warmup_epochs is not a key of this section; use learning_rate_decay.")
 
 
 @dataclass(frozen=True)
@@ -172,14 +173,14 @@ class FinetuneConfig(StageConfig):
     @classmethod
     def _needs_start(cls, model: str, info: ValidationInfo) -> str:
         if model and info.data.get("start") == "":
-            raise ValueError("start to be set as well")
+            raise Refusal("ranks_of needs start; set both.")
         return model
 
     @field_validator("earlier")
     @classmethod
     def _needs_share(cls, model: str, info: ValidationInfo) -> str:
         if model and info.data.get("share_of_start") == 0:
-            raise ValueError("share_of_start to be set as well")
+            raise Refusal("earlier needs share_of_start; set both.")
         return model
 
 
@@ -225,14 +226,34 @@ def read_config(path: Path) -> RunConfig:
     """
     must_exist(path, "a run's TOML file")
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}); expected a run's TOML file.") from error
-    # A ValueError also comes from text that is not UTF-8 and from numbers of thousands of digits.
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path.name} is not TOML ({error}); expected a run's file.") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path.name} is not text in UTF-8; expected a run's TOML file: save it as UTF-8.") from error
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path.name} {_mistake(text, str(error))}") from error
+    except RecursionError as error:
+        raise UsageError(f"{path.name} has too many brackets inside each other; expected a run's TOML file.") from error
+    except ValueError as error:  # Python reads no decimal number of more than 4,300 digits
+        raise UsageError(f"{path.name} has a number of more than 4,300 digits; expected a shorter one.") from error
     defaults = {"folder": path.stem, "data": {}}
     config = parse(RunConfig, {**defaults, **data}, path.name, UsageError, section="[{}]")
     base = path.resolve().parent
     files = replace(config.data, train=base / config.data.train, validation=base / config.data.validation)
     return replace(config, folder=base / config.folder, data=files)
+
+
+def _mistake(text: str, problem: str) -> str:
+    """Say what is wrong in a text that is not TOML: a key that is given twice, or what the reader says itself."""
+    if not re.match("Cannot (overwrite|declare|redefine|mutate)|Duplicate", problem):
+        return f"is not TOML ({problem}); expected a run's file."
+    place = re.search(r"at line (\d+)", problem)
+    lines = text.split("\n")
+    number = int(place[1]) if place else len(lines)  # "at end of document"
+    # Not the key of an inline table, in which the repeated key may stand anywhere.
+    given = re.fullmatch(r"\s*(\[.*?\]|[\w.-]+)\s*(=[^{]*|#.*)?", lines[number - 1])
+    key = shown(given[1]) if given else "a key"
+    return f"has {key} twice, again in line {number}; expected each key only once: remove one of them."
