@@ -18,7 +18,7 @@ class UsageError(LowRankError):
 
 
 class SettingError(UsageError):
-    """An environment variable has a value that cannot be used."""
+    """An environment variable has a value that cannot be used, or a name that is not known."""
 
 
 class UnknownModel(UsageError):

@@ -1,7 +1,7 @@
 """The environment variables, read once into one frozen value.
 
 Every variable is optional and its name starts with ``LOWRANK_``. A value that cannot be used raises an error that names
-the variable.
+the variable, and so does a name that is none of theirs: a misspelt one would otherwise be lost.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, ValidationInfo
 
 from .errors import SettingError
 from .runtime.files import has_long_name
-from .runtime.schema import matching, parse, within
+from .runtime.schema import Refusal, matching, parse, within
 
 _HERE = Path(__file__).resolve().parent
 ASSETS = _HERE / "assets" if (_HERE / "assets").is_dir() else _HERE.parent / "assets"
@@ -100,7 +100,7 @@ class Arithmetic:
 class Settings:
     """Everything that the environment can set: each field by the variable ``LOWRANK_`` and its name in capitals."""
 
-    __pydantic_config__: ClassVar = ConfigDict(alias_generator=_variable)
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(alias_generator=_variable)
 
     cache_dir: Annotated[Path, _place(_writable, "a folder that this process can write to")]
     """Folder for downloaded weights."""
@@ -140,10 +140,14 @@ class Settings:
     def _runs_here(cls, engine: Engine, info: ValidationInfo) -> Engine:
         device = info.data.get("device", "auto")
         if engine == "openvino" and not has_openvino():
-            raise ValueError("torch, or `pip install openvino`: OpenVINO is not installed")
+            raise Refusal(
+                "LOWRANK_ENGINE is openvino, which is not installed; run `pip install openvino`, or set LOWRANK_ENGINE "
+                "to torch."
+            )
         if engine == "openvino" and device.startswith("cuda"):
-            raise ValueError(
-                f"torch, or LOWRANK_DEVICE set to cpu: OpenVINO runs on the processor, and LOWRANK_DEVICE is {device}"
+            raise Refusal(
+                f"LOWRANK_ENGINE is openvino, which runs on the processor, but LOWRANK_DEVICE is {device}; set "
+                "LOWRANK_DEVICE to cpu, or LOWRANK_ENGINE to torch."
             )
         return engine
 
@@ -155,10 +159,14 @@ class Settings:
             environ: Variables; None for those of this process. An empty value counts as not set.
 
         Raises:
-            SettingError: A variable cannot be used; the message names it.
+            SettingError: A variable cannot be used, or is not known; the message names it.
         """
         env = {name: value.strip() for name, value in (os.environ if environ is None else environ).items()}
-        values = {name: env[name] for name in (_variable(f.name) for f in fields(cls)) if env.get(name)}
+        values = {name: value for name, value in env.items() if name.startswith("LOWRANK_") and value}
+        known = [_variable(setting.name) for setting in fields(cls)]
+        unknown = sorted(values.keys() - known)
+        if unknown:
+            raise SettingError(f"{unknown[0]} is not a setting; expected one of: {', '.join(known)}.")
         values.setdefault("LOWRANK_CACHE_DIR", str(_default_cache(env)))
         return parse(cls, values, "", SettingError)
 

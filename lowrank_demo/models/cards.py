@@ -15,14 +15,17 @@ from pydantic.json_schema import SkipJsonSchema
 
 from ..errors import CardError, UnknownModel
 from ..runtime.files import has_long_name
-from ..runtime.schema import KnownKeys, Number, matching, parse, read_json, shown, within
+from ..runtime.schema import KnownKeys, Number, Refusal, matching, parse, read_json, shown, within
 from .architecture import LAYERS, SCHEMES, NetworkCost, Scheme, full_rank, network_cost
 
 DEFAULT_FAMILY = "published"
 
 
 def _not_in_a_file(value: object) -> None:
-    raise ValueError("no such key: name a truncated model by its id, family/scheme/version@rank-rank-…")
+    raise Refusal(
+        "truncated_from is not a key of model cards; name a truncated model by its id, "
+        "family/scheme/version@rank-rank-…."
+    )
 
 
 def _file_name(text: str) -> str:
@@ -218,8 +221,7 @@ class Zoo:
             if card.id == wanted:
                 return card
         known = ", ".join(card.id for card in self.cards)
-        shown = model_id if len(model_id) <= 80 else model_id[:80] + "…"
-        raise UnknownModel(f"There is no model {shown!r}; expected one of: {known}.")
+        raise UnknownModel(f"There is no model {shown(model_id)}; expected one of: {known}.")
 
     def _nearest(self, family: str, scheme: str, ranks: Sequence[int]) -> ModelCard:
         """Return the smallest nested version that has these ranks or more; the largest if none has."""

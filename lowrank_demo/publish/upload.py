@@ -15,6 +15,7 @@ from ..errors import NotPublished, UsageError
 from ..lowrank.load import load_network
 from ..models.cards import ModelCard
 from ..models.store import LocalFile, hub_name
+from ..runtime.schema import shown
 from ..settings import ASSETS
 
 SPACE_FILES = ("app.py", "requirements.txt", "README.md", "LICENSE")
@@ -165,7 +166,7 @@ def upload(folder: Path, repo: str, kind: Literal["model", "space"], *, private:
             repo_id=address.repo_id, folder_path=folder, repo_type=kind, commit_message="Upload low-rank AlexNet"
         )
     except HFValidationError as error:
-        raise UsageError(f"{repo!r} is not the name of a repository; expected owner/name.") from error
+        raise UsageError(f"{shown(repo)} is not the name of a repository; expected owner/name.") from error
     except Exception as error:  # the client's versions use different HTTP libraries, each with its own errors
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise NotPublished(

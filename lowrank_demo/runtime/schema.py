@@ -1,14 +1,15 @@
 """Values from outside, such as JSON, TOML and environment variables, checked by pydantic against frozen dataclasses.
 
 A value that does not fit raises one of this package's errors: one sentence that names the file and the key, and says
-what was found and what was expected. A validator of one field raises ``ValueError`` with what was expected.
+what was found and what was expected. A validator of one field raises ``ValueError`` with what was expected, or
+``Refusal`` with a sentence of its own.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -27,7 +28,12 @@ Number = Annotated[float, Strict(), AllowInfNan(False)]
 class KnownKeys:
     """The base of a dataclass that refuses a key which is no field: a misspelt key would otherwise be lost."""
 
-    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+    # Python 3.10 cannot evaluate a bare ClassVar.
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+
+class Refusal(ValueError):
+    """What a validator raises to word the whole sentence but for the place, where one about its key's value is odd."""
 
 
 _EXPECTED = {
@@ -111,9 +117,11 @@ def read_json(path: Path, wanted: str, error: type[LowRankError], *, format: int
         raise error(f"{path.name} cannot be read ({problem.strerror}); expected {wanted}.") from problem
     except ValueError as problem:
         raise error(f"{path.name} cannot be read as JSON ({problem}); expected {wanted}.") from problem
-    twice = _keys_twice(content)
+    twice = _key_twice(json.loads(content, object_pairs_hook=_Pairs))
     if twice:
-        raise error(f"{path.name} has {shown(twice[0])} twice; expected each key only once: remove one of them.")
+        *outer, key = map(shown, _names(twice))
+        place = ", ".join([path.name, *(name.strip('"') for name in outer)])
+        raise error(f"{place} has {key} twice; expected each key only once: remove one of them.")
     if format is not None and isinstance(data, dict):
         found = data.pop("format", None)
         if type(found) is not int or found != format:
@@ -122,15 +130,20 @@ def read_json(path: Path, wanted: str, error: type[LowRankError], *, format: int
     return data
 
 
-def _keys_twice(content: bytes) -> list[str]:
-    """Return the keys that stand twice in one object of this JSON, of which ``from_json`` keeps the last in silence."""
-    twice: list[str] = []
+class _Pairs(list[tuple[str, Any]]):
+    """A JSON object with every key of the text; a dictionary keeps only the last of two that are alike."""
 
-    def look(pairs: list[tuple[str, Any]]) -> None:
-        twice.extend(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
 
-    json.loads(content, object_pairs_hook=look)
-    return twice
+def _key_twice(value: object) -> tuple[str | int, ...]:
+    """Return the location of the first key that stands twice in one object of this JSON value; empty if none does."""
+    parts = value if isinstance(value, _Pairs) else list(enumerate(value)) if isinstance(value, list) else []
+    seen: set[str | int] = set()
+    for key, inner in parts:
+        below = _key_twice(inner)
+        if key in seen or below:
+            return (key, *below)
+        seen.add(key)
+    return ()
 
 
 def parse(kind: type[T], data: object, where: str, error: type[LowRankError], *, section: str = "{}") -> T:
@@ -171,6 +184,8 @@ def _sentence(kind: type, problem: ErrorDetails, where: str, section: str) -> st
         expected = expected.replace("'", '"')
     if problem["type"] == "value_error" and "ctx" in problem:
         expected = problem["ctx"]["error"]
+        if isinstance(expected, Refusal):
+            return ": ".join(part for part in (place, str(expected)) if part)
     subject = ": ".join(part for part in (place, key) if part)
     return f"{subject} is {shown(problem['input'])}; expected {expected}."
 
@@ -179,10 +194,10 @@ def _names(location: Sequence[str | int]) -> list[str]:
     """Return a location's keys, outermost first; a position in a list becomes part of the list's name."""
     names: list[str] = []
     for part in location:
-        if isinstance(part, int) and names:
-            names[-1] = f"item {part + 1} of {names[-1]}"
+        if isinstance(part, str):
+            names.append(part)
         else:
-            names.append(str(part))
+            names[-1:] = [" of ".join([f"item {part + 1}", *names[-1:]])]
     return names
 
 
@@ -202,6 +217,8 @@ def _keys(kind: type, location: Sequence[str | int]) -> list[str]:
 
 def shown(value: object) -> str:
     """Return a value as messages show it: as JSON and TOML write it, cut off if it is long."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # inf and nan, as in TOML: JSON has no such numbers
     try:
         text = json.dumps(value, ensure_ascii=False, default=str)
     except ValueError:  # Python writes no number of more than 4300 digits

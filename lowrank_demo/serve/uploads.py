@@ -20,6 +20,7 @@ from ..data.resize import Refused
 from ..data.samples import EXTENSIONS, class_folder_samples, label_of
 from ..decode.base import EDGE
 from ..errors import Busy, DataError, LowRankError, NotWritten, UsageError
+from ..runtime.schema import shown
 from ..settings import Settings
 
 SAMPLE = "sample-photos.lmdb"
@@ -81,7 +82,7 @@ class LabelledFiles:
             return upload, "your photos"
         names = self.names()
         if name not in names:
-            raise UsageError(f"There is no file {name[:80]!r} here; expected one of: {', '.join(names) or 'none'}.")
+            raise UsageError(f"There is no file {shown(name)} here; expected one of: {', '.join(names) or 'none'}.")
         return self._folder / name, name
 
     def upload(self, zip_file: Path) -> Upload:

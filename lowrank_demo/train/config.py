@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from ..errors import UsageError
 from ..models.architecture import LAYERS, Scheme
 from ..models.cards import Name
 from ..runtime.files import must_exist
-from ..runtime.schema import KnownKeys, Number, parse, within
+from ..runtime.schema import KnownKeys, Number, Refusal, parse, shown, within
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -109,7 +110,7 @@ class StageConfig(KnownKeys):
     @classmethod
     def _one_teacher(cls, answers: Path | None, info: ValidationInfo) -> Path | None:
         if answers and info.data.get("teacher"):
-            raise ValueError("no such key beside teacher, since both are teachers")
+            raise Refusal("teacher and answers are both teachers; leave one out.")
         return answers
 
 
@@ -124,7 +125,7 @@ class TeachConfig(KnownKeys):
 
 
 def _no_warmup(value: object) -> float:
-    raise ValueError("no such key, since [compress] has learning_rate_decay in place of a warm-up")
+    raise Refusal("warmup_epochs is not a key of this section; use learning_rate_decay.")
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ class FinetuneConfig(StageConfig):
     def _needs_start(cls, models: str | tuple[str, ...], info: ValidationInfo) -> str | tuple[str, ...]:
         start = info.data.get("start")
         if models and start == "":
-            raise ValueError("start to be set as well")
+            raise Refusal("ranks_of needs start; set both.")
         if isinstance(start, tuple) and (isinstance(models, str) or len(models) != len(start)):
             raise ValueError(f"a list of {len(start)} ids, as start is")
         return models
@@ -194,7 +195,7 @@ class FinetuneConfig(StageConfig):
     @classmethod
     def _trains_all(cls, count: int, info: ValidationInfo) -> int:
         if count and isinstance(info.data.get("ranks_of"), tuple):
-            raise ValueError("0 with a list in ranks_of, whose slices are trained as a whole")
+            raise Refusal("frozen_layers goes with one model; a list in ranks_of trains every layer.")
         return count
 
 
@@ -239,12 +240,19 @@ def read_config(path: Path) -> RunConfig:
     """
     must_exist(path, "a run's TOML file")
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}); expected a run's TOML file.") from error
-    # A ValueError also comes from text that is not UTF-8 and from numbers of thousands of digits.
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path.name} is not TOML ({error}); expected a run's file.") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path.name} is not text in UTF-8; expected a run's TOML file: save it as UTF-8.") from error
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path.name} {_mistake(text, str(error))}") from error
+    except RecursionError as error:
+        raise UsageError(f"{path.name} has too many brackets inside each other; expected a run's TOML file.") from error
+    except ValueError as error:  # Python reads no decimal number of more than 4,300 digits
+        raise UsageError(f"{path.name} has a number of more than 4,300 digits; expected a shorter one.") from error
     defaults = {"folder": path.stem, "data": {}}
     config = parse(RunConfig, {**defaults, **data}, path.name, UsageError, section="[{}]")
     base = path.resolve().parent
@@ -261,3 +269,16 @@ def read_config(path: Path) -> RunConfig:
 
 def _answers_from(base: Path, stage: _Stage) -> _Stage:
     return replace(stage, answers=base / stage.answers) if stage.answers else stage
+
+
+def _mistake(text: str, problem: str) -> str:
+    """Say what is wrong in a text that is not TOML: a key that is given twice, or what the reader says itself."""
+    if not re.match("Cannot (overwrite|declare|redefine|mutate)|Duplicate", problem):
+        return f"is not TOML ({problem}); expected a run's file."
+    place = re.search(r"at line (\d+)", problem)
+    lines = text.split("\n")
+    number = int(place[1]) if place else len(lines)  # "at end of document"
+    # Not the key of an inline table, in which the repeated key may stand anywhere.
+    given = re.fullmatch(r"\s*(\[.*?\]|[\w.-]+)\s*(=[^{]*|#.*)?", lines[number - 1])
+    key = shown(given[1]) if given else "a key"
+    return f"has {key} twice, again in line {number}; expected each key only once: remove one of them."

@@ -12,6 +12,7 @@ from ..lowrank.load import fetch_network
 from ..models.download import print_download
 from ..models.store import WeightStore
 from ..nn.fuse import inference_form
+from ..runtime.schema import shown
 from ..settings import Settings
 
 
@@ -37,7 +38,7 @@ def load_teacher(name: str, device: torch.device) -> nn.Module | None:
         made = getattr(importlib.import_module(module_name), function)()
     except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(
-            f"The teacher {name!r} cannot be made ({error}); expected a model's id, or package.module:function that "
-            "returns a network."
+            f"The teacher {shown(name)} cannot be made ({error}); expected a model's id, or package.module:function "
+            "that returns a network."
         ) from error
     return made.to(device).eval().requires_grad_(False)

@@ -145,7 +145,7 @@ def test_exit_codes(long_file: Path, tmp_path: Path) -> None:
     file = str(long_file)
     for expected, sentence, done in (
         (1, "--lmdb-file", run("validate")),
-        (1, "no model 'x/y'", run("validate", "--lmdb-file", file, "--models", "x/y")),
+        (1, 'no model "x/y"', run("validate", "--lmdb-file", file, "--models", "x/y")),
         (1, "batch size", run("validate", "--lmdb-file", file, "--batch-size", "0")),
         (1, "none of these models was published", run("validate", "--lmdb-file", file, "--verify")),
         (1, "LOWRANK_DECODER", run("validate", "--lmdb-file", file, "--decoder", "magic")),

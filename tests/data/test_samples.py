@@ -53,7 +53,12 @@ def test_labels_file(tmp_path: Path) -> None:
         ("sub/c.jpg", 291),
         ("d.jpg", 999),
     ]
-    for text, sentence in (("a.jpg 1000", "Line 1"), ("a.jpg", "Line 1"), ("", "no image"), ("x.jpg cat?", "Line 1")):
+    for text, sentence in (
+        ("a.jpg 1000", "Line 1 of"),
+        ("a.jpg", '.txt is "a.jpg";'),
+        ("", "no image"),
+        ("x.jpg cat?", "Line 1"),
+    ):
         labels.write_text(text)
         with pytest.raises(UsageError, match=sentence):
             listed_samples(tmp_path, labels)

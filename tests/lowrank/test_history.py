@@ -43,7 +43,7 @@ def test_read(tmp_path: Path) -> None:
         ),
         (
             {"steps": [{**HISTORY["steps"][0], "mu": float("nan")}]},
-            "item 1 of steps: mu is NaN; expected a finite number",
+            "item 1 of steps: mu is nan; expected a finite number",
         ),
         ({"steps": [{**HISTORY["steps"][0], "step": True}]}, "step is true; expected a whole number"),
         ({"steps": [{**HISTORY["steps"][0], "macs": 1e9}]}, r"macs is 1000000000\.0; expected a whole number"),
@@ -68,7 +68,7 @@ def test_refused(tmp_path: Path, change: dict, sentence: str) -> None:
 def test_a_key_that_stands_twice(tmp_path: Path) -> None:
     path = write(tmp_path, HISTORY)
     path.write_text(path.read_text().replace('"mu": 2.0', '"mu": 2.0, "mu": 3.0'))
-    with pytest.raises(DataError, match=r'^history\.json has "mu" twice; expected each key only once'):
+    with pytest.raises(DataError, match=r'^history\.json, item 2 of steps has "mu" twice; expected each key only once'):
         read_history(path)
 
 

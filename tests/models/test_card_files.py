@@ -47,7 +47,7 @@ MEASURED = {"dataset": "some", "top1_error": 50.0, "top5_error": 20, "command": 
         ({"measured": [{**MEASURED, "top1_error": 101}]}, "item 1 of measured: top1_error is 101; expected 0 to 100"),
         (
             {"published": {**CARD["published"], "top5_error": float("nan")}},
-            "top5_error is NaN; expected a finite number",
+            "top5_error is nan; expected a finite number",
         ),
         ({"history": "../history.json"}, "history"),
         ({"note": None}, "note"),
@@ -86,8 +86,12 @@ def test_the_sentence() -> None:
 
 
 def test_only_the_program_truncates_a_model() -> None:
-    with pytest.raises(CardError, match=r"here: truncated_from is .*; expected no such key: name a truncated model"):
+    with pytest.raises(CardError) as caught:
         parse_card({**CARD, "truncated_from": CARD["ranks"]}, "here")
+    assert str(caught.value) == (
+        "here: truncated_from is not a key of model cards; name a truncated model by its id, "
+        "family/scheme/version@rank-rank-…."
+    )
 
 
 @pytest.mark.parametrize(
@@ -132,6 +136,10 @@ def test_a_key_that_stands_twice(tmp_path: Path) -> None:
     card.write_text('{"note": "",' + card.read_text()[1:])
     with pytest.raises(CardError, match=r'^own\.card\.json has "note" twice; expected each key only once'):
         read_zoo(ASSETS / "zoo.json", card.parent)
+    zoo, text = tmp_path / "zoo.json", (ASSETS / "zoo.json").read_text()
+    zoo.write_text(text.replace('"version": "v3"', '"version": "v3", "version": "v3"', 1))
+    with pytest.raises(CardError, match=r'^zoo\.json, item 3 of models has "version" twice; expected each key only'):
+        read_zoo(zoo)
 
 
 def test_bad_file(tmp_path: Path) -> None:

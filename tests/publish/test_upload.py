@@ -197,6 +197,9 @@ def test_a_refusal_is_one_sentence(hub: StandInHub, tmp_path: Path) -> None:
     wrong = run(hub, "publish-weights", f"{PREVIEW}@3-5-5-5-5-20-20-9", "--repo", "a/b")
     assert wrong.returncode == 1
     assert "is a truncated model" in wrong.stderr
+    unnamed = run(hub, "publish-weights", PREVIEW, "--repo", "a b/c", "--upload")
+    assert unnamed.returncode == 1
+    assert '"a b/c" is not the name of a repository; expected owner/name.' in unnamed.stderr
 
 
 def test_front_matter_and_requirements_agree(tmp_path: Path) -> None:

@@ -51,19 +51,23 @@ def test_an_unknown_key_of_a_part_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "key"),
+    ("text", "found"),
     [
-        ('{"a": 1, "b": 2, "a": 1}', "a"),
-        ('{"list": [{"a": 1}, {"b": {"c": 1, "c": 2}}]}', "c"),
-        (r'{"a": 1, "\u0061": 2}', "a"),
+        ('{"a": 1, "b": 2, "a": 1}', 'some.json has "a"'),
+        ('{"list": [{"a": 1}, {"b": {"c": 1, "c": 2}}]}', 'some.json, item 2 of list, b has "c"'),
+        ('[{"a": 1}, {"a": 1, "a": 2}]', 'some.json, item 2 has "a"'),
+        ('{"a": {"b": 1, "b": 2}, "a": 3}', 'some.json, a has "b"'),
+        ('{"": 1, "": 2}', 'some.json has ""'),
+        (r'{"a": 1, "\u0061": 2}', 'some.json has "a"'),
+        (r'{"\u001b[2J": {"a": 1, "a": 2}}', r'some.json, \u001b[2J has "a"'),
     ],
 )
-def test_a_key_that_stands_twice(tmp_path: Path, text: str, key: str) -> None:
+def test_a_key_that_stands_twice(tmp_path: Path, text: str, found: str) -> None:
     path = tmp_path / "some.json"
     path.write_text(text)
     with pytest.raises(DataError) as caught:
         read_json(path, "a file", DataError)
-    assert str(caught.value) == f'some.json has "{key}" twice; expected each key only once: remove one of them.'
+    assert str(caught.value) == f"{found} twice; expected each key only once: remove one of them."
 
 
 def test_a_key_that_stands_in_two_places(tmp_path: Path) -> None:
@@ -79,6 +83,7 @@ def test_a_key_that_stands_in_two_places(tmp_path: Path) -> None:
         (True, "true"),
         ("it's λ", '"it\'s λ"'),
         (1e-30, "1e-30"),
+        (float("-inf"), "-inf"),
         (["x", (1, None)], '["x", [1, null]]'),
         ({"a": False}, '{"a": false}'),
         ("go\u202e\x9b2J", r'"go\u202e\u009b2J"'),

@@ -350,7 +350,7 @@ def test_an_unknown_start_is_one_sentence(folder: Path) -> None:
     config = configure(folder, {"finetune": 'start = "preview/scheme_2/v9"'})
     done = run("train", "finetune", str(config))
     assert done.returncode != 0
-    assert "There is no model 'preview/scheme_2/v9'" in done.stderr
+    assert 'There is no model "preview/scheme_2/v9"' in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -47,10 +47,10 @@ def test_a_model_by_its_id_answers_as_the_app_does(zoo: Zoo, settings: Settings)
 
 def test_what_is_not_there_is_one_sentence() -> None:
     assert load_teacher("", CPU) is None
-    with pytest.raises(UnknownModel, match="There is no model 'preview/scheme_2/v9'"):
+    with pytest.raises(UnknownModel, match='There is no model "preview/scheme_2/v9"'):
         load_teacher("preview/scheme_2/v9", CPU)
     for name in ("no_such_package:teacher", f"{__name__}:no_such_function", ":"):
-        with pytest.raises(UsageError, match="expected a model's id, or package"):
+        with pytest.raises(UsageError, match=rf'^The teacher "{name}" cannot be made .*; expected a model\'s id'):
             load_teacher(name, CPU)
 
 

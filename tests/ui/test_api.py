@@ -76,9 +76,9 @@ def test_models_ranks_pareto(client: Client, zoo: Zoo, published_models: list[di
 def test_bad_requests_get_one_sentence(client: Client, tmp_path: Path) -> None:
     lion = handle_file(str(photo_path()))
     for call, sentence in (
-        (lambda: client.predict(files=[lion], model="scheme_9/v1", api_name="/classify"), "no model 'scheme_9/v1'"),
-        (lambda: client.predict(model="x", api_name="/ranks"), "no model 'x'"),
-        (lambda: client.predict(file="long.lmdb", models=["no/such"], api_name="/validate"), "no model 'no/such'"),
+        (lambda: client.predict(files=[lion], model="scheme_9/v1", api_name="/classify"), 'no model "scheme_9/v1"'),
+        (lambda: client.predict(model="x", api_name="/ranks"), 'no model "x"'),
+        (lambda: client.predict(file="long.lmdb", models=["no/such"], api_name="/validate"), 'no model "no/such"'),
         (lambda: client.predict(files=[lion] * 65, model=PREVIEW, api_name="/classify"), "at most 64"),
     ):
         with pytest.raises(AppError, match=sentence) as caught:

@@ -272,7 +272,7 @@ def test_a_link_restores_the_tab(app: RunningApp, page: Page) -> None:
 
 def test_a_link_to_what_is_not_there(app: RunningApp, page: Page) -> None:
     opened(page, app, "scheme=9&version=v1")
-    expect(page.get_by_text("There is no model 'published/scheme_9/v1'").first).to_be_visible()
+    expect(page.get_by_text('There is no model "published/scheme_9/v1"').first).to_be_visible()
     drop(page, photo_path("lion.jpg"))
     expect(page.locator(".lr-card li")).to_have_count(5)
 

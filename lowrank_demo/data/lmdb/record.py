@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import msgpack
 
 from ...errors import RecordError
+from ...runtime.schema import shown
 
 UNLABELLED = -1
 """The label of an image without one."""
@@ -63,9 +64,9 @@ def _image(part: object) -> bytes:
     fields = _array(part, "image")
     data = fields.get(b"data")
     if fields.get(b"nd") is not True or fields.get(b"type") not in (b"|u1", b"<u1", b"u1") or fields.get(b"kind"):
-        raise RecordError(f"its image is an array of type {fields.get(b'type')!r}; expected a vector of uint8")
+        raise RecordError(f"its image is an array {_type(fields)}; expected a vector of uint8")
     if not isinstance(data, bytes) or fields.get(b"shape") != [len(data)]:
-        raise RecordError(f"its image has shape {fields.get(b'shape')!r}, which does not match its data")
+        raise RecordError("its image has a shape that does not match its data")
     return data
 
 
@@ -76,7 +77,7 @@ def _label(part: object) -> int:
     data, kind = fields.get(b"data"), fields.get(b"type")
     known = _INTEGER_TYPES.get(kind.decode("ascii", "replace")) if isinstance(kind, bytes) else None
     if known is None or not isinstance(data, bytes) or len(data) != known[1] or not isinstance(kind, bytes):
-        raise RecordError(f"its label is an array of type {kind!r}; expected one integer")
+        raise RecordError(f"its label is an array {_type(fields)}; expected one integer")
     return int.from_bytes(data, "big" if kind.startswith(b">") else "little", signed=known[0] == "i")
 
 
@@ -84,6 +85,11 @@ def _array(part: object, name: str) -> Mapping[bytes, object]:
     if not isinstance(part, dict):
         raise RecordError(f"its {name} is {_kind(part)}; expected an array")
     return part
+
+
+def _type(array: Mapping[bytes, object]) -> str:
+    kind = array.get(b"type")
+    return f"of type {shown(kind.decode('ascii', 'replace'))}" if isinstance(kind, bytes) else "without a type"
 
 
 def _kind(value: object) -> str:

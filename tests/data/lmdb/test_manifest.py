@@ -69,7 +69,7 @@ def test_a_key_that_stands_twice(tmp_path: Path) -> None:
     file = write(tmp_path, MANIFEST)
     text = manifest_path(file).read_text()
     manifest_path(file).write_text(text.replace('"7": 1', '"7": 1, "7": 2'))
-    with pytest.raises(DataError, match=r'^some\.lmdb\.manifest\.json has "7" twice; expected each key only once'):
+    with pytest.raises(DataError, match=r'^some\.lmdb\.manifest\.json, classes has "7" twice; expected'):
         read_manifest(file)
 
 

@@ -79,6 +79,20 @@ def test_other_images_are_refused(value: object, tmp_path: Path, monkeypatch: py
     assert not (tmp_path / "executed").exists()
 
 
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ({**IMAGE, b"type": "<f4"}, 'its image is an array of type "<f4"; expected a vector of uint8'),
+        ({}, "its image is an array without a type; expected a vector of uint8"),
+        ({**IMAGE, b"shape": [3]}, "its image has a shape that does not match its data"),
+    ],
+)
+def test_the_sentence(value: dict, sentence: str) -> None:
+    with pytest.raises(RecordError) as caught:
+        decode_record(msgpack.packb([value, 1]))  # pyright: ignore
+    assert str(caught.value) == sentence
+
+
 @pytest.mark.parametrize("label", ["3", 1.5, True, None, {b"nd": False, b"type": "<f8", b"data": b"12345678"}])
 def test_other_labels_are_refused(label: object) -> None:
     with pytest.raises(RecordError, match="its label"):
