@@ -112,7 +112,7 @@ def _build(args: argparse.Namespace) -> int:
     manifest = read_manifest(args.lmdb_file)
     labels = len(manifest.classes.keys() - {str(UNLABELLED)})
     print(
-        f"{args.lmdb_file}: {counted(manifest.count, 'image')} of {labels:,} classes, "
+        f"{args.lmdb_file}: {counted(manifest.count, 'image')} of {counted(labels, 'class')}, "
         f"{manifest.bytes / 1e6:,.1f} MB, SHA-256 {manifest.sha256[:16]}…; {manifest.refused:,} refused."
     )
     return _report_refused(build.refused)

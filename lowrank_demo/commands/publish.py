@@ -7,6 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
+from ..runtime.words import counted
+
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands to the parser."""
@@ -50,7 +52,8 @@ def _list_and_upload(args: argparse.Namespace, folder: Path, kind: Literal["mode
     files = staged_files(folder)
     for file in files:
         print(f"{file.bytes / 1e6:8.2f} MB  {file.name}")
-    print(f"{sum(file.bytes for file in files) / 1e6:8.2f} MB  in {len(files)} files for the {kind} {args.repo}")
+    total = sum(file.bytes for file in files)
+    print(f"{total / 1e6:8.2f} MB  in {counted(len(files), 'file')} for the {kind} {args.repo}")
     if not args.upload:
         print("Nothing was uploaded. Add --upload to upload these files.")
         return 0

@@ -257,7 +257,7 @@ def _compare_with_published(report: Report, tolerance: float) -> None:
     found = disagreements(report, tolerance)
     if found:
         raise DataError("The published errors were not reproduced: " + " ".join(found))
-    print(f"The published errors were reproduced within {tolerance:g} percentage points.")
+    print(f"The published errors were reproduced within {tolerance} percentage points.")
 
 
 def _write(path: Path, text: str) -> None:

@@ -21,6 +21,7 @@ from pillow_heif import register_heif_opener
 from torch import Tensor
 
 from ..errors import ImageError
+from ..runtime.words import counted
 
 register_heif_opener()
 Image.init()
@@ -112,7 +113,8 @@ def read_header(data: bytes, max_pixels: int) -> Header:
         orientation = image.getexif().get(_ORIENTATION_TAG, 1)
     except Image.DecompressionBombError as error:
         raise ImageError(
-            f"The photo has more than {max_pixels / 1e6:.0f} megapixels, the limit here; make it smaller and try again."
+            f"The photo has more than {counted(round(max_pixels / 1e6), 'megapixel')}, the limit here; make it smaller "
+            "and try again."
         ) from error
     except UnidentifiedImageError as error:
         raise ImageError(f"The file is {_apparent_type(data)}; expected {_FORMATS_TEXT}.") from error
@@ -121,7 +123,7 @@ def read_header(data: bytes, max_pixels: int) -> Header:
     width, height = image.size
     if width * height > max_pixels:
         raise ImageError(
-            f"The photo has {width} x {height} = {width * height / 1e6:.0f} megapixels; expected at most "
+            f"The photo has {width} x {height} = {counted(round(width * height / 1e6), 'megapixel')}; expected at most "
             f"{max_pixels / 1e6:.0f}: make it smaller and try again."
         )
     kind = image.format or ""

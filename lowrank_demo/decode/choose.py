@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from ..errors import SettingError
+from ..runtime.words import counted
 from ..settings import Settings
 from .base import EDGE, Decoder, blank_jpeg
 from .pillow import PillowDecoder
@@ -30,10 +31,10 @@ def choose_device(settings: Settings) -> torch.device:
         gpu = torch.cuda.is_available() and settings.arithmetic.engine == "torch"
         return torch.device("cuda:0" if gpu else "cpu")
     device = torch.device(settings.device)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    gpus = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= gpus:
         raise SettingError(
-            f"LOWRANK_DEVICE is {settings.device}, but torch finds {torch.cuda.device_count()} GPUs; set it to auto "
-            "or cpu."
+            f"LOWRANK_DEVICE is {settings.device}, but torch finds {counted(gpus, 'GPU')}; set it to auto or cpu."
         )
     return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
 

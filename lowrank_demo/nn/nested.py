@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ..models.architecture import LAYERS, Layer
+from ..runtime.words import counted
 from .alexnet import LowRankAlexNet
 
 
@@ -58,7 +59,7 @@ def version_state(
         v, u = f"{layer.key}.V.weight", f"{layer.key}.U.weight"
         found = min(state[v].shape[0], state[u].shape[1])
         if found < rank:
-            raise ValueError(f"{layer.name} has {found} components; expected at least {rank}")
+            raise ValueError(f"{layer.name} has {counted(found, 'component')}; expected at least {rank}")
         state[v], state[u] = state[v][:rank], state[u][:, :rank]
         if f"{v}.scale" in state:
             state[f"{v}.scale"] = state[f"{v}.scale"][:rank]

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..errors import WeightsRefused
 from ..models.architecture import LAYERS, Layer
 from ..models.store import LocalFile
+from ..runtime.words import counted
 from .alexnet import LowRankAlexNet
 from .nested import Version, version_state
 
@@ -147,7 +148,7 @@ def check_state_dict(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]
     if missing or unknown:
         named = ", ".join((missing + unknown)[:3])
         raise WeightsRefused(
-            f"{name} lacks {len(missing)} keys and has {len(unknown)} unknown ones ({named}); "
+            f"{name} lacks {counted(len(missing), 'key')} and has {counted(len(unknown), 'unknown key')} ({named}); "
             f"expected the {len(expected)} of its model card."
         )
     for key, wanted in expected.items():

@@ -16,6 +16,7 @@ from ..lowrank.load import load_network
 from ..models.cards import ModelCard
 from ..models.store import LocalFile, hub_name
 from ..runtime.schema import shown
+from ..runtime.words import counted
 from ..settings import ASSETS
 
 SPACE_FILES = ("app.py", "requirements.txt", "README.md", "LICENSE")
@@ -124,7 +125,7 @@ def _check_gradio(requirements: str, readme: str) -> None:
 def _replace_line(file: Path, pattern: str, line: str) -> None:
     text, count = re.subn(pattern, line, file.read_text(encoding="utf-8"), flags=re.MULTILINE)
     if count != 1:
-        raise UsageError(f"{file.name} has {count} lines that match {pattern}; expected one.")
+        raise UsageError(f"{file.name} has {counted(count, 'line')} that match {pattern}; expected one.")
     file.write_text(text, encoding="utf-8")
 
 

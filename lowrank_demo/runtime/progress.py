@@ -6,6 +6,8 @@ import sys
 import time
 from dataclasses import dataclass
 
+from .words import counted
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -25,7 +27,8 @@ class Progress:
         """The progress in words: ``120 of 400 images, 85 images/s, 3 s left``."""
         left = self.seconds_left
         remaining = f", {duration(left)} left" if left is not None and self.done < self.total else ""
-        return f"{self.done:,} of {self.total:,} images, {self.per_second:,.0f} images/s{remaining}"
+        rate = counted(round(self.per_second), "image")
+        return f"{self.done:,} of {counted(self.total, 'image')}, {rate}/s{remaining}"
 
 
 class Meter:

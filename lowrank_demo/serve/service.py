@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from ..errors import ImageError, TooManyPhotos
 from ..models.cards import ModelCard, Zoo
 from ..models.store import WeightStore
+from ..runtime.words import counted
 from ..settings import Settings
 from .answers import Comparison, ModelStatus, Photo
 from .machine import Machine
@@ -93,7 +94,9 @@ class Service:
         """
         limit = self.settings.max_photos
         if len(photos) > limit:
-            raise TooManyPhotos(f"{len(photos)} photos came at once; expected at most {limit}: send them in parts.")
+            raise TooManyPhotos(
+                f"{counted(len(photos), 'photo')} came at once; expected at most {limit}: send them in parts."
+            )
         ordered = sorted(cards, key=lambda card: card.cost.macs, reverse=True)
         contents = (self.read(photo) for photo in photos)
         if self._on_lent_gpu is None:

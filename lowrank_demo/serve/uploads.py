@@ -21,6 +21,7 @@ from ..data.samples import EXTENSIONS, class_folder_samples, label_of
 from ..decode.base import EDGE
 from ..errors import Busy, DataError, LowRankError, NotWritten, UsageError
 from ..runtime.schema import shown
+from ..runtime.words import counted
 from ..settings import Settings
 
 SAMPLE = "sample-photos.lmdb"
@@ -186,7 +187,7 @@ def _unpack(archive: zipfile.ZipFile, folder: Path, max_file: int, max_total: in
     if not photos:
         raise UsageError("The zip holds no photo; expected photos in folders named by class, such as lion/1.jpg.")
     if len(photos) > MAX_PHOTOS:
-        raise UsageError(f"The zip holds {len(photos):,} photos; expected at most {MAX_PHOTOS:,}.")
+        raise UsageError(f"The zip holds {counted(len(photos), 'photo')}; expected at most {MAX_PHOTOS:,}.")
     total = 0
     for number, item in enumerate(photos):
         path = PurePosixPath(item.filename)

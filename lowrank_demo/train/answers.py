@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..errors import DataError, UsageError
 from ..models.architecture import NUM_CLASSES
+from ..runtime.words import counted
 
 
 class Answers:
@@ -40,7 +41,8 @@ class Answers:
         if self._logits.shape != wanted or self._logits.dtype != np.float16:
             raise DataError(
                 f"{path.name} holds {self._logits.dtype} {list(self._logits.shape)}; expected float16 {list(wanted)}, "
-                f"for {views} views of {images:,} images: run train teach with this training file and [data] views."
+                f"for {counted(views, 'view')} of {counted(images, 'image')}: run train teach with this training "
+                "file and [data] views."
             )
 
     def __getitem__(self, place: tuple[int, int]) -> Tensor:

@@ -25,6 +25,7 @@ from ..models.architecture import LAYERS, Scheme
 from ..models.cards import Name
 from ..runtime.files import must_exist
 from ..runtime.schema import KnownKeys, Number, Refusal, parse, shown, within
+from ..runtime.words import counted
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -188,7 +189,7 @@ class FinetuneConfig(StageConfig):
         if models and start == "":
             raise Refusal("ranks_of needs start; set both.")
         if isinstance(start, tuple) and (isinstance(models, str) or len(models) != len(start)):
-            raise ValueError(f"a list of {len(start)} ids, as start is")
+            raise ValueError(f"a list of {counted(len(start), 'id')}, as start is")
         return models
 
     @field_validator("frozen_layers")

@@ -198,16 +198,14 @@ def report_text(report: Report) -> str:
             f"{_figures(result.top5_error, published.top5 if published else None, differences[1])}  "
             f"{'–' if result.loss is None else f'{result.loss:.4f}':>7}"
         )
-    state = "" if report.complete else f" (stopped: {report.total:,} records in the file)"
+    state = "" if report.complete else f" (stopped: {counted(report.total, 'record')} in the file)"
     lines.append(
         f"{counted(report.count, 'image')} of {report.file}{state}, {report.images_per_second:,.1f} images/s, "
         f"{report.conditions}"
     )
     if report.unreadable:
-        shown = "; ".join(f"{i}: {reason}" for i, reason in report.unreadable[:5])
-        lines.append(
-            f"{len(report.unreadable)} records could not be read: {shown}{' …' * (len(report.unreadable) > 5)}"
-        )
+        count, reasons = len(report.unreadable), "; ".join(f"{i}: {reason}" for i, reason in report.unreadable[:5])
+        lines.append(f"{counted(count, 'record')} could not be read: {reasons}{' …' * (count > 5)}")
     return "\n".join(lines)
 
 

@@ -88,6 +88,7 @@ def test_building_and_resizing_in_one(imagenet: Path, tmp_path: Path) -> None:
         "build-lmdb", "--images", str(imagenet / "val"), "--labels", str(labels), "--lmdb-file", str(tmp_path / "l")
     )
     assert done.returncode == 0
+    assert ": 1 image of 1 class, " in done.stdout
     with LmdbReader(tmp_path / "l") as reader:
         assert reader[0].label == 700
 

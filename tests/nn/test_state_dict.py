@@ -41,8 +41,8 @@ BIAS = "classifier__8__U__bias"
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (changed(**{BIAS: None}), "lacks 1 key"),
-        (changed(extra=torch.ones(1)), "1 unknown"),
+        (changed(**{BIAS: None}), "lacks 1 key and has 0 unknown keys"),
+        (changed(extra=torch.ones(1)), r"lacks 0 keys and has 1 unknown key \(extra\); expected"),
         (changed(**{BIAS: torch.ones(999)}), r"\(999,\); expected"),
         (changed(**{BIAS: torch.ones(1000).double()}), "float64"),
         (changed(**{BIAS: torch.full((1000,), float("nan"))}), "not finite"),

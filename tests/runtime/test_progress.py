@@ -17,6 +17,7 @@ def test_durations(seconds: float, words: str) -> None:
 
 def test_progress_says_rate_and_time_left() -> None:
     assert Progress(120, 400, 85.0).text == "120 of 400 images, 85 images/s, 3 s left"
+    assert Progress(0, 1, 1.2).text == "0 of 1 image, 1 image/s, 1 s left"
     assert Progress(400, 400, 85.0).text == "400 of 400 images, 85 images/s"
 
 

@@ -12,3 +12,7 @@ from lowrank_demo.runtime.words import counted
 )
 def test_counted(number: int, text: str) -> None:
     assert counted(number, "photo") == text
+
+
+def test_a_noun_that_ends_in_s() -> None:
+    assert [counted(number, "class") for number in (1, 2)] == ["1 class", "2 classes"]

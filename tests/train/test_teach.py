@@ -99,7 +99,7 @@ def test_answers_to_something_else_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"answers\.npy cannot be read as a NumPy array"):
         Answers(path, 1, 2)
     np.save(path, np.zeros((1, 3, NUM_CLASSES), np.float16))
-    with pytest.raises(DataError, match=r"float16 \[1, 3, 1000\]; expected float16 \[1, 2, 1000\], for 1 views of 2"):
+    with pytest.raises(DataError, match=r"float16 \[1, 3, 1000\]; expected float16 \[1, 2, 1000\], for 1 view of 2 im"):
         Answers(path, 1, 2)
 
 

@@ -19,6 +19,7 @@ import msgpack
 
 from ...errors import DataError, RecordError, UsageError
 from ...models.architecture import NUM_CLASSES
+from ...runtime.words import counted
 from .record import UNLABELLED, Record, decode_record
 
 KEY_LIST = b"__keys__"
@@ -150,7 +151,7 @@ class LmdbReader:
         found = self.file.stat().st_size
         if found < wanted:
             raise DataError(
-                f"{self.name} is cut off: it has {found:,} bytes; expected {wanted:,}. Copy or build it again."
+                f"{self.name} is cut off: it has {counted(found, 'byte')}; expected {wanted:,}. Copy or build it again."
             )
 
     def _read_keys(self, transaction: lmdb.Transaction) -> Sequence[bytes]:
@@ -160,8 +161,8 @@ class LmdbReader:
             first = next(iter(transaction.cursor().iternext(keys=True, values=False)), b"")
             if bytes(first)[:8].isdigit():
                 raise DataError(
-                    f"{self.name} is unfinished: it has {entries:,} records but no list of keys, so its build did not "
-                    "finish. Build it again."
+                    f"{self.name} is unfinished: it has {counted(entries, 'record')} but no list of keys, so its build "
+                    "did not finish. Build it again."
                 )
             raise DataError(f"{self.name} is an LMDB file of another kind; expected one made by build-lmdb.")
         count = entries - 1
@@ -177,7 +178,9 @@ class LmdbReader:
                 "Build the file again."
             )
         if len(keys) != count:
-            raise DataError(f"{self.name} lists {len(keys):,} keys but holds {count:,} records; build it again.")
+            raise DataError(
+                f"{self.name} lists {counted(len(keys), 'key')} but holds {counted(count, 'record')}; build it again."
+            )
         return keys
 
     def _check_samples(self) -> None:

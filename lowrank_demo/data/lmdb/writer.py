@@ -18,6 +18,7 @@ import msgpack
 from filelock import FileLock, Timeout
 
 from ...errors import DataError, NotWritten, UsageError
+from ...runtime.words import counted
 from .manifest import Manifest, file_sha256, write_manifest
 from .reader import KEY_LIST, LmdbReader, record_key
 from .record import Record, encode_record
@@ -121,7 +122,8 @@ class LmdbWriter:
         with LmdbReader(self._temporary) as reader:
             if len(reader) != self.count:
                 raise DataError(
-                    f"{self.path.name} was written incompletely ({len(reader):,} of {self.count:,} records); try again."
+                    f"{self.path.name} was written incompletely ({len(reader):,} of {counted(self.count, 'record')}); "
+                    "try again."
                 )
         with self._temporary.open("rb+") as file:
             os.fsync(file.fileno())
