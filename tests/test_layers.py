@@ -1,4 +1,4 @@
-"""Which package may import which, and which libraries each may use, read from the source with ``ast``."""
+"""Which package may import which, which libraries each may use, and what is light to load; read from the source."""
 
 from __future__ import annotations
 
@@ -73,6 +73,28 @@ LIBRARIES: dict[str, tuple[set[str], set[str]]] = {
     "gradio": ({"ui"}, set()),
     "spaces": (set(), {"commands"}),
 }
+
+_CHECKS = {"pydantic", "pydantic_core"}
+_CARDS = _CHECKS | {"filelock", "httpx"}
+
+LIGHT: dict[str, set[str]] = {
+    # A part that must stay light, or one file of it, and the libraries that are loaded with it, by what it imports too.
+    "errors": set(),
+    "runtime": _CHECKS,
+    "runtime/processes.py": {"torch"},
+    "settings": _CHECKS,
+    "models": _CARDS,
+    "lowrank/history.py": _CHECKS,
+    "data/lmdb/isolated.py": _CHECKS | {"lmdb", "msgpack"},
+    "train/config.py": _CHECKS | {"tomli"},
+    "serve/service.py": _CARDS,
+    "commands": set(),
+    "cli": set(),
+    "__main__": set(),
+    "__init__": set(),
+}
+
+_BY_NAME = r"import_module|__import__|resolve_name|run_module|run_path|(?:exec|load)_module|\bexec\(|(?<![.\w])eval\("
 
 _NOT_LISTED = sys.stdlib_module_names | {"tomllib", "lowrank_demo"}  # tomllib came with Python 3.11
 
@@ -160,9 +182,26 @@ def test_nothing_is_imported_by_a_name_at_run_time() -> None:
     found = {
         path.relative_to(PACKAGE).as_posix()
         for path in PACKAGE.rglob("*.py")
-        if re.search(r"import_module|__import__", path.read_text(encoding="utf-8"))
+        if re.search(_BY_NAME, path.read_text(encoding="utf-8"))
     }
     assert found == {"train/teacher.py"}
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("pkgutil.resolve_name('lowrank_demo.ui.app')", True),
+        ("exec('import torch')", True),
+        ("builtins.exec('import torch')", True),
+        ("x = eval('__builtins__')", True),
+        ("runpy.run_module('torch')", True),
+        ("spec.loader.exec_module(module)", True),
+        ("network.eval()", False),
+        ("medieval(x)", False),
+    ],
+)
+def test_an_import_by_a_name_is_found(source: str, found: bool) -> None:
+    assert bool(re.search(_BY_NAME, source)) == found
 
 
 def _name(file: Path) -> str:
@@ -213,3 +252,50 @@ def test_the_table_allows_no_library_that_is_not_used(imports: list[Import]) -> 
         used = {(one.library, place) for one in imports if one.eager is eager for place in (one.part, one.file)}
         listed = {(library, place) for library, places in LIBRARIES.items() for place in places[index]}
         assert listed <= used, listed - used
+
+
+def loaded_with(module: str, imports: Iterable[Import]) -> set[str]:
+    """Return the libraries that are loaded with a module: by itself, its packages, and all that they import."""
+    eager: dict[str, list[Import]] = {}
+    for one in imports:
+        if one.eager:
+            eager.setdefault(_name(PACKAGE / one.file), []).append(one)
+    libraries: set[str] = set()
+    seen: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name and name not in seen:
+            seen.add(name)
+            # What was imported may be no module but a name in one.
+            waiting += [name.rpartition(".")[0], *(one.module for one in eager.get(name, []))]
+            libraries |= {one.library for one in eager.get(name, []) if one.library not in _NOT_LISTED}
+    return libraries
+
+
+def loads_of_the_light(imports: Iterable[Import]) -> dict[str, set[str]]:
+    """Return the table ``LIGHT`` as it is in truth."""
+    found: dict[str, set[str]] = {place: set() for place in LIGHT}
+    for path in PACKAGE.rglob("*.py"):
+        file = path.relative_to(PACKAGE).as_posix()
+        place = file if file in LIGHT else file.partition("/")[0].removesuffix(".py")
+        if place in LIGHT:
+            found[place] |= loaded_with(_name(path), imports)
+    return found
+
+
+def test_what_is_light_stays_light(imports: list[Import]) -> None:
+    assert loads_of_the_light(imports) == LIGHT
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "place", "library"),
+    [
+        ("__init__.py", "from .nn import alexnet", "cli", "torch"),
+        ("commands/app.py", "from ..ui import app", "commands", "gradio"),
+        ("models/store.py", "import huggingface_hub", "serve/service.py", "huggingface_hub"),
+        ("runtime/parallel.py", "from .processes import Processes", "runtime", "torch"),
+    ],
+)
+def test_a_heavy_import_is_found(imports: list[Import], file: str, source: str, place: str, library: str) -> None:
+    assert library in loads_of_the_light([*imports, *imports_of(PACKAGE / file, source)])[place]
