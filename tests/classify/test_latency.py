@@ -4,9 +4,6 @@ import torch
 
 from lowrank_demo.classify.latency import measure
 from lowrank_demo.models.cards import Zoo
-from lowrank_demo.serve.inspection import Inspection
-from lowrank_demo.serve.service import Service
-from lowrank_demo.settings import Settings
 
 
 def test_more_work_takes_longer(zoo: Zoo) -> None:
@@ -14,9 +11,3 @@ def test_more_work_takes_longer(zoo: Zoo) -> None:
     for one in (small, large):
         assert 0.5 < one.low <= one.median <= one.high < 5000
     assert large.median > small.median
-
-
-def test_measured_once(settings: Settings) -> None:
-    service = Service(settings)
-    inspection, card = Inspection(service), service.zoo.get("scheme_2/v5")
-    assert inspection.latency(card) is inspection.latency(card)

@@ -1,4 +1,4 @@
-"""The service: defaults, limits, the model cache, and many threads at once."""
+"""The service: defaults, limits, and many threads at once."""
 
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,6 @@ from lowrank_demo.classify.inference import Prediction
 from lowrank_demo.errors import ImageError, TooManyPhotos, UnknownModel, WeightsRefused, WeightsUnavailable
 from lowrank_demo.models.store import LocalFile
 from lowrank_demo.serve.answers import Photo
-from lowrank_demo.serve.inspection import Inspection
 from lowrank_demo.serve.service import Service
 from lowrank_demo.settings import Settings
 from tests.helpers.app import free_port
@@ -60,14 +59,6 @@ def test_a_model_that_cannot_be_had_leaves_the_others(settings: Settings, tmp_pa
     with pytest.raises(WeightsUnavailable):
         service.classify([photo()], service.zoo.get("scheme_1/v1"))
     assert isinstance(service.classify([photo()], here)[0], Prediction)
-
-
-def test_memory_keeps_the_most_recent_models(served_settings: Settings) -> None:
-    service = Service(dataclasses.replace(served_settings, models_in_memory=1))
-    first = service.networks.get(service.zoo.get(PREVIEW), service.machine.device)
-    assert service.networks.get(service.zoo.get(PREVIEW), service.machine.device) is first
-    service.networks.get(service.zoo.get("scheme_2/v5"), service.machine.device)
-    assert service.networks.get(service.zoo.get(PREVIEW), service.machine.device) is not first
 
 
 def test_threads_get_their_own_answers(settings: Settings) -> None:
@@ -118,12 +109,7 @@ def test_compare_is_what_each_model_says_alone(settings: Settings, tmp_path: Pat
 
 def test_a_truncated_model_is_the_whole_one_with_its_products_truncated(settings: Settings) -> None:
     service = Service(settings)
-    inspection = Inspection(service)
     card = service.zoo.get(PREVIEW)
-    spectra = inspection.spectra(card)
-    assert [len(values) for values in spectra.values] == list(card.ranks)
-    assert inspection.spectra(card) is spectra, "computed once"
-    assert inspection.spectra(card.truncated([1] * 8)) is spectra, "a truncated model's are its whole model's"
     same = service.compare([photo()], [card, card.truncated(card.ranks)])
     (whole,), (truncated,) = same.answers
     assert isinstance(whole, Prediction)
@@ -134,22 +120,3 @@ def test_a_truncated_model_is_the_whole_one_with_its_products_truncated(settings
     assert isinstance(nothing[0], Prediction)
     assert isinstance(nothing[1], Prediction)
     assert nothing[0].top == nothing[1].top, "a network of rank 0 answers the same for every photo"
-    with pytest.raises(WeightsUnavailable, match="published/scheme_1/v1 are not on this machine yet"):
-        inspection.spectra(service.zoo.get("scheme_1/v1"))
-
-
-def test_evidence_of_one_photo(settings: Settings) -> None:
-    service = Service(settings)
-    inspection = Inspection(service)
-    card = service.zoo.get(PREVIEW)
-    view, (found,) = inspection.evidence(photo("lion.jpg"), [card])
-    answer = service.classify([photo("lion.jpg")], card)[0]
-    assert isinstance(answer, Prediction)
-    assert found.label == answer.top[0].label
-    assert found.probability == pytest.approx(answer.top[0].probability, abs=0.02)
-    assert (view.shape, view.dtype) == ((227, 227, 3), np.uint8)
-    assert found.weight.shape == (227, 227)
-    with pytest.raises(ImageError, match="expected"):
-        inspection.evidence(Photo("x.jpg", lambda: b"no photo"), [card])
-    with pytest.raises(WeightsUnavailable, match="published/scheme_1/v1"):
-        inspection.evidence(photo("lion.jpg"), [service.zoo.get("scheme_1/v1")])

@@ -193,30 +193,6 @@ def test_cancel_keeps_what_was_measured(validations: Validations, card: ModelCar
     assert 0 < status.report.count < 1200
 
 
-def test_a_model_in_memory_is_not_loaded_again(
-    service: Service, card: ModelCard, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    classifier = service.networks.get(card, service.machine.device)
-
-    def refuse(*args: object) -> None:
-        raise AssertionError("loaded again")
-
-    monkeypatch.setattr("lowrank_demo.lowrank.load.load_network", refuse)
-    with service.open_validation(folder / "long.lmdb", [card], batch_size=8) as run:
-        next(iter(run))
-    assert service.networks.get(card, service.machine.device) is classifier
-
-
-def test_a_validation_leaves_the_models_of_visitors_in_memory(
-    settings: Settings, card: ModelCard, long_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    service = Service(dataclasses.replace(settings, models_in_memory=1))
-    classifier = service.networks.get(card, service.machine.device)
-    with service.open_validation(long_file, [service.zoo.get("preview/scheme_1/v4")], batch_size=8) as run:
-        next(iter(run))
-    assert service.networks.get(card, service.machine.device) is classifier
-
-
 def test_classifying_stays_responsive_meanwhile(validations: Validations, service: Service, card: ModelCard) -> None:
     photo = Photo.from_file(photo_path("lion.jpg"))
     service.classify([photo], card)

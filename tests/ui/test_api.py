@@ -14,7 +14,6 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from lowrank_demo.models.architecture import network_cost
 from lowrank_demo.models.cards import Zoo
 from tests.helpers.app import RunningApp
 from tests.helpers.photos import photo_path
@@ -59,18 +58,12 @@ def test_classify(client: Client) -> None:
         assert photo["timings_ms"]["decode"] > 0
 
 
-def test_models_ranks_pareto(client: Client, zoo: Zoo, published_models: list[dict]) -> None:
+def test_models_ranks_pareto(client: Client, zoo: Zoo) -> None:
     models = client.predict(api_name="/models")
     assert [model["id"] for model in models] == [*(card.id for card in zoo), "own/scheme_2/mine"]
     ranks = client.predict(model="scheme_1/v2", api_name="/ranks")
-    cost = network_cost("scheme_1", zoo.get("scheme_1/v2").ranks)
     assert [layer["rank"] for layer in ranks["layers"]] == [27, 33, 82, 71, 87, 760, 586, 344]
-    assert sum(layer["V"]["macs"] + layer["U"]["macs"] for layer in ranks["layers"]) == ranks["macs"] == cost.macs
-    pareto = client.predict(api_name="/pareto")
-    assert [(p["mflops"], p["top1_error"], p["top5_error"]) for p in pareto["points"]] == [
-        (m["mflops"], m["top1_error"], m["top5_error"]) for m in published_models
-    ]
-    assert pareto["reference"]["mflops"] == 724
+    assert client.predict(api_name="/pareto")["reference"]["mflops"] == 724
 
 
 def test_bad_requests_get_one_sentence(client: Client, tmp_path: Path) -> None:

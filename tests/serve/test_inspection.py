@@ -1,0 +1,53 @@
+"""Inside the models: what depends on a model alone is computed once, and nothing is downloaded for it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lowrank_demo.classify.inference import Prediction
+from lowrank_demo.errors import ImageError, WeightsUnavailable
+from lowrank_demo.serve.answers import Photo
+from lowrank_demo.serve.inspection import Inspection
+from lowrank_demo.serve.service import Service
+from lowrank_demo.settings import Settings
+from tests.helpers.photos import photo_path
+
+PREVIEW = "preview/scheme_2/v5"
+
+
+def test_a_time_is_measured_once(settings: Settings) -> None:
+    service = Service(settings)
+    inspection, card = Inspection(service), service.zoo.get("scheme_2/v5")
+    assert inspection.latency(card) is inspection.latency(card)
+
+
+def test_views_of_a_model(settings: Settings) -> None:
+    service = Service(settings)
+    inspection, card = Inspection(service), service.zoo.get(PREVIEW)
+    spectra, filters = inspection.spectra(card), inspection.filters(card)
+    assert [len(values) for values in spectra.values] == list(card.ranks)
+    truncated = card.truncated([1] * 8)
+    assert inspection.spectra(truncated) is spectra, "computed once, and a truncated model's are its whole model's"
+    assert inspection.filters(truncated) is filters
+    absent = service.zoo.get("scheme_1/v1")
+    for view in (inspection.spectra, inspection.filters):
+        with pytest.raises(WeightsUnavailable, match="published/scheme_1/v1 are not on this machine yet"):
+            view(absent)
+
+
+def test_evidence_of_one_photo(settings: Settings) -> None:
+    service = Service(settings)
+    inspection, card = Inspection(service), service.zoo.get(PREVIEW)
+    photo = Photo.from_file(photo_path("lion.jpg"))
+    view, (found,) = inspection.evidence(photo, [card])
+    answer = service.classify([photo], card)[0]
+    assert isinstance(answer, Prediction)
+    assert found.label == answer.top[0].label
+    assert found.probability == pytest.approx(answer.top[0].probability, abs=0.02)
+    assert (view.shape, view.dtype) == ((227, 227, 3), np.uint8)
+    assert found.weight.shape == (227, 227)
+    with pytest.raises(ImageError, match="expected"):
+        inspection.evidence(Photo("x.jpg", lambda: b"no photo"), [card])
+    with pytest.raises(WeightsUnavailable, match="published/scheme_1/v1"):
+        inspection.evidence(photo, [service.zoo.get("scheme_1/v1")])

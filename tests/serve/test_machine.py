@@ -1,0 +1,28 @@
+"""What decodes and computes: said in a sentence, and kept off a GPU that is lent for single calls."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from lowrank_demo.errors import SettingError
+from lowrank_demo.serve.machine import Machine
+from lowrank_demo.settings import Settings
+
+
+def test_the_note(settings: Settings) -> None:
+    machine = Machine(dataclasses.replace(settings, decoder="pillow", device="cpu"), lends_gpu=False)
+    assert machine.note() == "Photos are decoded by pillow; networks are computed by torch in fp32 on cpu."
+
+
+def test_long_passes_stay_off_a_gpu_that_is_lent(settings: Settings) -> None:
+    elsewhere = dataclasses.replace(settings, device="cuda:99")
+    assert Machine(elsewhere, lends_gpu=True).background_device.type == "cpu"
+    with pytest.raises(SettingError, match="cuda:99"):
+        _ = Machine(elsewhere, lends_gpu=False).background_device
+
+
+def test_the_decoder_of_long_passes_is_made_once(settings: Settings) -> None:
+    machine = Machine(settings, lends_gpu=True)
+    assert machine.background_decoder is machine.background_decoder
