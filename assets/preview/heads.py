@@ -53,7 +53,7 @@ class Heads(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return the logits of a version drawn at random."""
         version = self.nested.versions[int(torch.randint(len(self.nested.versions), ()))]
-        form = self.nested.forms[self.nested.versions.index(version)].classifier.train(self.training)
+        form = self.nested.forms[version].classifier.train(self.training)
         state = {key.removeprefix(HEAD): value for key, value in self.nested.state_of(version).items() if HEAD in key}
         return functional_call(form, state, (self.features(features),))
 

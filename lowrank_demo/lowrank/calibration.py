@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from ..nn.alexnet import LowRankAlexNet, LowRankLayer
+from ..nn.nested import set_dropout
 from .c_step import to_matrix
 from .refactor import dense_weight, refactored
 
@@ -83,9 +84,7 @@ def measure_statistics(network: LowRankAlexNet, images: Tensor) -> None:
         network: Its dropout is switched off; it is left in evaluation mode.
         images: Normalised float32 [n, 3, 227, 227].
     """
-    for module in network.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
+    set_dropout(network, 0.0)
     update_bn(images.split(_BATCH), network.train())
     network.eval()
 

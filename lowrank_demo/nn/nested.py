@@ -19,6 +19,9 @@ from ..models.architecture import LAYERS, Layer
 from ..runtime.words import counted
 from .alexnet import LowRankAlexNet
 
+_DOT = ":"
+"""Stands for a dot, which PyTorch does not allow in the name of a parameter."""
+
 
 @dataclass(frozen=True)
 class Version:
@@ -31,31 +34,33 @@ class Version:
     """Of conv1 to fc8: at most the ranks of the shared factors."""
 
 
-def version_state(
-    tensors: Mapping[str, Tensor], version: Version, layers: Sequence[Layer] = LAYERS
-) -> dict[str, Tensor]:
+def form_of(version: Version, layers: Sequence[Layer] = LAYERS) -> LowRankAlexNet:
+    """Return a version's network without weights, on the meta device."""
+    with torch.device("meta"):
+        return LowRankAlexNet(version.scheme, version.ranks, layers)
+
+
+def version_state(tensors: Mapping[str, Tensor], version: Version, form: LowRankAlexNet) -> dict[str, Tensor]:
     """Return one version's state_dict; its tensors are views of the given ones.
 
     Args:
         tensors: Float32 tensors by name, or those of a weight file, with ``<name>.scale`` beside an int8 factor.
         version: The version.
-        layers: The dense layers that the network factors.
+        form: Its network, from :func:`form_of`.
 
     Raises:
         KeyError: A tensor is missing; its argument is the name.
         ValueError: A factor has fewer components than the version needs; the message says so.
     """
-    with torch.device("meta"):
-        expected = LowRankAlexNet(version.scheme, version.ranks, layers).state_dict()
     state: dict[str, Tensor] = {}
-    for key in expected:
+    for key in form.state_dict():
         for stored in (key, f"{key}.scale"):
             name = next((name for name in _names(version, stored) if name in tensors), None)
             if name is not None:
                 state[stored] = tensors[name]
             elif stored == key:
                 raise KeyError(f"{version.scheme}/{version.name}/{key}")
-    for layer, rank in zip(layers, version.ranks, strict=True):
+    for layer, rank in zip(form.layers, version.ranks, strict=True):
         v, u = f"{layer.key}.V.weight", f"{layer.key}.U.weight"
         found = min(state[v].shape[0], state[u].shape[1])
         if found < rank:
@@ -113,10 +118,9 @@ class NestedAlexNet(nn.Module):
         self.layers = tuple(layers)
         self.evaluated = self.versions[0]
         """The version that answers in evaluation."""
-        with torch.device("meta"):
-            # In a tuple, so that they are no submodules: they have the form of a version, and no weights.
-            self.forms = tuple(LowRankAlexNet(one.scheme, one.ranks, layers) for one in versions)
-        statistics = {key for form in self.forms for key, _ in form.named_buffers()}
+        self.forms = {version: form_of(version, layers) for version in versions}
+        """Networks without weights; in a dictionary, so that they are no submodules."""
+        statistics = {key for form in self.forms.values() for key, _ in form.named_buffers()}
         for name, tensor in tensors.items():
             if name.rpartition("/")[2] in statistics:
                 self.register_buffer(_plain(name), tensor.clone())
@@ -128,8 +132,7 @@ class NestedAlexNet(nn.Module):
         version = self.evaluated
         if self.training:
             version = self.versions[int(torch.randint(len(self.versions), ()))]
-        form = self.forms[self.versions.index(version)].train(self.training)
-        return functional_call(form, self.state_of(version), (images,))
+        return functional_call(self.forms[version].train(self.training), self.state_of(version), (images,))
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors by name."""
@@ -137,7 +140,7 @@ class NestedAlexNet(nn.Module):
 
     def state_of(self, version: Version) -> dict[str, Tensor]:
         """Return the state_dict of one version: views, through which gradients and statistics reach this network's."""
-        return version_state(self.tensors(), version, self.layers)
+        return version_state(self.tensors(), version, self.forms[version])
 
     def network_of(self, version: Version) -> LowRankAlexNet:
         """Return one version as a network of its own, with copies of the tensors."""
@@ -154,14 +157,10 @@ class NestedAlexNet(nn.Module):
 
 def set_dropout(network: nn.Module, share: float) -> None:
     """Set the share of values that every dropout of a network leaves out in training."""
-    forms = network.forms if isinstance(network, NestedAlexNet) else (network,)
+    forms = network.forms.values() if isinstance(network, NestedAlexNet) else (network,)
     for module in (module for form in forms for module in form.modules()):
         if isinstance(module, nn.Dropout):
             module.p = share
-
-
-_DOT = ":"
-"""Stands for a dot, which PyTorch does not allow in the name of a parameter."""
 
 
 def _plain(name: str) -> str:

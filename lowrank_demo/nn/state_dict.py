@@ -17,7 +17,7 @@ from ..models.architecture import LAYERS, Layer
 from ..models.store import LocalFile
 from ..runtime.words import counted
 from .alexnet import LowRankAlexNet
-from .nested import Version, version_state
+from .nested import Version, form_of, version_state
 
 _SCALE = ".scale"
 
@@ -36,7 +36,9 @@ def read_network(
     Raises:
         WeightsRefused: The file does not hold these weights, or was changed since it was verified.
     """
-    return _network(scheme, ranks, layers, read_state_dict(file), file.path.name)
+    with torch.device("meta"):
+        network = LowRankAlexNet(scheme, ranks, layers)
+    return _filled(network, read_state_dict(file), file.path.name)
 
 
 def read_version(version: Version, file: LocalFile, layers: Sequence[Layer] = LAYERS) -> LowRankAlexNet:
@@ -50,23 +52,20 @@ def read_version(version: Version, file: LocalFile, layers: Sequence[Layer] = LA
     Raises:
         WeightsRefused: The file does not hold this version, or was changed since it was verified.
     """
-    name = file.path.name
+    name, form = file.path.name, form_of(version, layers)
     try:
-        state = version_state(_read_tensors(file), version, layers)
+        state = version_state(_read_tensors(file), version, form)
     except KeyError as error:
         raise WeightsRefused(
             f"{name} lacks {error.args[0]}; expected every tensor of {version.scheme}/{version.name}."
         ) from error
     except ValueError as error:
         raise WeightsRefused(f"{name}: {error}.") from error
-    return _network(version.scheme, version.ranks, layers, _dequantise(state, name), name)
+    return _filled(form, _dequantise(state, name), name)
 
 
-def _network(
-    scheme: str, ranks: Sequence[int], layers: Sequence[Layer], state: dict[str, Tensor], name: str
-) -> LowRankAlexNet:
-    with torch.device("meta"):
-        network = LowRankAlexNet(scheme, ranks, layers)
+def _filled(network: LowRankAlexNet, state: Mapping[str, Tensor], name: str) -> LowRankAlexNet:
+    """Put checked weights into a network that has none."""
     check_state_dict(state, network.state_dict(), name)
     network.load_state_dict(state, assign=True)
     return network.eval()

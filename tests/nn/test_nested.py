@@ -13,7 +13,7 @@ from torch import Tensor
 from lowrank_demo.errors import WeightsRefused
 from lowrank_demo.models.store import LocalFile
 from lowrank_demo.nn.alexnet import LowRankAlexNet
-from lowrank_demo.nn.nested import NestedAlexNet, Version, merged, shared_name, version_state
+from lowrank_demo.nn.nested import NestedAlexNet, Version, form_of, merged, shared_name, version_state
 from lowrank_demo.nn.state_dict import read_version
 from lowrank_demo.train.output import quantised
 from tests.helpers.paths import sha256
@@ -42,6 +42,10 @@ def images() -> Tensor:
     return torch.randn(4, 3, 227, 227, generator=torch.Generator().manual_seed(1))
 
 
+def state_of(tensors: dict[str, Tensor], version: Version) -> dict[str, Tensor]:
+    return version_state(tensors, version, form_of(version, SMALL_LAYERS))
+
+
 def test_a_name_says_who_shares_a_tensor() -> None:
     names = {
         "classifier.4.V.weight": "classifier.4.V.weight",
@@ -58,7 +62,7 @@ def test_a_name_says_who_shares_a_tensor() -> None:
 def test_a_version_is_the_first_components_of_the_shared_factors(
     networks: dict[Version, LowRankAlexNet], tensors: dict[str, Tensor]
 ) -> None:
-    state = version_state(tensors, NARROW, SMALL_LAYERS)
+    state = state_of(tensors, NARROW)
     wide, own = networks[WIDE].state_dict(), networks[NARROW].state_dict()
     assert list(state) == list(own)
     assert torch.equal(state["features.4.V.weight"], wide["features.4.V.weight"][:4])
@@ -70,16 +74,16 @@ def test_a_version_is_the_first_components_of_the_shared_factors(
 
 def test_a_narrower_slice_of_a_version(tensors: dict[str, Tensor]) -> None:
     ranks = (2, 4, 4, 4, 4, 5, 5, 5)
-    state = version_state(tensors, Version("scheme_2", "v2", ranks), SMALL_LAYERS)
+    state = state_of(tensors, Version("scheme_2", "v2", ranks))
     LowRankAlexNet("scheme_2", ranks, SMALL_LAYERS).load_state_dict(state)
 
 
 def test_what_is_missing_or_too_narrow_is_named(tensors: dict[str, Tensor]) -> None:
     del tensors["scheme_2/v2/features.1.running_mean"]
     with pytest.raises(KeyError, match=r"scheme_2/v2/features\.1\.running_mean"):
-        version_state(tensors, NARROW, SMALL_LAYERS)
+        state_of(tensors, NARROW)
     with pytest.raises(ValueError, match="fc6 has 20 components; expected at least 21"):
-        version_state(tensors, Version("scheme_2", "v1", (6, 8, 8, 8, 8, 21, 20, 10)), SMALL_LAYERS)
+        state_of(tensors, Version("scheme_2", "v1", (6, 8, 8, 8, 8, 21, 20, 10)))
 
 
 def test_a_version_answers_as_a_network_of_its_own(tensors: dict[str, Tensor], images: Tensor) -> None:
@@ -87,7 +91,7 @@ def test_a_version_answers_as_a_network_of_its_own(tensors: dict[str, Tensor], i
     for version in VERSIONS:
         nested.evaluated = version
         own = LowRankAlexNet(version.scheme, version.ranks, SMALL_LAYERS).eval()
-        own.load_state_dict(version_state(tensors, version, SMALL_LAYERS))
+        own.load_state_dict(state_of(tensors, version))
         assert torch.equal(nested(images), own(images))
         assert torch.equal(nested.network_of(version).eval()(images), own(images))
 
@@ -98,7 +102,7 @@ def test_a_step_trains_the_drawn_version_alone(tensors: dict[str, Tensor], image
     torch.manual_seed(0)
     drawn = nested.versions[int(torch.randint(2, ()))]
     own = LowRankAlexNet(drawn.scheme, drawn.ranks, SMALL_LAYERS).train()
-    own.load_state_dict(version_state(tensors, drawn, SMALL_LAYERS))
+    own.load_state_dict(state_of(tensors, drawn))
     for network in (own, nested):
         torch.manual_seed(0)
         if network is own:
@@ -128,7 +132,7 @@ def test_a_version_is_read_from_a_file(tensors: dict[str, Tensor], tmp_path: Pat
     file = written(tensors, tmp_path, kind)
     for version in VERSIONS:
         network = read_version(version, file, SMALL_LAYERS)
-        for key, tensor in version_state(tensors, version, SMALL_LAYERS).items():
+        for key, tensor in state_of(tensors, version).items():
             tolerance = float(tensor.abs().max()) / 100 if kind == "int8" and tensor.is_floating_point() else 0.0
             torch.testing.assert_close(network.state_dict()[key], tensor, rtol=0, atol=tolerance)
 
