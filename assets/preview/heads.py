@@ -32,6 +32,7 @@ from lowrank_demo.train.answers import Answers
 from lowrank_demo.train.batches import evenly_spaced
 from lowrank_demo.train.config import RunConfig, read_config
 from lowrank_demo.train.output import write_nested
+from lowrank_demo.train.trainer import optimiser_of
 
 CONVOLUTIONS = tuple(layer for layer in LAYERS if layer.kind == "conv")
 FEATURES, STATISTICS, IMAGES = 9216, 8192, 512
@@ -76,7 +77,7 @@ def main(path: Path) -> None:
     config = read_config(path)
     stage = config.finetune
     assert stage.answers is not None
-    features = np.load(config.folder / "features.npy", mmap_mode="r")
+    features = np.load(config.folder / "features.npy", mmap_mode="r")[0]  # the first view
     answers = Answers(stage.answers, config.data.views, len(features))
     published = [card for card in read_zoo(ASSETS / "zoo.json") if card.published]
     full = tuple(layer.outputs for layer in CONVOLUTIONS)
@@ -95,12 +96,7 @@ def main(path: Path) -> None:
 
 def _train(heads: Heads, features: np.ndarray, answers: Answers, config: RunConfig) -> None:
     stage, batch = config.finetune, config.data.batch_size
-    trained = [one for one in heads.parameters() if one.requires_grad]
-    groups = [
-        {"params": [one for one in trained if one.dim() > 1], "weight_decay": stage.weight_decay},
-        {"params": [one for one in trained if one.dim() <= 1], "weight_decay": 0.0},
-    ]
-    optimiser = torch.optim.AdamW(groups, lr=stage.learning_rate)
+    optimiser = optimiser_of(heads, stage)
     batches = len(features) // batch
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, stage.learning_rate, total_steps=batches * stage.epochs)
     checkpoint = config.folder / "heads.pt"
@@ -126,7 +122,7 @@ def _train(heads: Heads, features: np.ndarray, answers: Answers, config: RunConf
             loss = F.kl_div(F.log_softmax(logits, 1), wanted, log_target=True, reduction="batchmean")
             optimiser.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_(trained, stage.clip)
+            nn.utils.clip_grad_norm_(heads.parameters(), stage.clip)
             optimiser.step()
             schedule.step()
             total += loss.item()

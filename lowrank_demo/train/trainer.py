@@ -60,7 +60,7 @@ class Trainer:
         self._processes, self._checkpoint = processes, checkpoint
         self._frozen = [self.network.get_submodule(key).requires_grad_(False) for key in _keys_of(frozen)]
         set_dropout(self.network, stage.dropout)
-        self._optimiser = _optimiser(self.network, stage)
+        self._optimiser = optimiser_of(self.network, stage)
         self._scaler = torch.amp.GradScaler(processes.device.type, enabled=stage.precision == "fp16")
         self._average = _average(self.network, stage.ema) if stage.ema else None
         self._teacher = load_teacher(stage.teacher, processes.device)
@@ -275,7 +275,8 @@ def _keys_of(layers: Sequence[Layer]) -> list[str]:
     return keys
 
 
-def _optimiser(network: nn.Module, stage: StageConfig) -> torch.optim.Optimizer:
+def optimiser_of(network: nn.Module, stage: StageConfig) -> torch.optim.Optimizer:
+    """Return a stage's optimiser; weight decay is for parameters of two dimensions or more."""
     decayed = [p for p in network.parameters() if p.dim() > 1]
     plain = [p for p in network.parameters() if p.dim() <= 1]
     groups = [{"params": decayed, "weight_decay": stage.weight_decay}, {"params": plain, "weight_decay": 0.0}]
