@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import gradio as gr
 
 from ..models.cards import ModelCard
@@ -58,14 +60,16 @@ The app is MIT-licensed. Photos that you drop here are used only to answer you, 
 
 
 def build(page: Page, tab: gr.Tab) -> None:
-    """Build the tab. Each provenance is shown once."""
+    """Build the tab. A provenance is shown once, under its family or the models that share it."""
     service = page.desk.service
-    first: dict[tuple[str, str], ModelCard] = {}
+    alike: dict[tuple[str, str, str], list[ModelCard]] = {}
     for card in service.zoo:
-        first.setdefault((card.family, card.provenance), card)
+        alike.setdefault((card.family, card.provenance, card.licence), []).append(card)
+    parts = Counter(family for family, _, _ in alike)
     families = "\n".join(
-        f"- **{card.family if card.published else card.id}**: {card.provenance} Licence: {card.licence}."
-        for card in first.values()
+        f"- **{family if parts[family] == 1 else ', '.join(card.id for card in cards)}**: {provenance} "
+        f"Licence: {licence}."
+        for (family, provenance, licence), cards in alike.items()
     )
     text = _TEXT.format(families=families, model=service.default_model().id, url=page.url)
     gr.Markdown(text, elem_id="lr-about")

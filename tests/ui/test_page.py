@@ -44,6 +44,7 @@ def test_a_visit(app: RunningApp, page: Page, theme: str) -> None:
     expect(page.locator("#lr-ranks-table")).to_contain_text("conv5")
     page.get_by_role("tab", name="About", exact=True).click()
     expect(page.locator("#lr-about")).to_contain_text("Carreira-Perpiñán")
+    expect(page.locator("#lr-about li strong")).to_have_text(["published", "preview", "own"])
 
     page.get_by_role("tab", name="Pareto", exact=True).click()
     point = page.locator("#lr-pareto-plot .scatterlayer .trace:has(path.point)").nth(1).locator("path.point").nth(2)
