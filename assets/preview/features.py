@@ -13,12 +13,10 @@ from pathlib import Path
 
 import torch
 from by_openvino import ByOpenVino
-from stack import Stack
+from stack import FEATURES, Stack
 
 from lowrank_demo.train.config import read_config
 from lowrank_demo.train.teach import keep_outputs
-
-FEATURES = 9216
 
 if __name__ == "__main__":
     config = read_config(Path(sys.argv[1]))

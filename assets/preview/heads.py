@@ -11,12 +11,14 @@ the last whole epoch.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from stack import convolutions
+from fit import fit
+from stack import FEATURES, convolutions
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.optim.swa_utils import update_bn
@@ -25,17 +27,14 @@ from lowrank_demo.models.architecture import LAYERS
 from lowrank_demo.models.cards import read_zoo
 from lowrank_demo.nn.alexnet import LowRankAlexNet, LowRankLayer
 from lowrank_demo.nn.nested import NestedAlexNet, Version, merged, set_dropout
-from lowrank_demo.runtime.files import atomic_write
-from lowrank_demo.runtime.progress import Meter, ProgressLine
 from lowrank_demo.settings import ASSETS
 from lowrank_demo.train.answers import Answers
 from lowrank_demo.train.batches import evenly_spaced
 from lowrank_demo.train.config import RunConfig, read_config
 from lowrank_demo.train.output import write_nested
-from lowrank_demo.train.trainer import optimiser_of
 
 CONVOLUTIONS = tuple(layer for layer in LAYERS if layer.kind == "conv")
-FEATURES, STATISTICS, IMAGES = 9216, 8192, 512
+STATISTICS, IMAGES = 8192, 512
 FAINT = 0.05
 HEAD = "classifier."
 
@@ -88,49 +87,24 @@ def main(path: Path) -> None:
     torch.manual_seed(config.seed)
     heads = Heads(list(versions))
     set_dropout(heads.nested, stage.dropout)
-    _train(heads, features, answers, config)
+    per_epoch = len(features) // config.data.batch_size
+    fit(heads, lambda epoch: _losses(heads, features, answers, config, epoch), per_epoch, config, "heads")
     heads.folded()
     _complete(heads, features, evenly_spaced(config.data.train, IMAGES))
     print(*write_nested(config, heads.nested, versions), sep="\n")
 
 
-def _train(heads: Heads, features: np.ndarray, answers: Answers, config: RunConfig) -> None:
-    stage, batch = config.finetune, config.data.batch_size
-    optimiser = optimiser_of(heads, stage)
-    batches = len(features) // batch
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, stage.learning_rate, total_steps=batches * stage.epochs)
-    checkpoint = config.folder / "heads.pt"
-    first = 0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        heads.load_state_dict(state["heads"])
-        optimiser.load_state_dict(state["optimiser"])
-        schedule.load_state_dict(state["schedule"])
-        first = state["epoch"]
-    line, meter = ProgressLine(), Meter(batches * batch * stage.epochs, first * batches * batch)
-    heads.train()
-    for epoch in range(first, stage.epochs):
-        order = np.random.default_rng([config.seed, epoch]).permutation(len(features))
-        total = 0.0
-        for number in range(batches):
-            # Sorted, so that the disk is read in one direction.
-            places = np.sort(order[number * batch : (number + 1) * batch])
-            inputs = torch.from_numpy(features[places]).float()
-            wanted = F.log_softmax(torch.stack([answers[0, place] for place in places]).float(), 1)
-            with torch.autocast("cpu", torch.bfloat16, enabled=stage.precision == "bf16"):
-                logits = heads(inputs).float()
-            loss = F.kl_div(F.log_softmax(logits, 1), wanted, log_target=True, reduction="batchmean")
-            optimiser.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(heads.parameters(), stage.clip)
-            optimiser.step()
-            schedule.step()
-            total += loss.item()
-            line.show(meter.at((epoch * batches + number + 1) * batch), f", loss {total / (number + 1):.3f}")
-        print(f"epoch {epoch + 1} of {stage.epochs}: loss {total / batches:.4f}", flush=True)
-        state = {"heads": heads.state_dict(), "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict()}
-        with atomic_write(checkpoint) as temporary:
-            torch.save({**state, "epoch": epoch + 1}, temporary)
+def _losses(heads: Heads, features: np.ndarray, answers: Answers, config: RunConfig, epoch: int) -> Iterator[Tensor]:
+    batch = config.data.batch_size
+    order = np.random.default_rng([config.seed, epoch]).permutation(len(features))
+    for number in range(len(features) // batch):
+        # Sorted, so that the disk is read in one direction.
+        places = np.sort(order[number * batch : (number + 1) * batch])
+        inputs = torch.from_numpy(features[places]).float()
+        wanted = F.log_softmax(torch.stack([answers[0, place] for place in places]).float(), 1)
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.finetune.precision == "bf16"):
+            logits = heads(inputs).float()
+        yield F.kl_div(F.log_softmax(logits, 1), wanted, log_target=True, reduction="batchmean")
 
 
 @torch.no_grad()

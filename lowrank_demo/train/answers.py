@@ -23,15 +23,16 @@ class Answers:
         path: The file that ``train teach`` wrote.
         views: Number of views that the run trains on.
         images: Number of images in its training file.
+        width: Number of values in an answer.
 
     Raises:
         UsageError: The file is not there.
         DataError: It holds the answers to something else.
     """
 
-    def __init__(self, path: Path, views: int, images: int) -> None:
+    def __init__(self, path: Path, views: int, images: int, width: int = NUM_CLASSES) -> None:
         self._path = path
-        wanted = (views, images, NUM_CLASSES)
+        wanted = (views, images, width)
         try:
             self._logits = np.load(path, mmap_mode="r", allow_pickle=False)
         except FileNotFoundError as error:
@@ -46,7 +47,7 @@ class Answers:
             )
 
     def __getitem__(self, place: tuple[int, int]) -> Tensor:
-        """Return the answer to one view of one image: float16 [classes]."""
+        """Return the answer to one view of one image: float16 [width]."""
         return torch.from_numpy(np.array(self._logits[place]))
 
     def __getstate__(self) -> dict[str, object]:

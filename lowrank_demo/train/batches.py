@@ -51,7 +51,8 @@ class LmdbImages(Dataset[tuple[Tensor, int, Tensor]]):
         self._config = config
         self._seed = seed
         self._labelled = labelled
-        self.epoch = 0
+        self.passes = 0
+        """Number of finished passes over the file, which decides the view."""
         self.answers: Answers | None = None
         """A teacher's answers to the views of these images."""
         self._reader: LmdbReader | None = None
@@ -68,7 +69,7 @@ class LmdbImages(Dataset[tuple[Tensor, int, Tensor]]):
         record = self._reader[index]
         if self._labelled:
             check_label(record.label, index, self._path.name)
-        view = self.epoch
+        view = self.passes
         if self._config is not None and self._config.views:
             view %= self._config.views
         if self._config is None or self._config.smallest_crop == 1:
@@ -100,21 +101,31 @@ class Batches:
         rank: This process among ``world``: each takes its own share of every epoch.
         world: Number of training processes.
         seed: Seed of the order; None keeps the file's order and the last, smaller batch.
+        parts: Number of epochs in one pass over the images.
     """
 
     def __init__(
-        self, images: LmdbImages, batch_size: int, workers: int, *, rank: int = 0, world: int = 1, seed: int | None
+        self,
+        images: LmdbImages,
+        batch_size: int,
+        workers: int,
+        *,
+        rank: int = 0,
+        world: int = 1,
+        seed: int | None,
+        parts: int = 1,
     ) -> None:
         self._images = images
         self._batch_size = batch_size
         self._workers = workers
         self._rank, self._world = rank, world
         self._seed = seed
+        self._parts = parts
         self.per_epoch = len(self._indices(0)) // batch_size if seed is not None else 0
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Yield normalised images, float32 [n, 3, 227, 227], labels, int64 [n], and answers, float16 [n, classes]."""
-        self._images.epoch = number
+        self._images.passes = number // self._parts
         loader = DataLoader(
             self._images,
             batch_size=self._batch_size,
@@ -131,7 +142,10 @@ class Batches:
         count = len(self._images)
         if self._seed is None:
             return list(range(self._rank, count, self._world))
-        order = np.random.default_rng([self._seed, number]).permutation(count)
+        whole, part = divmod(number, self._parts)
+        order = np.random.default_rng([self._seed, whole]).permutation(count)
+        count //= self._parts
+        order = order[part * count : (part + 1) * count]
         # Every process has the same number of images, so that none waits for a batch that does not come.
         return order[self._rank : count - count % self._world : self._world].tolist()
 

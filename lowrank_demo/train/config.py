@@ -69,8 +69,11 @@ class DataConfig(KnownKeys):
     colour: _Share = 0.3
     """Strength of random changes to brightness, contrast and saturation; 0 for none."""
     views: Annotated[StrictInt, within(ge=0, le=1000)] = 0
-    """Number of random crops of each image: after so many epochs they come again, so that a teacher's answers to them
-    can be kept (``train teach``). 0 for new crops in every epoch."""
+    """Number of random crops of each image: after so many passes over the file they come again, so that a teacher's
+    answers to them can be kept (``train teach``). 0 for new crops in every pass."""
+    parts: Annotated[StrictInt, within(ge=1, le=100_000)] = 1
+    """Number of epochs in one pass over the training images. Each ends with validation and a checkpoint, so that a
+    large file with more parts loses less when it is stopped."""
 
 
 @dataclass(frozen=True)

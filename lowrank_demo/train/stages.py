@@ -195,8 +195,9 @@ def _trainer(
     data = config.data
     batch_size = max(1, data.batch_size // processes.world)
 
-    def batches(images: LmdbImages, seed: int | None) -> Batches:
-        return Batches(images, batch_size, data.workers, rank=processes.rank, world=processes.world, seed=seed)
+    def batches(images: LmdbImages, seed: int | None, parts: int = 1) -> Batches:
+        rank, world = processes.rank, processes.world
+        return Batches(images, batch_size, data.workers, rank=rank, world=world, seed=seed, parts=parts)
 
     labelled = stage.teacher_weight < 1 or not (stage.teacher or stage.answers)
     train = LmdbImages(data.train, data, config.seed, labelled=labelled)
@@ -208,7 +209,7 @@ def _trainer(
         network,
         stage,
         epochs,
-        batches(train, config.seed),
+        batches(train, config.seed, data.parts),
         batches(LmdbImages(data.validation, None, 0), None),
         processes,
         config.folder / f"{name}.pt",

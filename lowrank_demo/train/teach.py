@@ -75,7 +75,7 @@ def keep_outputs(
     line, meter = ProgressLine(), Meter(len(flat), done)
     kind = torch.bfloat16 if config.teach.precision == "bf16" else None
     for view in range(done // len(images), config.data.views):
-        images.epoch = view
+        images.passes = view
         loader = DataLoader(
             Subset(images, range(done - view * len(images), len(images))),
             batch_size=config.data.batch_size,

@@ -88,14 +88,14 @@ class Trainer:
 
         Raises:
             TrainingDiverged: The loss is no longer finite.
-            UsageError: The training file holds less than one batch.
+            UsageError: An epoch has less than one batch.
         """
         self._forward.train()
         for module in self._frozen:
             module.eval()
         batches = self._train.per_epoch
         if batches == 0:
-            raise UsageError("The training file holds fewer images than one batch; expected a smaller batch_size.")
+            raise UsageError("An epoch has fewer images than one batch; expected a smaller batch_size, or fewer parts.")
         to_come = batches * (self.epochs - self.epoch)
         meter: Meter | None = None
         total = 0.0
@@ -281,5 +281,5 @@ def optimiser_of(network: nn.Module, stage: StageConfig) -> torch.optim.Optimize
     plain = [p for p in network.parameters() if p.dim() <= 1]
     groups = [{"params": decayed, "weight_decay": stage.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     if stage.optimiser == "adamw":
-        return torch.optim.AdamW(groups, lr=stage.learning_rate)
+        return torch.optim.AdamW(groups, lr=stage.learning_rate, fused=True)
     return torch.optim.SGD(groups, lr=stage.learning_rate, momentum=stage.momentum, nesterov=stage.momentum > 0)

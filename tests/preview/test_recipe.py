@@ -9,6 +9,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ import torch
 from PIL import Image, ImageOps
 
 from lowrank_demo.nn.alexnet import LowRankAlexNet
-from lowrank_demo.nn.nested import Version
+from lowrank_demo.nn.nested import NestedAlexNet, Version, merged
+from lowrank_demo.train.config import DataConfig, FinetuneConfig, RunConfig
 
 SCRIPTS = Path(__file__).parents[2] / "assets" / "preview"
 TENCH, GOLDFISH = "n01440764", "n01443537"
@@ -183,3 +185,47 @@ def test_folding_the_normalisation_changes_no_answer() -> None:
     made.folded()
     found = made.nested.network_of(versions[1]).eval().classifier(features)
     torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.usefixtures("scripts")
+def test_matching_trains_the_convolutions_of_the_version_that_is_drawn(tmp_path: Path) -> None:
+    match, fit = importlib.import_module("match"), importlib.import_module("fit")
+    torch.manual_seed(0)
+    versions = [
+        Version("scheme_2", "v1", (3, 4, 4, 4, 4, 5, 5, 5)),
+        Version("scheme_2", "v2", (2, 4, 3, 3, 3, 4, 4, 4)),
+    ]
+    states = {one: LowRankAlexNet(one.scheme, one.ranks).state_dict() for one in versions}
+    nested = NestedAlexNet(versions, merged(states))
+    network = match.Convolutions(nested)
+    images = torch.randn(4, 3, 227, 227)
+    nested.versions = versions[1:]
+    whole = nested.network_of(versions[1]).train()
+    torch.testing.assert_close(network(images), whole.features(images).flatten(1))
+
+    before = {name: tensor.clone() for name, tensor in nested.tensors().items()}
+    wanted = torch.rand(4, 9216)
+    config = RunConfig(
+        tmp_path,
+        DataConfig(tmp_path, tmp_path, batch_size=4),
+        finetune=FinetuneConfig(epochs=2, optimiser="adamw", learning_rate=1e-2, weight_decay=0.0),
+    )
+    seen: list[float] = []
+
+    def losses(epoch: int) -> Iterator[torch.Tensor]:
+        for _ in range(4):
+            loss = torch.nn.functional.mse_loss(network(images), wanted)
+            seen.append(loss.item())
+            yield loss
+
+    fit.fit(network, losses, 4, config, "match")
+    assert seen[-1] < 0.9 * seen[0]
+    changed = {name for name, tensor in nested.tensors().items() if not torch.equal(tensor, before[name])}
+    assert {name.partition("features.")[0] for name in changed} == {"scheme_2/", "scheme_2/v2/"}
+    v = "scheme_2/features.0.V.weight"
+    assert torch.equal(nested.tensors()[v][2], before[v][2]), "a component that v2 does not have"
+
+    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    fit.fit(network, losses, 4, config, "match")  # nothing is left to do
+    assert len(seen) == 8
+    assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())

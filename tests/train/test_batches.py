@@ -81,7 +81,7 @@ def test_augmented_batches_are_normalised_like_those_of_validation(file: Path, c
 def test_augmentation_changes_and_can_be_left_out(file: Path, config: DataConfig) -> None:
     images = LmdbImages(file, config, 0)
     one, same = images[0][0], images[0][0]
-    images.epoch = 1
+    images.passes = 1
     other = images[0][0]
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
@@ -96,7 +96,7 @@ def test_views_come_again(file: Path, config: DataConfig, tmp_path: Path) -> Non
     images = LmdbImages(file, dataclasses.replace(config, views=2), 0)
 
     def crop(epoch: int, index: int, images: LmdbImages = images) -> torch.Tensor:
-        images.epoch = epoch
+        images.passes = epoch
         return images[index][0]
 
     assert torch.equal(crop(0, 3), crop(2, 3))
@@ -105,6 +105,16 @@ def test_views_come_again(file: Path, config: DataConfig, tmp_path: Path) -> Non
     build_long_lmdb(tmp_path / "shorter.lmdb", 5)
     shorter = LmdbImages(tmp_path / "shorter.lmdb", config, 0)
     assert torch.equal(crop(1, 3, shorter), crop(1, 3))
+
+
+def test_a_pass_may_be_several_epochs(file: Path, config: DataConfig) -> None:
+    images = LmdbImages(file, dataclasses.replace(config, views=2), 0)
+    whole, parts = Batches(images, 4, 0, seed=0), Batches(images, 4, 0, seed=0, parts=3)
+    assert (whole.per_epoch, parts.per_epoch) == (6, 2)
+    for number in range(2):
+        shown = [label for part in range(3) for label in labels(parts, 3 * number + part)]
+        assert shown == labels(whole, number)[: len(shown)]
+        assert images.passes == number
 
 
 @pytest.mark.parametrize(("count", "indices"), [(4, [0, 6, 12, 18]), (25, range(25)), (26, range(26)), (99, range(26))])
