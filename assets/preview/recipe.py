@@ -41,7 +41,9 @@ STEPS = (
     Step("teacher", (*PROGRAM, "train", "teach", "heads.toml", "--resume")),
     Step("features", _script("features.py", "heads.toml")),
     Step("heads", _script("heads.py", "heads.toml")),
+    Step("match", _script("match.py", "match.toml")),
     Step("convolutions", (*PROGRAM, "train", "finetune", "run.toml", "--resume")),
+    Step("pack", _script("pack.py", "run.toml", "measured")),
 )
 
 

@@ -68,6 +68,8 @@ class Measurement(Errors):
 
     dataset: str
     command: str
+    images: Annotated[StrictInt, within(ge=1)] | None = None
+    """Number of images measured on; None where the card does not say."""
 
 
 @dataclass(frozen=True)

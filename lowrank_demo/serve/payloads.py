@@ -28,7 +28,13 @@ def model_json(status: ModelStatus) -> dict[str, Any]:
         "fp32_bytes": card.cost.fp32_bytes,
         "published": published_json(card),
         "measured": [
-            {"dataset": m.dataset, "top1_error": m.top1, "top5_error": m.top5, "command": m.command}
+            {
+                "dataset": m.dataset,
+                "images": m.images,
+                "top1_error": m.top1,
+                "top5_error": m.top5,
+                "command": m.command,
+            }
             for m in card.measured
         ],
         "weights": status.where,

@@ -24,7 +24,6 @@ from ..models.store import LocalFile
 from ..nn.alexnet import LowRankAlexNet
 from ..nn.nested import NestedAlexNet, Version
 from ..runtime.files import atomic_write
-from ..runtime.words import counted
 from ..settings import Settings
 from ..validate.evaluate import Validation
 from ..validate.report import model_results
@@ -161,7 +160,8 @@ def _measure(
             pass
         (result,) = model_results(validation.sums, [parsed])
     return {
-        "dataset": f"{config.data.validation.name}, {counted(result.count, 'image')}",
+        "dataset": config.data.validation.name,
+        "images": result.count,
         "top1_error": result.top1_error,
         "top5_error": result.top5_error,
         "command": f"python -m lowrank_demo validate --lmdb-file {config.data.validation.name} --models {parsed.id}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import json
 import os
 import pickle
 import shutil
@@ -17,9 +18,16 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
+from lowrank_demo.lowrank.load import load_network
+from lowrank_demo.models.cards import read_zoo
+from lowrank_demo.models.store import WeightStore
 from lowrank_demo.nn.alexnet import LowRankAlexNet
 from lowrank_demo.nn.nested import NestedAlexNet, Version, merged
-from lowrank_demo.train.config import DataConfig, FinetuneConfig, RunConfig
+from lowrank_demo.settings import ASSETS
+from lowrank_demo.train.batches import evenly_spaced
+from lowrank_demo.train.config import DataConfig, FinetuneConfig, RunConfig, read_config
+from lowrank_demo.train.output import write_nested
+from tests.helpers.lmdb_files import build_long_lmdb
 
 SCRIPTS = Path(__file__).parents[2] / "assets" / "preview"
 TENCH, GOLDFISH = "n01440764", "n01443537"
@@ -229,3 +237,45 @@ def test_matching_trains_the_convolutions_of_the_version_that_is_drawn(tmp_path:
     fit.fit(network, losses, 4, config, "match")  # nothing is left to do
     assert len(seen) == 8
     assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
+
+
+def test_packed_cards_say_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(SCRIPTS)
+    pack = importlib.import_module("pack")
+    (tmp_path / "run.toml").write_text(
+        '[data]\ntrain = "sharp.lmdb"\nvalidation = "sharp.lmdb"\n[output]\nfamily = "packed"\nformat = "float16"\n'
+    )
+    build_long_lmdb(tmp_path / "sharp.lmdb", 5)
+    config = read_config(tmp_path / "run.toml")
+    ranks = {"v1": (3, 4, 4, 4, 4, 5, 5, 5), "v2": (2, 4, 3, 3, 3, 4, 4, 4)}
+    versions = [Version("scheme_2", name, own) for name, own in ranks.items()]
+    states = {one: LowRankAlexNet(one.scheme, one.ranks).state_dict() for one in versions}
+    write_nested(config, NestedAlexNet(versions, merged(states)), dict.fromkeys(versions, 2e-5))
+    assets = tmp_path / "assets"
+    (assets / "weights").mkdir(parents=True)
+    zoo = json.loads((ASSETS / "zoo.json").read_text())
+    zoo["models"] = [one for one in zoo["models"] if one["family"] == "published"]
+    zoo["models"].append({**zoo["models"][0], "family": "packed", "version": "old"})
+    (assets / "zoo.json").write_text(json.dumps(zoo))
+
+    monkeypatch.setattr(pack, "SETS", {"sharp": "five photos"})
+    pack.main(tmp_path / "run.toml", tmp_path, assets)
+    packed = read_zoo(assets / "zoo.json")
+    assert len(packed.cards) == len(zoo["models"]) + 1
+    cards = [card for card in packed if card.family == "packed"]
+    assert [card.id for card in cards] == ["packed/scheme_2/v1", "packed/scheme_2/v2"]
+    store = WeightStore(packed, tmp_path / "cache")
+    images = evenly_spaced(tmp_path / "sharp.lmdb", 5)
+    for card in cards:
+        (measured,) = card.measured
+        assert (measured.dataset, measured.images) == ("five photos", 5)
+        assert measured.command.endswith(f"--lmdb-file sharp.lmdb --models {card.id}")
+        with torch.no_grad():
+            top = load_network(card, store.ensure(card)).eval()(images).topk(5).indices
+        right = sum(label in row for label, row in enumerate(top.tolist()))  # the labels are 0 to 4
+        assert measured.top5 == 100 - 20 * right
+
+    before = (assets / "zoo.json").read_bytes()
+    (tmp_path / "sharp.lmdb").unlink()  # what is measured is not measured again
+    pack.main(tmp_path / "run.toml", tmp_path, assets)
+    assert (assets / "zoo.json").read_bytes() == before
