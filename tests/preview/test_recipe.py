@@ -207,7 +207,7 @@ def test_matching_trains_the_convolutions_of_the_version_that_is_drawn(tmp_path:
     nested = NestedAlexNet(versions, merged(states))
     network = match.Convolutions(nested)
     images = torch.randn(4, 3, 227, 227)
-    nested.versions = versions[1:]
+    nested.versions = (versions[1],)
     whole = nested.network_of(versions[1]).train()
     torch.testing.assert_close(network(images), whole.features(images).flatten(1))
 
