@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from ..data.samples import EXTENSIONS
 from ..errors import LowRankError
 from ..models.cards import ModelCard
 from ..serve.inspection import Inspection
@@ -20,6 +21,11 @@ POLL_SECONDS = 0.7
 LOG_LAMBDA, LOG_MU = -4.0, -2.0
 """Where the sliders start: at μ = 0.01, λ = 10⁻⁴ truncates most layers of the bundled models."""
 LOG_LAMBDAS, LOG_MUS, LOG_STEP = (-6.0, -3.0), (-3.0, 1.0), 0.05
+
+# Browsers give some photos no type, such as Chromium IMG_0001.HEIC: their extensions are named. The browser takes no
+# notice of "file"; on the server it leaves every judgement to the decoder, which refuses one file where Gradio refuses
+# all that came with it.
+_FILE_TYPES = ["image", *sorted(EXTENSIONS), "file"]
 
 Items = list[tuple[str, str | None]] | None
 """A gallery's value: paths and captions."""
@@ -98,7 +104,7 @@ def create(desk: Desk, demo: gr.Blocks, welcome: str, url: str) -> Page:
             label="Your photos",
             type="filepath",
             interactive=True,
-            file_types=["image"],
+            file_types=_FILE_TYPES,
             columns=3,
             height=300,
             object_fit="cover",

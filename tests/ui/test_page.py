@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from pillow_heif import register_heif_opener
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from lowrank_demo.models.cards import Zoo
 from tests.helpers.app import RunningApp
 from tests.helpers.pages import drop, opened
-from tests.helpers.photos import photo_path
+from tests.helpers.photos import open_photo, photo_path
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -104,6 +105,36 @@ def test_bad_files_and_the_page_goes_on(app: RunningApp, page: Page, tmp_path: P
         expect(refused.nth(i)).to_contain_text(sentence)
     assert page.locator(".lr-card header b").count() == 0, "file names are escaped"
     expect(page.locator(".lr-card:not(.lr-refused) li")).to_have_count(5)
+
+
+def test_photos_of_phones_and_cameras_by_their_names(app: RunningApp, page: Page, tmp_path: Path) -> None:
+    # Chromium gives names in capitals no type. Gradio's own checks refused these photos, or all that came with one.
+    names = ("IMG_0001.HEIC", "IMG_0002.HIF", "IMG_0003.AVIF", "IMG_0004.JPG", "IMG_0005.TIFF")
+    register_heif_opener()
+    photos = [tmp_path / name for name in names]
+    for path, kind in zip(photos, ("HEIF", "HEIF", "AVIF", "JPEG", "TIFF"), strict=True):
+        open_photo("lion.jpg").save(path, kind)
+    opened(page, app, "scheme=2&version=v5&family=preview")
+    drop(page, photos[0])
+    expect(page.locator(".lr-card")).to_contain_text("IMG_0001.HEIC")
+    expect(page.locator(".lr-card li")).to_have_count(5)
+    page.reload()
+    drop(page, *photos, photo_path("lion.jpg"))
+    cards = page.locator(".lr-card")
+    expect(cards).to_have_count(6)
+    expect(page.locator(".lr-refused")).to_have_count(0)
+    for index, name in enumerate((*names, "lion.jpg")):
+        expect(cards.nth(index)).to_contain_text(name)
+
+
+def test_one_file_of_a_kind_that_only_the_browser_knows(app: RunningApp, page: Page) -> None:
+    opened(page, app, "scheme=2&version=v5&family=preview")
+    raw = {"name": "IMG_0006.CR3", "mimeType": "image/x-canon-cr3", "buffer": b"\0\0\0\x18ftypcrx " + bytes(500)}
+    lion = {"name": "lion.jpg", "mimeType": "image/jpeg", "buffer": photo_path("lion.jpg").read_bytes()}
+    page.set_input_files("#lr-photos input[type=file]", [raw, lion])  # pyright: ignore[reportArgumentType]
+    expect(page.locator(".lr-card")).to_have_count(2)
+    expect(page.locator(".lr-refused")).to_contain_text("IMG_0006.CR3")
+    expect(page.locator(".lr-card:not(.lr-refused)")).to_contain_text("lion.jpg")
 
 
 def test_two_hundred_files(app: RunningApp, page: Page, tmp_path: Path) -> None:
