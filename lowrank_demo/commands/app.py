@@ -35,6 +35,7 @@ def serve() -> int:
     share_arenas()
     try:
         service = Service(Settings.from_environment(), lend_gpu)
+        service.machine.check()
         from ..ui.app import LOCAL_ADDRESS, build_app, launch_options, make_desk
 
         # On a Space the code examples name its own address.
