@@ -20,7 +20,8 @@ from .download import OnProgress, download
 from .hub import fetch_from_hub
 
 Format = Literal["pickle", "safetensors", "nested"]
-Where = Literal["bundled", "cached", "to download"]
+Where = Literal["bundled", "cached", "to download", "missing"]
+"""``missing`` are bundled weights, or a user's own, that lay beside their card when it was read."""
 
 
 @dataclass(frozen=True)
@@ -59,30 +60,41 @@ class WeightStore:
     def where(self, card: ModelCard) -> Where:
         """Return where the card's weights are now. Only file names are checked; no server is contacted."""
         if card.bundled:
-            return "bundled"
+            return "bundled" if (self.zoo.folder / card.weights.file).is_file() else "missing"
         return "cached" if self._cached(card) else "to download"
 
     def ensure(self, card: ModelCard, on_progress: OnProgress | None = None) -> LocalFile:
         """Return the card's weight file, downloading it if it is not on this machine.
 
         Raises:
-            WeightsUnavailable: It cannot be downloaded; the message lists the models whose weights are here.
+            WeightsUnavailable: It cannot be downloaded, or is no longer beside its card; the message lists the models
+                whose weights are here.
             WeightsRefused: The downloaded file is not the one that the card describes.
         """
         source = card.weights
         if card.bundled:
-            return LocalFile(self.zoo.folder / source.file, source.sha256, source.format)
+            path = self.zoo.folder / source.file
+            if not path.is_file():
+                raise WeightsUnavailable(
+                    f"The weights of {card.id} are missing; expected {path}. Put the file there again, or choose a model "
+                    f"whose weights are here: {self._here()}."
+                )
+            return LocalFile(path, source.sha256, source.format)
         cached = self._cached(card)
         if cached:
             return cached
         try:
             return self._fetch(card, on_progress)
         except WeightsUnavailable as error:
-            here = [other.id for other in self.zoo if self.where(other) != "to download"]
             raise WeightsUnavailable(
                 f"The weights of {card.id} are not on this machine. {error} Check the network, or choose a model whose "
-                f"weights are here: {', '.join(here) or 'there is none'}."
+                f"weights are here: {self._here()}."
             ) from error
+
+    def _here(self) -> str:
+        """Name the models whose weights are on this machine."""
+        here = [card.id for card in self.zoo if self.where(card) in ("bundled", "cached")]
+        return ", ".join(here) or "there is none"
 
     def _cached(self, card: ModelCard) -> LocalFile | None:
         """Return the cached file with the digest that it must have; None if it is not in the cache."""

@@ -91,7 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self) -> None:
-        """Answer a file's address as the Hub does: state its digest, and redirect to another host, which states none."""
+        """Answer for a file as the Hub does: state its digest, and redirect to another host, which states none."""
         hub = self.server
         place, _, name = self.path.partition("?")[0].partition("/resolve/")
         if place == "/cdn":

@@ -18,7 +18,7 @@ from lowrank_demo.nn.state_dict import read_state_dict
 from lowrank_demo.settings import Settings
 from tests.helpers.app import free_port
 from tests.helpers.hub import StandInHub
-from tests.helpers.models import zoo_with
+from tests.helpers.models import own_model, zoo_with
 from tests.helpers.paths import sha256
 from tests.helpers.server import FileServer
 
@@ -106,6 +106,21 @@ def test_hub_is_asked_before_the_published_address(
 
 def hub_template(url: str) -> str:
     return url + "/{repo_id}/resolve/{revision}/{filename}"
+
+
+def test_own_weights_that_are_gone_are_missing(settings: Settings, tmp_path: Path) -> None:
+    folder = own_model(tmp_path / "own")
+    weights = WeightStore.from_settings(dataclasses.replace(settings, models_dir=folder))
+    card = weights.zoo.get("own/scheme_2/mine")
+    assert weights.where(card) == "bundled"
+    (folder / "own.safetensors").unlink()
+    assert weights.where(card) == "missing"
+    with pytest.raises(WeightsUnavailable) as caught:
+        weights.ensure(card)
+    assert str(caught.value) == (
+        f"The weights of own/scheme_2/mine are missing; expected {folder / 'own.safetensors'}. Put the file there "
+        "again, or choose a model whose weights are here: preview/scheme_1/v4, preview/scheme_2/v5."
+    )
 
 
 def test_int8_weights_are_scaled_back(settings: Settings) -> None:
