@@ -36,12 +36,10 @@ def serve() -> int:
     try:
         service = Service(Settings.from_environment(), lend_gpu)
         service.machine.check()
-        from ..ui.app import LOCAL_ADDRESS, build_app, launch_options, make_desk
+        from ..ui.app import build_app, launch_options, make_desk
 
-        # On a Space the code examples name its own address.
-        host = os.environ.get("SPACE_HOST")
         desk = make_desk(service)
-        demo = build_app(desk, f"https://{host}" if host else LOCAL_ADDRESS)
+        demo = build_app(desk)
     except LowRankError as error:
         print(f"app: {error}", file=sys.stderr)
         return error.exit_code

@@ -76,8 +76,8 @@ class WeightStore:
             path = self.zoo.folder / source.file
             if not path.is_file():
                 raise WeightsUnavailable(
-                    f"The weights of {card.id} are missing; expected {path}. Put the file there again, or choose a model "
-                    f"whose weights are here: {self._here()}."
+                    f"The weights of {card.id} are missing; expected {path}. Put the file there again, or choose a "
+                    f"model whose weights are here: {self._here()}."
                 )
             return LocalFile(path, source.sha256, source.format)
         cached = self._cached(card)

@@ -64,8 +64,6 @@ class Page:
     """Ids of the visitor's validations that have ended, the latest last."""
     loaded: Callable[..., Any]
     """The event that a visitor opened the page."""
-    url: str
-    """The app's own address, for the code examples."""
 
     def card(self, model_id: str) -> ModelCard:
         """Return the card that a component's value names.
@@ -84,7 +82,7 @@ class Page:
         return self.desk.validations.start(file or "", [self.card(model_id) for model_id in model_ids])
 
 
-def create(desk: Desk, demo: gr.Blocks, welcome: str, url: str) -> Page:
+def create(desk: Desk, demo: gr.Blocks, welcome: str) -> Page:
     """Create the shared components, none of them rendered but those that must stand at the top level.
 
     Gradio mounts a tab's components when the tab is opened; a validation must be found again before that.
@@ -93,7 +91,6 @@ def create(desk: Desk, demo: gr.Blocks, welcome: str, url: str) -> Page:
         desk: The objects behind the page.
         demo: The page as a whole.
         welcome: What the results show before there is a photo.
-        url: The app's own address, for the code examples.
     """
     service = desk.service
     return Page(
@@ -126,7 +123,6 @@ def create(desk: Desk, demo: gr.Blocks, welcome: str, url: str) -> Page:
         timer=gr.Timer(POLL_SECONDS, active=False),
         finished=gr.State([]),
         loaded=demo.load,
-        url=url,
     )
 
 

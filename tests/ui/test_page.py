@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from pillow_heif import register_heif_opener
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from lowrank_demo.models.cards import Zoo
 from tests.helpers.app import RunningApp
@@ -156,6 +156,20 @@ def test_the_picker_is_in_sight(app: RunningApp, page: Page) -> None:
     assert picker
     assert versions
     assert picker["x"] <= versions["x"] < picker["x"] + picker["width"], "below the scheme, not beside it"
+
+
+def test_the_code_names_the_address_that_the_visitor_uses(app: RunningApp, page: Page) -> None:
+    prefix = "/demos/alexnet"
+
+    def without_prefix(route: Route) -> None:
+        """Answer as a proxy does that serves the app below a prefix of its own."""
+        route.fulfill(response=route.fetch(url=route.request.url.replace(prefix, "", 1)))
+
+    page.route(f"{app.url}{prefix}/**", without_prefix)
+    for url in (app.url, app.url + prefix):
+        page.goto(f"{url}/?tab=about")
+        expect(page.locator("#lr-about")).to_contain_text(f'Client("{url}")')
+    assert "7860" not in page.locator("#lr-about").inner_text()
 
 
 def test_compare(app: RunningApp, page: Page) -> None:
