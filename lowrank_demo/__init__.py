@@ -27,7 +27,8 @@ def low_rank_alexnet(
         family: ``published`` for the weights of the paper, ``preview`` for those bundled with the app.
 
     Returns:
-        The network: float32, on the CPU, in evaluation mode if ``pretrained``.
+        The network: float32, on the CPU, in evaluation mode if ``pretrained``. It then answers as ``validate`` does:
+        where the card states ``pre_shrink``, it reduces its images first.
 
     Raises:
         lowrank_demo.errors.UnknownModel: The model does not exist.
@@ -37,10 +38,14 @@ def low_rank_alexnet(
     from .models.download import print_download
     from .models.store import WeightStore
     from .nn.alexnet import LowRankAlexNet
+    from .nn.fuse import shrink_first
     from .settings import Settings
 
     store = WeightStore.from_settings(Settings.from_environment())
     card = store.zoo.get(f"{family}/{scheme}/{version}")
     if not pretrained:
         return LowRankAlexNet(card.scheme, card.ranks)
-    return fetch_network(store, card, print_download if progress else None)
+    network = fetch_network(store, card, print_download if progress else None)
+    if card.pre_shrink:
+        shrink_first(network, card.pre_shrink)
+    return network

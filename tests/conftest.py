@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from lowrank_demo.models.cards import Zoo, read_zoo
 from lowrank_demo.settings import ASSETS, Settings
 from tests.helpers import browser as chromium
 from tests.helpers.app import RunningApp, running_app
+from tests.helpers.hub import StandInHub
 from tests.helpers.lmdb_files import build_lmdb, build_long_lmdb
 from tests.helpers.models import own_model, zoo_with
 from tests.helpers.paths import FILES, sha256
@@ -83,6 +85,16 @@ def file_server(tmp_path: Path) -> Iterator[FileServer]:
     server = FileServer(folder)
     yield server
     server.close()
+
+
+@pytest.fixture
+def hub() -> Iterator[StandInHub]:
+    """Serve an empty Hub on this machine."""
+    server = StandInHub()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture

@@ -35,12 +35,11 @@ def serve() -> int:
     share_arenas()
     try:
         service = Service(Settings.from_environment(), lend_gpu)
-        from ..ui.app import LOCAL_ADDRESS, build_app, launch_options, make_desk
+        service.machine.check()
+        from ..ui.app import build_app, launch_options, make_desk
 
-        # On a Space the code examples name its own address.
-        host = os.environ.get("SPACE_HOST")
         desk = make_desk(service)
-        demo = build_app(desk, f"https://{host}" if host else LOCAL_ADDRESS)
+        demo = build_app(desk)
     except LowRankError as error:
         print(f"app: {error}", file=sys.stderr)
         return error.exit_code

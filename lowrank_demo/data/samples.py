@@ -19,7 +19,7 @@ from .imagenet import classes
 from .lmdb.record import UNLABELLED
 
 EXTENSIONS = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".jfif"}
+    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".hif", ".jfif"}
 )
 _SYNSET = re.compile(r"n\d{8}")
 

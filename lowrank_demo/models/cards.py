@@ -259,15 +259,26 @@ def read_zoo(path: Path, models_dir: Path | None = None) -> Zoo:
     """
     file = parse(_ZooFile, read_json(path, "a file of model cards", CardError, format=1), path.name, CardError)
     folder = path.resolve().parent
-    cards = [_card_in(folder, raw, f"{path.name}, model {i + 1}") for i, raw in enumerate(file.models)]
-    if models_dir is not None:
-        cards += [_own_card(own) for own in sorted(models_dir.glob("*.card.json"))]
-    ids = [card.id for card in cards]
-    twice = sorted({model_id for model_id in ids if ids.count(model_id) > 1})
-    if twice or not cards:
-        found = f"{', '.join(twice)} twice" if twice else "no model"
-        raise CardError(f"{path.name} lists {found}; expected at least one model, and each only once.")
-    return Zoo(tuple(cards), file.reference, folder)
+    cards: dict[str, ModelCard] = {}
+    places: dict[str, str] = {}
+    for i, raw in enumerate(file.models):
+        place = f"{path.name}, model {i + 1}"
+        _add(_card_in(folder, raw, place), place, cards, places)
+    for own in sorted(models_dir.glob("*.card.json")) if models_dir else ():
+        _add(_own_card(own), own.name, cards, places)
+    if not cards:
+        raise CardError(f"{path.name} lists no model; expected at least one.")
+    return Zoo(tuple(cards.values()), file.reference, folder)
+
+
+def _add(card: ModelCard, place: str, cards: dict[str, ModelCard], places: dict[str, str]) -> None:
+    """Add a card by its id, and where it stands; refuse one whose id another has."""
+    if card.id in cards:
+        raise CardError(
+            f"{place} describes {card.id}, as {places[card.id]} does; expected each model only once: give one of them "
+            "another family or version, or remove it."
+        )
+    cards[card.id], places[card.id] = card, place
 
 
 def _own_card(path: Path) -> ModelCard:

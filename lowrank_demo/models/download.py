@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -23,7 +23,7 @@ from filelock import FileLock
 from ..errors import WeightsRefused, WeightsUnavailable
 
 CONNECT_SECONDS = 2.5
-"""Longest wait for a connection, over all sources together."""
+"""Longest wait for a connection."""
 STALL_SECONDS = 30.0
 """Longest wait for an answer, or for the next bytes."""
 _CHUNK = 1 << 20
@@ -67,23 +67,18 @@ def download(
     url: str,
     target: Path,
     *,
-    sha256: str | None,
+    sha256: str,
     max_bytes: int,
     on_progress: OnProgress | None = None,
-    headers: Mapping[str, str] | None = None,
-    connect_seconds: float = CONNECT_SECONDS,
 ) -> str:
     """Download a file, resuming an earlier attempt if there was one.
 
     Args:
         url: http(s) address; redirects are followed.
         target: Where the file goes, once it is complete and verified. Its folder is created.
-        sha256: Expected SHA-256 in hex, or its first digits. None means the one that the server states in
-            ``X-Linked-ETag``, as the Hub does for large files.
+        sha256: Expected SHA-256 in hex, or its first digits.
         max_bytes: A larger file is refused.
         on_progress: Called a few times a second. If it raises, the download stops and can be resumed.
-        headers: Sent with the request.
-        connect_seconds: Longest wait for a connection, including the look-up of the host's name.
 
     Returns:
         The file's full SHA-256 in hex.
@@ -95,7 +90,7 @@ def download(
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     with FileLock(target.with_name(target.name + ".lock")):
-        attempt = _Attempt(url, target, part, sha256, max_bytes, on_progress, headers or {}, connect_seconds)
+        attempt = _Attempt(url, target, part, sha256, max_bytes, on_progress)
         resumed = part.exists() and part.stat().st_size > 0
         try:
             try:
@@ -118,11 +113,9 @@ class _Attempt:
     url: str
     target: Path
     part: Path
-    sha256: str | None
+    sha256: str
     max_bytes: int
     on_progress: OnProgress | None
-    headers: Mapping[str, str]
-    connect_seconds: float
 
     def run(self) -> str:
         """Download and verify the file; remove the partial file if it is refused."""
@@ -142,7 +135,6 @@ class _Attempt:
         name = self.target.name
         try:
             with self._open(file) as response:
-                expected = self.sha256 or response.headers.get("x-linked-etag", "").strip('"')
                 if response.status_code != 416:
                     self._receive(response, file)
         except httpx.HTTPError as error:
@@ -150,12 +142,11 @@ class _Attempt:
                 f"The download of {name} stopped ({_reason(error)}); try again: it continues where it stopped."
             ) from error
         digest, start = _digest(file)
-        if not expected or not digest.startswith(expected):
+        if not digest.startswith(self.sha256):
             page = " The server sent a web page." if start.lstrip()[:1] == b"<" else ""
-            wanted = f"{expected[:16]}…" if expected else "a digest stated by the server"
             raise WeightsRefused(
-                f"{name} arrived with SHA-256 {digest[:16]}…; expected {wanted}, so it was not kept.{page} Try "
-                "again later."
+                f"{name} arrived with SHA-256 {digest[:16]}…; expected {self.sha256[:16]}…, so it was not kept.{page} "
+                "Try again later."
             )
         return digest
 
@@ -163,11 +154,11 @@ class _Attempt:
     def _open(self, file: BinaryIO) -> Iterator[httpx.Response]:
         """Request what ``file`` lacks and check the status; empty ``file`` if the server sends all of it again."""
         have = file.seek(0, os.SEEK_END)
-        headers = {**self.headers, "Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
-        timeout = httpx.Timeout(STALL_SECONDS, connect=self.connect_seconds)
+        headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
+        timeout = httpx.Timeout(STALL_SECONDS, connect=CONNECT_SECONDS)
         with httpx.Client(timeout=timeout, follow_redirects=True) as client:
             request = client.build_request("GET", self.url, headers=headers)
-            with contextlib.closing(_send(client, request, self.connect_seconds)) as response:
+            with contextlib.closing(_send(client, request)) as response:
                 # 416: nothing is missing, or the partial file is too long. The digest decides.
                 if response.status_code not in (200, 206, 416):
                     raise WeightsUnavailable(
@@ -201,8 +192,8 @@ class _Attempt:
             )
 
 
-def _send(client: httpx.Client, request: httpx.Request, connect_seconds: float) -> httpx.Response:
-    """Send a request and return the response, or raise if there is no connection after ``connect_seconds``.
+def _send(client: httpx.Client, request: httpx.Request) -> httpx.Response:
+    """Send a request and return the response, or raise if there is no connection after ``CONNECT_SECONDS``.
 
     A thread does the work, because the look-up of the host's name cannot be interrupted.
     """
@@ -227,7 +218,7 @@ def _send(client: httpx.Client, request: httpx.Request, connect_seconds: float) 
     request.extensions["trace"] = trace
     threading.Thread(target=work, daemon=True).start()
     host = request.url.host
-    if not connected.wait(connect_seconds) or not finished.wait(STALL_SECONDS):
+    if not connected.wait(CONNECT_SECONDS) or not finished.wait(STALL_SECONDS):
         abandoned.set()
         raise WeightsUnavailable(f"{host} does not answer.")
     result = outcome[0]
@@ -243,6 +234,12 @@ def _range_start(response: httpx.Response) -> int | None:
     content_range = response.headers.get("content-range", "")
     start = content_range.removeprefix("bytes ").partition("-")[0]
     return int(start) if start.isdecimal() else None
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hex."""
+    with path.open("rb") as file:
+        return _digest(file)[0]
 
 
 def _digest(file: BinaryIO) -> tuple[str, bytes]:

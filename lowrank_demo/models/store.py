@@ -8,8 +8,7 @@ and every later load checks the file against it. This module does not load torch
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -17,10 +16,12 @@ from ..errors import WeightsUnavailable
 from ..runtime.files import atomic_write
 from ..settings import Settings
 from .cards import ModelCard, Zoo, read_zoo
-from .download import CONNECT_SECONDS, OnProgress, download
+from .download import OnProgress, download
+from .hub import fetch_from_hub
 
 Format = Literal["pickle", "safetensors", "nested"]
-Where = Literal["bundled", "cached", "to download"]
+Where = Literal["bundled", "cached", "to download", "missing"]
+"""``missing`` are bundled weights, or a user's own, that lay beside their card when it was read."""
 
 
 @dataclass(frozen=True)
@@ -31,19 +32,6 @@ class LocalFile:
     sha256: str
     """Expected SHA-256 in hex, or its first digits."""
     format: Format
-
-
-@dataclass(frozen=True)
-class _Source:
-    """An address that may have a model's weights."""
-
-    url: str
-    file: str
-    """Name in the cache."""
-    sha256: str | None
-    """Expected SHA-256 in hex, or its first digits; None means the one that the server states."""
-    format: Format
-    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class WeightStore:
@@ -72,30 +60,41 @@ class WeightStore:
     def where(self, card: ModelCard) -> Where:
         """Return where the card's weights are now. Only file names are checked; no server is contacted."""
         if card.bundled:
-            return "bundled"
+            return "bundled" if (self.zoo.folder / card.weights.file).is_file() else "missing"
         return "cached" if self._cached(card) else "to download"
 
     def ensure(self, card: ModelCard, on_progress: OnProgress | None = None) -> LocalFile:
         """Return the card's weight file, downloading it if it is not on this machine.
 
         Raises:
-            WeightsUnavailable: It cannot be downloaded; the message lists the models whose weights are here.
+            WeightsUnavailable: It cannot be downloaded, or is no longer beside its card; the message lists the models
+                whose weights are here.
             WeightsRefused: The downloaded file is not the one that the card describes.
         """
         source = card.weights
         if card.bundled:
-            return LocalFile(self.zoo.folder / source.file, source.sha256, source.format)
+            path = self.zoo.folder / source.file
+            if not path.is_file():
+                raise WeightsUnavailable(
+                    f"The weights of {card.id} are missing; expected {path}. Put the file there again, or choose a "
+                    f"model whose weights are here: {self._here()}."
+                )
+            return LocalFile(path, source.sha256, source.format)
         cached = self._cached(card)
         if cached:
             return cached
         try:
             return self._fetch(card, on_progress)
         except WeightsUnavailable as error:
-            here = [other.id for other in self.zoo if self.where(other) != "to download"]
             raise WeightsUnavailable(
                 f"The weights of {card.id} are not on this machine. {error} Check the network, or choose a model whose "
-                f"weights are here: {', '.join(here) or 'there is none'}."
+                f"weights are here: {self._here()}."
             ) from error
+
+    def _here(self) -> str:
+        """Name the models whose weights are on this machine."""
+        here = [card.id for card in self.zoo if self.where(card) in ("bundled", "cached")]
+        return ", ".join(here) or "there is none"
 
     def _cached(self, card: ModelCard) -> LocalFile | None:
         """Return the cached file with the digest that it must have; None if it is not in the cache."""
@@ -113,45 +112,30 @@ class WeightStore:
         return None
 
     def _fetch(self, card: ModelCard, on_progress: OnProgress | None) -> LocalFile:
-        """Download the weights from the first source that has them."""
-        sources = self._sources(card)
+        """Download the weights from the Hub or, where it does not have them, from the published address."""
+        # A little more than the tensors of a float32 state_dict.
+        max_bytes = int(card.cost.fp32_bytes * 1.05) + (1 << 20)
         failures: list[str] = []
-        for source in sources:
+        if self._hub_repo:
+            target = self._cache / hub_name(card)
+            try:
+                digest = fetch_from_hub(
+                    self._hub_repo, target.name, self._cache, max_bytes=max_bytes, on_progress=on_progress
+                )
+                return _recorded(LocalFile(target, digest, "safetensors"))
+            except WeightsUnavailable as error:
+                failures.append(str(error))
+        source = card.weights
+        if source.url:
             target = self._cache / source.file
             try:
                 digest = download(
-                    source.url,
-                    target,
-                    sha256=source.sha256,
-                    # A little more than the tensors of a float32 state_dict.
-                    max_bytes=int(card.cost.fp32_bytes * 1.05) + (1 << 20),
-                    on_progress=on_progress,
-                    headers=source.headers,
-                    connect_seconds=CONNECT_SECONDS / len(sources),
+                    source.url, target, sha256=source.sha256, max_bytes=max_bytes, on_progress=on_progress
                 )
+                return _recorded(LocalFile(target, digest, source.format))
             except WeightsUnavailable as error:
                 failures.append(str(error))
-                continue
-            _record_digest(target, digest)
-            return LocalFile(target, digest, source.format)
         raise WeightsUnavailable(" ".join(failures))
-
-    def _sources(self, card: ModelCard) -> list[_Source]:
-        """Return the addresses to ask, in order."""
-        sources: list[_Source] = []
-        if self._hub_repo:
-            import huggingface_hub
-
-            name = hub_name(card)
-            token = huggingface_hub.get_token()
-            headers = {"Authorization": f"Bearer {token}"} if token else {}
-            sources.append(
-                _Source(huggingface_hub.hf_hub_url(self._hub_repo, name), name, None, "safetensors", headers)
-            )
-        published = card.weights
-        if published.url:
-            sources.append(_Source(published.url, published.file, published.sha256, published.format))
-        return sources
 
 
 def hub_name(card: ModelCard) -> str:
@@ -171,6 +155,8 @@ def _recorded_digest(path: Path) -> str | None:
     return text if re.fullmatch(r"[0-9a-f]{64}", text) else None
 
 
-def _record_digest(path: Path, digest: str) -> None:
-    with atomic_write(_digest_file(path)) as temporary:
-        temporary.write_text(digest + "\n", encoding="ascii")
+def _recorded(file: LocalFile) -> LocalFile:
+    """Record the digest of a file that was verified, and return the file."""
+    with atomic_write(_digest_file(file.path)) as temporary:
+        temporary.write_text(file.sha256 + "\n", encoding="ascii")
+    return file

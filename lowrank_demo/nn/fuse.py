@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +33,15 @@ class Shrink(nn.Module):
         """Return images without fine detail, float [n, 3, 227, 227] like the input."""
         small = F.interpolate(images, size=self.size, mode="bilinear", antialias=True)
         return F.interpolate(small, size=images.shape[-2:], mode="bilinear")
+
+
+def shrink_first(network: nn.Module, edge: int) -> None:
+    """Make a network shrink its images first, as :func:`inference_form` does. Its state_dict stays as it is."""
+    network.register_forward_pre_hook(functools.partial(_shrunk, Shrink(edge)))
+
+
+def _shrunk(shrink: Shrink, _network: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return shrink(arguments[0]), *arguments[1:]
 
 
 class InParts(nn.Module):

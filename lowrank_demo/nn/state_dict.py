@@ -15,11 +15,14 @@ from torch import Tensor
 from ..errors import WeightsRefused
 from ..models.architecture import LAYERS, Layer
 from ..models.store import LocalFile
+from ..runtime.schema import shown
 from ..runtime.words import counted
 from .alexnet import LowRankAlexNet
 from .nested import Version, form_of, version_state
 
 _SCALE = ".scale"
+_WRAPPERS = ("module.", "_orig_mod.")
+"""What DataParallel and torch.compile put before every key of the network that they wrap."""
 
 
 def read_network(
@@ -108,8 +111,21 @@ def _read_tensors(file: LocalFile) -> dict[str, Tensor]:
         raise WeightsRefused(
             f"{name} cannot be read as {file.format} ({type(error).__name__}); expected a state_dict of plain tensors."
         ) from error
-    if not isinstance(state, Mapping) or not all(_is_plain(value) for value in state.values()):
-        raise WeightsRefused(f"{name} holds {type(state).__name__}; expected a state_dict of plain tensors.")
+    found = ""
+    if not isinstance(state, Mapping):
+        found = type(state).__name__
+    elif odd := [str(key) for key, value in state.items() if not (isinstance(key, str) and _is_plain(value))]:
+        found = f"{counted(len(odd), 'value')} that {'is' if len(odd) == 1 else 'are'} no plain tensor{_some(odd)}"
+    if found:
+        raise WeightsRefused(f"{name} holds {found}; expected a state_dict of plain tensors.")
+    return _unwrapped(state)
+
+
+def _unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the state_dict of the network itself where that of a wrapper around it was saved."""
+    for wrapper in _WRAPPERS:
+        if state and all(key.startswith(wrapper) for key in state):
+            return _unwrapped({key.removeprefix(wrapper): tensor for key, tensor in state.items()})
     return dict(state)
 
 
@@ -145,10 +161,9 @@ def check_state_dict(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]
     """
     missing, unknown = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
     if missing or unknown:
-        named = ", ".join((missing + unknown)[:3])
         raise WeightsRefused(
-            f"{name} lacks {counted(len(missing), 'key')} and has {counted(len(unknown), 'unknown key')} ({named}); "
-            f"expected the {len(expected)} of its model card."
+            f"{name} lacks {counted(len(missing), 'key')}{_some(missing)} and has "
+            f"{counted(len(unknown), 'unknown key')}{_some(unknown)}; expected the {len(expected)} of its model card."
         )
     for key, wanted in expected.items():
         tensor = state[key]
@@ -158,3 +173,8 @@ def check_state_dict(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]
             )
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise WeightsRefused(f"{name}: {key} holds values that are not finite; the file cannot be used.")
+
+
+def _some(keys: Sequence[str]) -> str:
+    """Return the first keys in brackets."""
+    return f" ({', '.join(shown(key) for key in keys[:2])}{', …' if len(keys) > 2 else ''})" if keys else ""

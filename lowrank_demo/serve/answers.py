@@ -27,7 +27,7 @@ class ModelStatus:
     @property
     def ready(self) -> bool:
         """Whether the model can be used without a download."""
-        return self.where != "to download"
+        return self.where in ("bundled", "cached")
 
 
 @dataclass(frozen=True)

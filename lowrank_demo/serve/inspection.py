@@ -110,7 +110,7 @@ class Inspection:
             return known[whole.id]
 
     def _refuse_download(self, card: ModelCard) -> None:
-        if not self._service.status(card).ready:
+        if self._service.status(card).where == "to download":
             raise WeightsUnavailable(
                 f"The weights of {card.id} are not on this machine yet: classify a photo with it, and they are fetched."
             )

@@ -26,6 +26,18 @@ class Machine:
         self._settings = settings
         self._lends_gpu = lends_gpu
 
+    def check(self) -> None:
+        """Find out at start whether what the settings name is here. Takes no time where they leave the choice open.
+
+        Raises:
+            SettingError: The device or the decoder that they name does not work here.
+        """
+        if self._settings.device != "auto":
+            _ = self.device
+        # A GPU that is lent is not there yet.
+        if self._settings.decoder != "auto" and not self._lends_gpu:
+            _ = self.decoder
+
     @cached_property
     def device(self) -> torch.device:
         """Where networks run."""

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import gradio as gr
 
 from ..models.cards import ModelCard
+from .events import QUIET
 from .page import Page
 
+_ADDRESS = "http://127.0.0.1:7860"
+# Only the browser knows the visitor's own: the server may stand behind another name, port or prefix.
+_WITH_ADDRESS = """() => %s.replaceAll(
+  %s, window.location.origin + window.location.pathname.replace(/\\/+$/, ''))"""
 _TEXT = """
 ### What this is
 The models of **Yerlan Idelbayev and Miguel Á. Carreira-Perpiñán, "Low-Rank Compression of Neural Nets: Learning the
@@ -71,5 +77,6 @@ def build(page: Page, tab: gr.Tab) -> None:
         f"Licence: {licence}."
         for (family, provenance, licence), cards in alike.items()
     )
-    text = _TEXT.format(families=families, model=service.default_model().id, url=page.url)
-    gr.Markdown(text, elem_id="lr-about")
+    text = _TEXT.format(families=families, model=service.default_model().id, url=_ADDRESS)
+    shown = gr.Markdown(text, elem_id="lr-about")
+    page.loaded(None, None, shown, js=_WITH_ADDRESS % (json.dumps(text), json.dumps(_ADDRESS)), **QUIET)

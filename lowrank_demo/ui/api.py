@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import functools
 import os
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from ..errors import LowRankError, UsageError
+from ..runtime.schema import shown
 from ..serve.answers import Photo
 from ..serve.payloads import model_json, pareto_json, predictions_json, ranks_json, validation_json
 from .page import Desk
@@ -31,11 +31,11 @@ def build(desk: Desk) -> None:
         """Classify photos: the five likeliest ImageNet classes of each, probabilities, decoder, device, timings.
 
         Args:
-            files: Photos in any common format.
+            files: Photos in any common format; one photo needs no list.
             model: Id, as family/scheme/version; empty for the best one whose weights are here.
         """
         card = service.zoo.get(model) if model else service.default_model()
-        photos = [_photo(file) for file in files]
+        photos = _photos(files)
         return predictions_json(photos, service.classify(photos, card))
 
     @_in_one_sentence
@@ -109,23 +109,45 @@ def _in_one_sentence(endpoint: Callable[Arguments, Answer]) -> Callable[Argument
     return answer
 
 
+def not_uploaded() -> UsageError:
+    """Say how files are sent."""
+    return UsageError(
+        "The file was not uploaded here; expected files sent with gradio_client's handle_file, the address that an "
+        "upload was given, or a text that is a data:image/jpeg;base64,… address."
+    )
+
+
+def _photos(files: Any) -> list[Photo]:
+    """Return the files of a request, or its one file.
+
+    Raises:
+        UsageError: It holds something else; see :func:`_photo`.
+    """
+    given = [files] if isinstance(files, (str, dict)) else files
+    if not isinstance(given, list):
+        raise UsageError(f"files is {shown(files)}; expected a list of photos.")
+    return [_photo(file) for file in given]
+
+
 def _photo(file: Any) -> Photo:
     """Return a file that came as data, or one that was uploaded, named by its path or address. Nothing is fetched.
 
     Raises:
         UsageError: It is neither; for example, its path is outside the upload folder.
     """
-    named = str(file.get("path", "")) if isinstance(file, dict) else str(file)
+    path_of = file.get("path") if isinstance(file, dict) else file
+    named = path_of if isinstance(path_of, str) else ""
     _, is_data, encoded = named.partition(";base64,") if named.startswith("data:") else ("", "", "")
     if is_data:
-        with contextlib.suppress(ValueError):
+        try:
             data = base64.b64decode(encoded, validate=True)
-            return Photo("photo", lambda: data)
+        except ValueError as error:
+            raise UsageError(
+                f"The data of a photo is not base64 ({error}); expected data:image/jpeg;base64,…."
+            ) from error
+        return Photo("photo", lambda: data)
     _, is_address, uploaded = named.partition(_FILE_ROUTE)
     path = os.path.realpath(unquote(uploaded) if is_address else named) if named else ""
     if not path or not Path(path).is_relative_to(os.path.realpath(get_upload_folder())):
-        raise UsageError(
-            "The file was not uploaded here; expected files sent with gradio_client's handle_file, or over MCP a "
-            "data:…;base64 address, or the one that an upload was given."
-        )
+        raise not_uploaded()
     return Photo.from_file(Path(path))

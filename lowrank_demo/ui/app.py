@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.exceptions import InvalidPathError
 from gradio.media import get_image
 from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
@@ -20,7 +22,6 @@ from ..settings import ASSETS
 from . import about, address, api, classify, compare, explore, figure_tools, page, pareto, picker, ranks, validate
 from .reports import report_route
 
-LOCAL_ADDRESS = "http://127.0.0.1:7860"
 _UPLOADS_CHECKED_SECONDS, _UPLOADS_KEPT_SECONDS = 1800, 5400
 _SAMPLE = (("lion.jpg", 291), ("cheetah.jpg", 293), ("cheetah1.jpg", 293))
 """Photos of the gradio package that show an ImageNet class, with its label."""
@@ -42,21 +43,29 @@ new MutationObserver(() => document.dispatchEvent(new Event('lr-changed')))
 """
 
 
+class _Demo(gr.Blocks):
+    """The page. Gradio checks files before an endpoint sees them, and its errors hold paths of this machine."""
+
+    async def preprocess_data(self, *args: Any, **kwargs: Any) -> Any:
+        """Take over a request's values; a file that is none is answered with one sentence."""
+        try:
+            return await super().preprocess_data(*args, **kwargs)
+        except (OSError, InvalidPathError) as error:
+            if isinstance(error, OSError) and error.errno != errno.ENAMETOOLONG:
+                raise
+            raise gr.Error(str(api.not_uploaded()), print_exception=False) from error
+
+
 def make_desk(service: Service) -> page.Desk:
     """Make the objects behind the page."""
     files = LabelledFiles(service.settings, [(Path(get_image(name)), label) for name, label in _SAMPLE])
     return page.Desk(service, Inspection(service), files, Validations(service, files))
 
 
-def build_app(desk: page.Desk, url: str = LOCAL_ADDRESS) -> gr.Blocks:
-    """Build the page and its API, to be launched with :func:`launch_options`.
-
-    Args:
-        desk: The objects behind the page.
-        url: The app's own address, for the code examples.
-    """
-    with gr.Blocks(title="Low-rank AlexNet", delete_cache=(_UPLOADS_CHECKED_SECONDS, _UPLOADS_KEPT_SECONDS)) as demo:
-        shared = page.create(desk, demo, classify.WELCOME, url)
+def build_app(desk: page.Desk) -> gr.Blocks:
+    """Build the page and its API, to be launched with :func:`launch_options`."""
+    with _Demo(title="Low-rank AlexNet", delete_cache=(_UPLOADS_CHECKED_SECONDS, _UPLOADS_KEPT_SECONDS)) as demo:
+        shared = page.create(desk, demo, classify.WELCOME)
         gr.HTML(_TITLE)
         with gr.Row(elem_id="lr-main"):
             with gr.Column(scale=1, min_width=300, elem_id="lr-picker"):

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from ..data.samples import EXTENSIONS
 from ..errors import LowRankError
 from ..models.cards import ModelCard
 from ..serve.inspection import Inspection
@@ -20,6 +21,11 @@ POLL_SECONDS = 0.7
 LOG_LAMBDA, LOG_MU = -4.0, -2.0
 """Where the sliders start: at μ = 0.01, λ = 10⁻⁴ truncates most layers of the bundled models."""
 LOG_LAMBDAS, LOG_MUS, LOG_STEP = (-6.0, -3.0), (-3.0, 1.0), 0.05
+
+# Browsers give some photos no type, such as Chromium IMG_0001.HEIC: their extensions are named. The browser takes no
+# notice of "file"; on the server it leaves every judgement to the decoder, which refuses one file where Gradio refuses
+# all that came with it.
+_FILE_TYPES = ["image", *sorted(EXTENSIONS), "file"]
 
 Items = list[tuple[str, str | None]] | None
 """A gallery's value: paths and captions."""
@@ -58,8 +64,6 @@ class Page:
     """Ids of the visitor's validations that have ended, the latest last."""
     loaded: Callable[..., Any]
     """The event that a visitor opened the page."""
-    url: str
-    """The app's own address, for the code examples."""
 
     def card(self, model_id: str) -> ModelCard:
         """Return the card that a component's value names.
@@ -78,7 +82,7 @@ class Page:
         return self.desk.validations.start(file or "", [self.card(model_id) for model_id in model_ids])
 
 
-def create(desk: Desk, demo: gr.Blocks, welcome: str, url: str) -> Page:
+def create(desk: Desk, demo: gr.Blocks, welcome: str) -> Page:
     """Create the shared components, none of them rendered but those that must stand at the top level.
 
     Gradio mounts a tab's components when the tab is opened; a validation must be found again before that.
@@ -87,7 +91,6 @@ def create(desk: Desk, demo: gr.Blocks, welcome: str, url: str) -> Page:
         desk: The objects behind the page.
         demo: The page as a whole.
         welcome: What the results show before there is a photo.
-        url: The app's own address, for the code examples.
     """
     service = desk.service
     return Page(
@@ -98,7 +101,7 @@ def create(desk: Desk, demo: gr.Blocks, welcome: str, url: str) -> Page:
             label="Your photos",
             type="filepath",
             interactive=True,
-            file_types=["image"],
+            file_types=_FILE_TYPES,
             columns=3,
             height=300,
             object_fit="cover",
@@ -120,7 +123,6 @@ def create(desk: Desk, demo: gr.Blocks, welcome: str, url: str) -> Page:
         timer=gr.Timer(POLL_SECONDS, active=False),
         finished=gr.State([]),
         loaded=demo.load,
-        url=url,
     )
 
 

@@ -31,6 +31,8 @@ def card_label(status: ModelStatus) -> str:
         if card.published
         else "our own training, not the paper's"
     )
+    if status.where == "missing":
+        return f"{name} · λ {card.lambda_text} · weights missing\n{cost}{fewer}\n{errors}"
     if not status.ready:
         return f"{name} · λ {card.lambda_text} · ↓ {card.cost.fp32_bytes / 1e6:.0f} MB\n{cost}{fewer}\n{errors}"
     return f"{name} · λ {card.lambda_text}\n{cost}{fewer} · ready\n{errors}"
@@ -38,9 +40,12 @@ def card_label(status: ModelStatus) -> str:
 
 def _weights_state(status: ModelStatus) -> str:
     size = f"{status.card.cost.fp32_bytes / 1e6:.0f} MB"
-    return {"bundled": "bundled, ready", "cached": "downloaded, ready", "to download": f"to download, {size}"}[
-        status.where
-    ]
+    return {
+        "bundled": "bundled, ready",
+        "cached": "downloaded, ready",
+        "to download": f"to download, {size}",
+        "missing": "weights missing",
+    }[status.where]
 
 
 def summary_bar(status: ModelStatus) -> str:

@@ -123,5 +123,6 @@ def _shown(validations: Validations, job_id: str, ended: Sequence[str]) -> tuple
 
 
 def _model_label(status: ModelStatus) -> str:
-    state = "" if status.ready else f" (to download, {status.card.cost.fp32_bytes / 1e6:.0f} MB)"
+    size = f"{status.card.cost.fp32_bytes / 1e6:.0f} MB"
+    state = {"to download": f" (to download, {size})", "missing": " (weights missing)"}.get(status.where, "")
     return f"{status.card.id}{state}"

@@ -160,8 +160,25 @@ def test_bad_file(tmp_path: Path) -> None:
     data = json.loads((ASSETS / "zoo.json").read_text())
     data["models"] = [data["models"][0]] * 2
     path.write_text(json.dumps(data))
-    with pytest.raises(CardError, match="published/scheme_1/v1 twice"):
+    with pytest.raises(CardError) as caught:
         read_zoo(path)
+    assert str(caught.value) == (
+        "zoo.json, model 2 describes published/scheme_1/v1, as zoo.json, model 1 does; expected each model only once: "
+        "give one of them another family or version, or remove it."
+    )
+
+
+def test_own_cards_that_describe_one_model(tmp_path: Path) -> None:
+    folder = own_model(tmp_path / "own")
+    card = json.loads((folder / "own.card.json").read_text())
+    (folder / "second.card.json").write_text(json.dumps(card))
+    with pytest.raises(CardError, match=r"^second\.card\.json describes own/scheme_2/mine, as own\.card\.json does;"):
+        read_zoo(ASSETS / "zoo.json", folder)
+    (folder / "second.card.json").write_text(json.dumps({**card, "family": "preview", "version": "v5"}))
+    with pytest.raises(
+        CardError, match=r"^second\.card\.json describes preview/scheme_2/v5, as zoo\.json, model 11 does"
+    ):
+        read_zoo(ASSETS / "zoo.json", folder)
 
 
 @pytest.mark.parametrize("file", ["nothing.safetensors", "folder", "deep/" * 1_000 + "x"])

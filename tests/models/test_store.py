@@ -1,12 +1,13 @@
 """From a card to a verified file: order of sources, digests, the original's pickled format, a real server."""
 
 import dataclasses
+import hashlib
 import time
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
-from safetensors.torch import save_file
 
 import lowrank_demo
 from lowrank_demo.errors import WeightsRefused, WeightsUnavailable
@@ -16,7 +17,8 @@ from lowrank_demo.models.store import WeightStore
 from lowrank_demo.nn.state_dict import read_state_dict
 from lowrank_demo.settings import Settings
 from tests.helpers.app import free_port
-from tests.helpers.models import zoo_with
+from tests.helpers.hub import StandInHub
+from tests.helpers.models import own_model, zoo_with
 from tests.helpers.paths import sha256
 from tests.helpers.server import FileServer
 
@@ -78,31 +80,47 @@ def test_offline_the_error_lists_usable_models_and_comes_quickly(settings: Setti
 
 
 def test_hub_is_asked_before_the_published_address(
-    served_settings: Settings, file_server: FileServer, pickled: Path, monkeypatch: pytest.MonkeyPatch
+    served_settings: Settings, file_server: FileServer, hub: StandInHub, pickled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", file_server.url)
-    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", hub_template(file_server.url))
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", hub_template(hub.url))
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
     card = read_zoo(served_settings.zoo).get(ID)
-    hub = WeightStore(read_zoo(served_settings.zoo), served_settings.cache_dir, "owner/models")
+    weights = WeightStore(read_zoo(served_settings.zoo), served_settings.cache_dir, "owner/models")
 
-    served = file_server.folder / "owner/models/resolve/main/published-scheme_2-v5.safetensors"
-    served.parent.mkdir(parents=True)
-    save_file(torch.load(pickled, weights_only=True), served)
-    file_server.headers = {"X-Linked-ETag": f'"{sha256(served)}"'}
-    file = hub.ensure(card)
+    name = "published-scheme_2-v5.safetensors"
+    hub.files[name] = safetensors.torch.save(torch.load(pickled, weights_only=True))
+    file = weights.ensure(card)
     assert file.format == "safetensors"
     load_network(card, file)
-    assert [path for path, _ in file_server.requests] == [f"/{served.relative_to(file_server.folder)}"]
-    assert hub.where(card) == "cached"
+    assert (file.sha256, file_server.requests) == (hashlib.sha256(hub.files[name]).hexdigest(), [])
+    assert weights.where(card) == "cached"
+    assert weights.ensure(card) == file
+    assert len(hub.starts) == 1, "the second time comes from the cache"
+    assert (hub.tokens, hub.tokens_at_cdn) == ({"Bearer hf_secret"}, {""}), "the token stays with the Hub"
 
-    for cached in served_settings.cache_dir.iterdir():
-        cached.unlink()
-    served.unlink()
-    assert hub.ensure(card).format == "pickle", "without the file in the repository, the published address is used"
+    file.path.unlink()
+    del hub.files[name]
+    assert weights.ensure(card).format == "pickle", "without the file in the repository, the published address is used"
 
 
 def hub_template(url: str) -> str:
     return url + "/{repo_id}/resolve/{revision}/{filename}"
+
+
+def test_own_weights_that_are_gone_are_missing(settings: Settings, tmp_path: Path) -> None:
+    folder = own_model(tmp_path / "own")
+    weights = WeightStore.from_settings(dataclasses.replace(settings, models_dir=folder))
+    card = weights.zoo.get("own/scheme_2/mine")
+    assert weights.where(card) == "bundled"
+    (folder / "own.safetensors").unlink()
+    assert weights.where(card) == "missing"
+    with pytest.raises(WeightsUnavailable) as caught:
+        weights.ensure(card)
+    assert str(caught.value) == (
+        f"The weights of own/scheme_2/mine are missing; expected {folder / 'own.safetensors'}. Put the file there "
+        "again, or choose a model whose weights are here: preview/scheme_1/v4, preview/scheme_2/v5."
+    )
 
 
 def test_int8_weights_are_scaled_back(settings: Settings) -> None:

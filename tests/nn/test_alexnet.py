@@ -1,13 +1,18 @@
 """The network against the original release's layout."""
 
 import json
+import pickle
 
 import pytest
 import torch
 
 from lowrank_demo import low_rank_alexnet
 from lowrank_demo.errors import UnknownModel
+from lowrank_demo.models.cards import Zoo
+from lowrank_demo.models.store import WeightStore
 from lowrank_demo.nn.alexnet import LowRankAlexNet, LowRankLayer
+from lowrank_demo.serve.networks import Networks
+from lowrank_demo.settings import Settings
 from tests.helpers.paths import FILES
 
 LAYOUT = json.loads((FILES / "state_dict_layout.json").read_text())
@@ -57,3 +62,16 @@ def test_preview_pretrained() -> None:
     network = low_rank_alexnet("scheme_2", "v5", pretrained=True, progress=False, family="preview")
     assert not network.training
     assert network.state_dict()["features.0.V.weight"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("model", ["scheme_1/v4", "scheme_2/v5"])
+def test_pretrained_answers_as_validate_does(zoo: Zoo, settings: Settings, model: str) -> None:
+    scheme, version = model.split("/")
+    card = zoo.get(f"preview/{model}")
+    assert card.pre_shrink, "which the network alone would not apply"
+    network = low_rank_alexnet(scheme, version, pretrained=True, progress=False, family="preview")
+    validated = Networks(settings, WeightStore.from_settings(settings)).for_pass(card, torch.device("cpu"))
+    images = torch.randn(2, 3, 227, 227)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(images), validated.classifier.logits(images), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(pickle.loads(pickle.dumps(network))(images), network(images))

@@ -41,8 +41,15 @@ BIAS = "classifier__8__U__bias"
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (changed(**{BIAS: None}), "lacks 1 key and has 0 unknown keys"),
-        (changed(extra=torch.ones(1)), r"lacks 0 keys and has 1 unknown key \(extra\); expected"),
+        (changed(**{BIAS: None}), r'lacks 1 key \("classifier\.8\.U\.bias"\) and has 0 unknown keys; expected'),
+        (changed(extra=torch.ones(1)), r'lacks 0 keys and has 1 unknown key \("extra"\); expected'),
+        (
+            lambda state: {f"net.{key}": state[key] for key in state},
+            r'\("classifier\..*, …\) .* \("net\.classifier\..*, …\)',
+        ),
+        (lambda state: {"module.x": state["classifier.8.U.bias"], **state}, r'1 unknown key \("module\.x"\)'),
+        (lambda state: {"epoch": 90, "state_dict": state}, r'holds 2 values .* \("epoch", "state_dict"\); expected'),
+        (lambda state: {**state, 7: state["classifier.8.U.bias"]}, r'1 value that is no plain tensor \("7"\)'),
         (changed(**{BIAS: torch.ones(999)}), r"\(999,\); expected"),
         (changed(**{BIAS: torch.ones(1000).double()}), "float64"),
         (changed(**{BIAS: torch.full((1000,), float("nan"))}), "not finite"),
@@ -58,6 +65,14 @@ def test_refused(zoo: Zoo, pickled: Path, tmp_path: Path, change: Change, senten
     with pytest.raises(WeightsRefused, match=sentence):
         load_network(zoo.get("scheme_2/v5"), LocalFile(path, sha256(path), "pickle"))
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("wrapper", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_the_keys_of_a_network_that_was_wrapped(zoo: Zoo, pickled: Path, tmp_path: Path, wrapper: str) -> None:
+    path, state = tmp_path / "weights.th", torch.load(pickled, weights_only=True)
+    torch.save({wrapper + key: tensor for key, tensor in state.items()}, path)
+    network = load_network(zoo.get("scheme_2/v5"), LocalFile(path, sha256(path), "pickle"))
+    assert all(torch.equal(state[key], tensor) for key, tensor in network.state_dict().items())
 
 
 @pytest.mark.parametrize("kind", ["pickle", "safetensors"])

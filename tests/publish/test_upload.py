@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import re
 import subprocess
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 import safetensors.torch
@@ -21,6 +15,7 @@ from lowrank_demo.errors import UsageError
 from lowrank_demo.publish.upload import stage_space
 from lowrank_demo.settings import ASSETS
 from tests.helpers import commands
+from tests.helpers.hub import StandInHub
 from tests.helpers.models import zoo_with
 from tests.helpers.paths import ROOT, sha256
 from tests.helpers.photos import photo_path
@@ -28,98 +23,6 @@ from tests.helpers.photos import photo_path
 pytestmark = pytest.mark.spread
 
 PREVIEW = "preview/scheme_2/v5"
-
-
-class StandInHub(ThreadingHTTPServer):
-    """The part of the Hub's API that uploads and downloads use: create, preupload, LFS, commit, resolve."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.created: list[dict[str, Any]] = []
-        self.files: dict[str, bytes] = {}
-        self.objects: dict[str, bytes] = {}
-        self.tokens: set[str] = set()
-        self.refuses = False
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: StandInHub  # pyright: ignore[reportIncompatibleVariableOverride]
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Silence."""
-
-    def answer(self, value: object, status: int = 200) -> None:
-        body = json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def body(self) -> bytes:
-        return self.rfile.read(int(self.headers.get("Content-Length", 0)))
-
-    def do_PUT(self) -> None:
-        data = self.body()
-        self.server.objects[hashlib.sha256(data).hexdigest()] = data
-        self.answer({})
-
-    def do_POST(self) -> None:
-        hub, data = self.server, self.body()
-        hub.tokens.add(self.headers.get("Authorization", ""))
-        path = self.path.partition("?")[0]
-        if hub.refuses:
-            self.answer({"error": "this token may not write here"}, 403)
-        elif path == "/api/repos/create":
-            asked = json.loads(data)
-            hub.created.append(asked)
-            owner = asked.get("organization") or "somebody"
-            kind = "spaces/" if asked.get("type") == "space" else ""
-            self.answer({"url": f"{hub.url}/{kind}{owner}/{asked['name']}"})
-        elif path.endswith("/preupload/main"):
-            files = json.loads(data)["files"]
-            modes = [
-                {"path": f["path"], "uploadMode": "lfs" if f["size"] > 1_000_000 else "regular", "shouldIgnore": False}
-                for f in files
-            ]
-            self.answer({"files": modes})
-        elif path.endswith("/info/lfs/objects/batch"):
-            objects = [
-                {**o, "actions": {"upload": {"href": f"{hub.url}/lfs/{o['oid']}"}}} for o in json.loads(data)["objects"]
-            ]
-            self.answer({"transfer": "basic", "objects": objects})
-        elif path.endswith("/commit/main"):
-            for line in data.splitlines():
-                entry = json.loads(line)
-                if entry["key"] == "file":
-                    hub.files[entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
-                elif entry["key"] == "lfsFile":
-                    hub.files[entry["value"]["path"]] = hub.objects[entry["value"]["oid"]]
-            repo = path.removeprefix("/api/").removeprefix("models/").removesuffix("/commit/main")
-            self.answer({"commitUrl": f"{hub.url}/{repo}/commit/{'0' * 40}", "commitOid": "0" * 40})
-        else:
-            self.answer({"errors": [], "warnings": []})
-
-    def do_GET(self) -> None:
-        data = self.server.files.get(self.path.partition("/resolve/main/")[2])
-        if data is None:
-            self.answer({}, 404)
-            return
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(data)))
-        self.send_header("X-Linked-ETag", f'"{hashlib.sha256(data).hexdigest()}"')
-        self.end_headers()
-        self.wfile.write(data)
-
-
-@pytest.fixture
-def hub() -> Iterator[StandInHub]:
-    server = StandInHub()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
 
 
 def run(hub: StandInHub, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:

@@ -26,3 +26,16 @@ def test_long_passes_stay_off_a_gpu_that_is_lent(settings: Settings) -> None:
 def test_the_decoder_of_long_passes_is_made_once(settings: Settings) -> None:
     machine = Machine(settings, lends_gpu=True)
     assert machine.background_decoder is machine.background_decoder
+
+
+@pytest.mark.parametrize(
+    "named", [{"device": "cuda:99"}, {"decoder": "dali-gpu", "device": "cpu"}, {"device": "cuda:99", "decoder": "auto"}]
+)
+def test_what_is_named_and_not_here_is_refused_at_start(settings: Settings, named: dict[str, str]) -> None:
+    with pytest.raises(SettingError, match=r"^LOWRANK_(DEVICE|DECODER) is (cuda:99|dali-gpu), .*; set it to auto"):
+        Machine(dataclasses.replace(settings, **named), lends_gpu=False).check()  # pyright: ignore[reportArgumentType]
+
+
+def test_a_lent_gpu_is_not_looked_for_at_start(settings: Settings) -> None:
+    Machine(dataclasses.replace(settings, decoder="dali-gpu"), lends_gpu=True).check()
+    Machine(settings, lends_gpu=False).check()

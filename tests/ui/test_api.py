@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import time
@@ -16,6 +17,7 @@ from gradio_client.exceptions import AppError
 
 from lowrank_demo.models.cards import Zoo
 from tests.helpers.app import RunningApp
+from tests.helpers.paths import ROOT
 from tests.helpers.photos import photo_path
 
 PREVIEW = "preview/scheme_2/v5"
@@ -58,6 +60,53 @@ def test_classify(client: Client) -> None:
         assert photo["timings_ms"]["decode"] > 0
 
 
+def http_classify(app: RunningApp, files: object) -> str:
+    """Ask as plain HTTP does, and return the stream of events."""
+    body = json.dumps({"data": [files, PREVIEW]}).encode()
+    request = urllib.request.Request(f"{app.url}/gradio_api/call/classify", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as response:
+        event = json.load(response)["event_id"]
+    with urllib.request.urlopen(f"{app.url}/gradio_api/call/classify/{event}", timeout=30) as stream:
+        return stream.read().decode()
+
+
+def test_one_file_needs_no_list(client: Client, app: RunningApp) -> None:
+    lion = photo_path("lion.jpg")
+    (alone,) = client.predict(files=handle_file(str(lion)), model=PREVIEW, api_name="/classify")
+    (listed,) = client.predict(files=[handle_file(str(lion))], model=PREVIEW, api_name="/classify")
+    assert (alone["file"], alone["top"]) == ("lion.jpg", listed["top"])
+    address = "data:image/jpeg;base64," + base64.b64encode(lion.read_bytes()).decode()
+    for sent in (address, [address], {"path": address}):
+        assert '"name": "lion"' in http_classify(app, sent)
+
+
+META = {"meta": {"_type": "gradio.FileData"}}
+BASE64 = base64.b64encode(photo_path("lion.jpg").read_bytes()).decode()
+
+
+@pytest.mark.parametrize(
+    ("sent", "sentence"),
+    [
+        ([BASE64], "not uploaded here; expected"),
+        (BASE64, "not uploaded here; expected"),
+        # Gradio answered these itself: with the whole of the base64, and with the folder that the server runs in.
+        ([{"path": f"data:image/jpeg;base64,{BASE64}", **META}], "not uploaded here; expected"),
+        ([{"path": "", "url": f"data:image/jpeg;base64,{BASE64}", **META}], "not uploaded here; expected"),
+        ([{"data": BASE64, "name": "lion.jpg"}], "not uploaded here; expected"),
+        (["data:image/jpeg;base64,###"], "is not base64"),
+        ([["lion.jpg"]], "not uploaded here; expected"),
+        (None, "files is null; expected a list of photos."),
+        (7, "files is 7; expected a list of photos."),
+    ],
+)
+def test_what_is_no_file_gets_one_sentence(app: RunningApp, sent: object, sentence: str) -> None:
+    answer = http_classify(app, sent)
+    assert "event: error" in answer
+    assert sentence in answer
+    assert len(answer) < 400
+    assert str(ROOT) not in answer
+
+
 def test_models_ranks_pareto(client: Client, zoo: Zoo) -> None:
     models = client.predict(api_name="/models")
     assert [model["id"] for model in models] == [*(card.id for card in zoo), "own/scheme_2/mine"]
@@ -90,13 +139,8 @@ def test_bad_requests_get_one_sentence(client: Client, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../../../etc/passwd", "assets/zoo.json", "/proc/self/environ"])
 def test_no_server_file_is_read_for_a_visitor(app: RunningApp, path: str) -> None:
-    body = json.dumps({"data": [[{"path": path, "meta": {"_type": "gradio.FileData"}}], PREVIEW]}).encode()
-    request = urllib.request.Request(f"{app.url}/gradio_api/call/classify", body, {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(request, timeout=30) as response:
-            event = json.load(response)["event_id"]
-        with urllib.request.urlopen(f"{app.url}/gradio_api/call/classify/{event}", timeout=30) as stream:
-            answer = stream.read().decode()
+        answer = http_classify(app, [{"path": path, **META}])
     except urllib.error.HTTPError as error:
         answer = f"event: error {error.code}"
     assert "event: error" in answer

@@ -75,6 +75,8 @@ def test_a_real_client(extra: Path, tmp_path: Path) -> None:
         assert unknown[1].startswith("There is no model")
         assert not lions[0], lions[1]
         assert "lion" in lions[1]
-        for refused in (outside, elsewhere, garbled):
+        for refused in (outside, elsewhere):
             assert refused[0]
             assert refused[1].startswith("The file was not uploaded here")
+        assert garbled[0]
+        assert garbled[1].startswith("The data of a photo is not base64")

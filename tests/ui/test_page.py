@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, expect
+from pillow_heif import register_heif_opener
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from lowrank_demo.models.cards import Zoo
 from tests.helpers.app import RunningApp
 from tests.helpers.pages import drop, opened
-from tests.helpers.photos import photo_path
+from tests.helpers.photos import open_photo, photo_path
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -106,6 +107,36 @@ def test_bad_files_and_the_page_goes_on(app: RunningApp, page: Page, tmp_path: P
     expect(page.locator(".lr-card:not(.lr-refused) li")).to_have_count(5)
 
 
+def test_photos_of_phones_and_cameras_by_their_names(app: RunningApp, page: Page, tmp_path: Path) -> None:
+    # Chromium gives names in capitals no type. Gradio's own checks refused these photos, or all that came with one.
+    names = ("IMG_0001.HEIC", "IMG_0002.HIF", "IMG_0003.AVIF", "IMG_0004.JPG", "IMG_0005.TIFF")
+    register_heif_opener()
+    photos = [tmp_path / name for name in names]
+    for path, kind in zip(photos, ("HEIF", "HEIF", "AVIF", "JPEG", "TIFF"), strict=True):
+        open_photo("lion.jpg").save(path, kind)
+    opened(page, app, "scheme=2&version=v5&family=preview")
+    drop(page, photos[0])
+    expect(page.locator(".lr-card")).to_contain_text("IMG_0001.HEIC")
+    expect(page.locator(".lr-card li")).to_have_count(5)
+    page.reload()
+    drop(page, *photos, photo_path("lion.jpg"))
+    cards = page.locator(".lr-card")
+    expect(cards).to_have_count(6)
+    expect(page.locator(".lr-refused")).to_have_count(0)
+    for index, name in enumerate((*names, "lion.jpg")):
+        expect(cards.nth(index)).to_contain_text(name)
+
+
+def test_one_file_of_a_kind_that_only_the_browser_knows(app: RunningApp, page: Page) -> None:
+    opened(page, app, "scheme=2&version=v5&family=preview")
+    raw = {"name": "IMG_0006.CR3", "mimeType": "image/x-canon-cr3", "buffer": b"\0\0\0\x18ftypcrx " + bytes(500)}
+    lion = {"name": "lion.jpg", "mimeType": "image/jpeg", "buffer": photo_path("lion.jpg").read_bytes()}
+    page.set_input_files("#lr-photos input[type=file]", [raw, lion])  # pyright: ignore[reportArgumentType]
+    expect(page.locator(".lr-card")).to_have_count(2)
+    expect(page.locator(".lr-refused")).to_contain_text("IMG_0006.CR3")
+    expect(page.locator(".lr-card:not(.lr-refused)")).to_contain_text("lion.jpg")
+
+
 def test_two_hundred_files(app: RunningApp, page: Page, tmp_path: Path) -> None:
     opened(page, app, "scheme=2&version=v5&family=preview")
     paths = []
@@ -125,6 +156,20 @@ def test_the_picker_is_in_sight(app: RunningApp, page: Page) -> None:
     assert picker
     assert versions
     assert picker["x"] <= versions["x"] < picker["x"] + picker["width"], "below the scheme, not beside it"
+
+
+def test_the_code_names_the_address_that_the_visitor_uses(app: RunningApp, page: Page) -> None:
+    prefix = "/demos/alexnet"
+
+    def without_prefix(route: Route) -> None:
+        """Answer as a proxy does that serves the app below a prefix of its own."""
+        route.fulfill(response=route.fetch(url=route.request.url.replace(prefix, "", 1)))
+
+    page.route(f"{app.url}{prefix}/**", without_prefix)
+    for url in (app.url, app.url + prefix):
+        page.goto(f"{url}/?tab=about")
+        expect(page.locator("#lr-about")).to_contain_text(f'Client("{url}")')
+    assert "7860" not in page.locator("#lr-about").inner_text()
 
 
 def test_compare(app: RunningApp, page: Page) -> None:

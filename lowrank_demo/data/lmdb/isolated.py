@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -17,10 +18,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ...errors import DataError, LowRankError, RecordError
+from ...errors import DataError, LowRankError, ProcessLost, RecordError
 from .reader import LmdbReader
 from .record import Record
 
+_END_SECONDS = 5
+"""A process whose pipes are closed is gone sooner than this."""
+_FAULTS = {"SIGBUS", "SIGSEGV", "SIGABRT", "SIGFPE", "SIGILL"}
+"""What ends a process that reads pages which are no longer there, or make no sense."""
 _IMPORT_ROOT = Path(__file__).parents[3]
 _ANSWER_SECONDS = 300
 """One batch takes longer than this only if the disk no longer answers."""
@@ -40,6 +45,7 @@ class IsolatedReader:
         self.path = path
         self.name = path.name
         self._lock = threading.Lock()
+        self._late = threading.Event()
         python_path = os.pathsep.join([str(_IMPORT_ROOT), os.environ.get("PYTHONPATH", "")])
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, str(path)],
@@ -68,7 +74,8 @@ class IsolatedReader:
         """Return several records, with the error in place of each damaged one.
 
         Raises:
-            DataError: The child ended: the file was truncated meanwhile, or its damage crashes the reader.
+            DataError: The file was truncated meanwhile, its damage crashes the reader, or the disk does not answer.
+            ProcessLost: Something else ended the child.
         """
         with self._lock:
             assert self._process.stdin is not None
@@ -90,7 +97,7 @@ class IsolatedReader:
 
     def _answer(self) -> Any:
         assert self._process.stdout is not None
-        timer = threading.Timer(_ANSWER_SECONDS, self._process.kill)
+        timer = threading.Timer(_ANSWER_SECONDS, self._give_up)
         timer.daemon = True
         timer.start()
         try:
@@ -103,10 +110,32 @@ class IsolatedReader:
             raise answer
         return answer
 
-    def _lost(self) -> DataError:
-        return DataError(
-            f"{self.name} was cut off or changed while it was read, or is damaged inside; expected the file as it was "
-            "built. Copy or build it again."
+    def _give_up(self) -> None:
+        self._late.set()
+        self._process.kill()
+
+    def _lost(self) -> LowRankError:
+        """Say why the child ended, by its exit code. Only a fault of memory tells of the file."""
+        try:
+            code = self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            code = 0  # it goes on, but what it wrote is no answer
+        if self._late.is_set():
+            return DataError(
+                f"{self.name} gave no answer within {_ANSWER_SECONDS} seconds; expected a batch of records. Check the "
+                "disk or the network that it lies on, and start again."
+            )
+        name = signal.Signals(-code).name if code < 0 else ""
+        if name in _FAULTS:
+            return DataError(
+                f"{self.name} was cut off or changed while it was read, or is damaged inside; expected the file as it "
+                "was built. Copy or build it again."
+            )
+        how = f"was ended by {name}" if name else f"ended with exit code {code}"
+        memory = " The system does that when memory runs out: free some." if name == "SIGKILL" else ""
+        return ProcessLost(
+            f"The process that read {self.name} {how} before its work was done; nothing is known to be wrong with the "
+            f"file.{memory} Start again."
         )
 
 

@@ -20,6 +20,7 @@ import msgpack
 from ...errors import DataError, RecordError, UsageError
 from ...models.architecture import NUM_CLASSES
 from ...runtime.words import counted
+from .foreign import likely_writer
 from .record import UNLABELLED, Record, decode_record
 
 KEY_LIST = b"__keys__"
@@ -158,8 +159,8 @@ class LmdbReader:
         packed = transaction.get(KEY_LIST)
         entries = self._env.stat()["entries"]
         if packed is None:
-            first = next(iter(transaction.cursor().iternext(keys=True, values=False)), b"")
-            if bytes(first)[:8].isdigit():
+            self._refuse_foreign(transaction)
+            if self._holds_records(transaction):
                 raise DataError(
                     f"{self.name} is unfinished: it has {counted(entries, 'record')} but no list of keys, so its build "
                     "did not finish. Build it again."
@@ -171,6 +172,7 @@ class LmdbReader:
         try:
             keys = msgpack.unpackb(bytes(packed), raw=True)
         except Exception as error:  # msgpack raises many kinds
+            self._refuse_foreign(transaction)
             raise DataError(f"The list of keys of {self.name} is damaged; build the file again.") from error
         if not isinstance(keys, list) or not all(isinstance(k, bytes) for k in keys):
             raise DataError(
@@ -183,6 +185,23 @@ class LmdbReader:
             )
         return keys
 
+    def _refuse_foreign(self, transaction: lmdb.Transaction) -> None:
+        """Raise a DataError if it can be told what else the file is."""
+        found = likely_writer(transaction)
+        if found:
+            raise DataError(
+                f"{self.name} is not a file of labelled images as build-lmdb writes it: it seems to be {found}. Build "
+                "one from the images, with build-lmdb."
+            )
+
+    def _holds_records(self, transaction: lmdb.Transaction) -> bool:
+        """Return whether the first record is one that a build writes."""
+        value = transaction.get(record_key(0))
+        try:
+            return value is not None and bool(decode_record(bytes(value)))
+        except RecordError:
+            return False
+
     def _check_samples(self) -> None:
         """Read a few records across the file, to refuse a foreign or mislabelled one before the first batch."""
         count = len(self)
@@ -192,6 +211,8 @@ class LmdbReader:
             outcome = self.read_each(range(at, at + 1))[0]
             if isinstance(outcome, RecordError):
                 if at == 0:
+                    with self._env.begin(buffers=True) as transaction:
+                        self._refuse_foreign(transaction)
                     raise DataError(f"{self.name} is not a file of labelled images: {outcome}") from outcome
                 continue
             if outcome.label != UNLABELLED:

@@ -1,0 +1,163 @@
+"""Fetch one weight file from a Hugging Face Hub repository, by the Hub's own client, and check its SHA-256.
+
+The Hub states the digest of a large file on its first answer, ``X-Linked-ETag``, and redirects to where the bytes are.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from filelock import FileLock
+
+from ..errors import WeightsRefused, WeightsUnavailable
+from .download import DownloadProgress, OnProgress, file_sha256
+
+if TYPE_CHECKING:
+    from huggingface_hub.utils import tqdm
+
+ANSWER_SECONDS = 5.0
+"""Longest wait for the Hub's first answer, the look-up of its name included."""
+_REPORT_SECONDS = 0.2
+Value = TypeVar("Value")
+
+
+def fetch_from_hub(repo: str, name: str, folder: Path, *, max_bytes: int, on_progress: OnProgress | None = None) -> str:
+    """Download a file of a Hub repository into a folder, resuming an earlier attempt if there was one.
+
+    Args:
+        repo: ``owner/name``.
+        name: Name of the file there and here.
+        folder: Where it goes. It is created.
+        max_bytes: A larger file is refused.
+        on_progress: Called a few times a second. If it raises, the download stops and can be resumed.
+
+    Returns:
+        The file's full SHA-256 in hex, as the Hub states it and as the file has it.
+
+    Raises:
+        WeightsUnavailable: The Hub cannot be reached, or does not have the file; or the disk is full.
+        WeightsRefused: The Hub states no digest, or sent another file than it states.
+    """
+    import huggingface_hub
+
+    folder.mkdir(parents=True, exist_ok=True)
+    url = huggingface_hub.hf_hub_url(repo, name)
+    stopped: list[BaseException] = []
+    with FileLock(folder / f"{name}.lock"):
+        try:
+            stated = _within(
+                ANSWER_SECONDS,
+                lambda: huggingface_hub.get_hf_file_metadata(
+                    url, timeout=ANSWER_SECONDS, token=huggingface_hub.get_token()
+                ),
+            )
+            _check(stated.etag, stated.size, name, max_bytes)
+            path = Path(
+                huggingface_hub.hf_hub_download(
+                    repo,
+                    name,
+                    revision=stated.commit_hash,
+                    local_dir=folder,
+                    tqdm_class=_reporting(on_progress, stopped),
+                )
+            )
+            found = file_sha256(path)
+        except WeightsRefused:
+            raise
+        except Exception as error:  # the client raises those of its HTTP library, of which there are two
+            if error in stopped:
+                raise
+            raise WeightsUnavailable(
+                f"{name} of the Hub repository {repo} cannot be had ({_reason(error)})."
+            ) from error
+    if found != stated.etag:
+        path.unlink()
+        raise WeightsRefused(
+            f"{name} arrived from the Hub with SHA-256 {found[:16]}…; expected {str(stated.etag)[:16]}…, so it was not "
+            "kept. Try again later."
+        )
+    return found
+
+
+def _check(digest: str | None, size: int | None, name: str, max_bytes: int) -> None:
+    if not re.fullmatch(r"[0-9a-f]{64}", digest or ""):
+        raise WeightsRefused(
+            f"The Hub states no SHA-256 for {name}; expected one, as it has for large files: upload it with "
+            "publish-weights."
+        )
+    if size is not None and size > max_bytes:
+        raise WeightsRefused(
+            f"{name} is larger than the {max_bytes / 1e6:.0f} MB that its model needs, so it was not fetched."
+        )
+
+
+def _within(seconds: float, call: Callable[[], Value]) -> Value:
+    """Return what ``call`` returns. A thread runs it, because the look-up of a host's name cannot be interrupted.
+
+    Raises:
+        TimeoutError: It took longer.
+    """
+    outcome: list[Value | Exception] = []
+
+    def work() -> None:
+        try:
+            outcome.append(call())
+        except Exception as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not outcome:
+        raise TimeoutError("no answer")
+    if isinstance(outcome[0], Exception):
+        raise outcome[0]
+    return outcome[0]
+
+
+def _reporting(on_progress: OnProgress | None, stopped: list[BaseException]) -> type[tqdm]:
+    """Return a progress bar that draws nothing and reports; what ``on_progress`` raises is added to ``stopped``."""
+    from huggingface_hub.utils import tqdm
+
+    class Reporting(tqdm):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **{**kwargs, "disable": True})
+            self.done = self.first = int(kwargs.get("initial") or 0)
+            self.size: int | None = kwargs.get("total")
+            self.began = self.reported = time.monotonic()
+
+        def update(self, n: float | None = 1) -> None:
+            self.done += int(n or 0)
+            now = time.monotonic()
+            if on_progress and (now - self.reported > _REPORT_SECONDS or self.done == self.size):
+                self.reported = now
+                rate = (self.done - self.first) / max(now - self.began, 1e-6)
+                try:
+                    on_progress(DownloadProgress(self.done, self.size, rate))
+                except BaseException as error:
+                    stopped.append(error)
+                    raise
+
+        def update_transfer(self, n: float) -> None:
+            """Take no notice of bytes on the way. With this method the client makes one bar for a file, not two."""
+
+    return Reporting
+
+
+def _reason(error: Exception) -> str:
+    """Return what went wrong in a few words: the client's own go over many lines."""
+    import huggingface_hub.errors as hub
+
+    if isinstance(error, hub.RemoteEntryNotFoundError):
+        return "the repository has no such file"
+    if isinstance(error, hub.RepositoryNotFoundError):
+        return "there is no such repository, or it is private: log in with `hf auth login`"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".:")[:160]
