@@ -56,7 +56,11 @@ class CardError(DataError):
 
 
 class NotWritten(DataError):
-    """A file could not be written, usually because the disk is full."""
+    """A file could not be written."""
+
+
+class DiskFull(NotWritten):
+    """A file could not be written because the disk is full."""
 
 
 class WeightsError(LowRankError):

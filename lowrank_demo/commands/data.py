@@ -1,4 +1,4 @@
-"""``resize`` and ``build-lmdb``: turn a folder of images into the file that ``validate`` and ``train`` read."""
+"""``resize``, ``build-lmdb``, ``classes``: from a folder of images to the file that ``validate`` and ``train`` read."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ..runtime.stopping import stoppable
 from ..runtime.words import counted
 
 if TYPE_CHECKING:
-    from ..data.resize import Refused
+    from ..data.walk import Refused
 
 _MAX_SHOWN = 20
-"""Refused images that are listed one by one."""
+"""Images and folders left out that are listed one by one."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -26,8 +26,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "resize",
         help="resize images to a shortest edge of 256 pixels",
         description="Resize every image in FOLDER to a shortest edge of 256 pixels, as ImageMagick's -resize 256x256^ "
-        "does. JPEGs are written at quality 92 and keep their chroma sampling, EXIF data and colour profile. A second "
-        "run skips the images that are done.",
+        "does. JPEGs keep their quality, chroma sampling, EXIF data and colour profile. A second run skips the images "
+        "that were made from the same originals with the same options.",
     )
     resize.add_argument("folder", type=Path, metavar="FOLDER", help="folder with images, searched with its subfolders")
     output = resize.add_mutually_exclusive_group(required=True)
@@ -36,6 +36,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     output.add_argument("--in-place", action="store_true", help="replace the original images")
     resize.add_argument("--shortest-edge", type=int, default=256, metavar="PIXELS", help="default: 256")
+    _add_quality(resize)
     resize.set_defaults(command=_resize)
 
     build = commands.add_parser(
@@ -59,8 +60,24 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     build.add_argument("--lmdb-file", type=Path, required=True, metavar="OUT", help="the file to build")
     build.add_argument("--shortest-edge", type=int, metavar="PIXELS", help="resize the images; 256 is usual")
+    _add_quality(build)
     build.add_argument("--overwrite", action="store_true", help="replace an existing file")
     build.set_defaults(command=_build)
+
+    names = commands.add_parser(
+        "classes",
+        help="list ImageNet's 1000 classes and their names",
+        description="List ImageNet's 1000 classes: the index, the synset id and the names that folders and labels may "
+        "have, in any case and with blanks, hyphens or underscores.",
+    )
+    names.add_argument("word", nargs="?", default="", metavar="WORD", help="only classes with this in a name")
+    names.set_defaults(command=_classes)
+
+
+def _add_quality(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--quality", type=int, metavar="Q", help="quality of resized JPEGs, 1 to 100; default: that of the original"
+    )
 
 
 def _resize(args: argparse.Namespace) -> int:
@@ -69,15 +86,17 @@ def _resize(args: argparse.Namespace) -> int:
 
     if not 1 <= args.shortest_edge <= 65_000:
         raise UsageError(f"The shortest edge is {args.shortest_edge}; expected 1 to 65000 pixels.")
+    _check_quality(args.quality)
     target = args.folder if args.in_place else args.to
     threads = Settings.from_environment().threads
-    resize = FolderResize(args.folder, target, edge=args.shortest_edge, threads=threads)
+    resize = FolderResize(args.folder, target, edge=args.shortest_edge, quality=args.quality, threads=threads)
     line = ProgressLine()
     for progress in stoppable(resize):
         line.show(progress)
-    resized = len(resize.files) - resize.skipped - len(resize.refused)
-    print(f"{counted(resized, 'image')} resized, {resize.skipped:,} already done, {len(resize.refused):,} refused.")
-    return _report_refused(resize.refused)
+    refused = sum(item.images for item in resize.refused)
+    print(f"{counted(resize.resized, 'image')} resized, {resize.skipped:,} already done, {refused:,} refused.")
+    _list_refused(resize.refused)
+    return 2 if resize.refused else 0
 
 
 def _build(args: argparse.Namespace) -> int:
@@ -89,6 +108,15 @@ def _build(args: argparse.Namespace) -> int:
 
     if args.unlabelled and (args.labels or not args.images):
         raise UsageError("--unlabelled goes with --images alone; leave out the other option.")
+    if args.split and not args.imagenet_folder:
+        raise UsageError(f"--{args.split} goes with --imagenet-folder; use that in place of --images, or leave it out.")
+    if args.imagenet_folder and args.labels:
+        raise UsageError(
+            "--labels goes with --images: --imagenet-folder takes the labels from ImageNet's layout. Use one of them."
+        )
+    if args.quality is not None and args.shortest_edge is None:
+        raise UsageError("--quality goes with --shortest-edge: other images are stored unchanged. Add it.")
+    _check_quality(args.quality)
     if args.unlabelled:
         samples = unlabelled_samples(args.images)
     elif args.imagenet_folder:
@@ -103,9 +131,11 @@ def _build(args: argparse.Namespace) -> int:
         samples,
         args.lmdb_file,
         shortest_edge=args.shortest_edge,
+        quality=args.quality,
         threads=Settings.from_environment().threads,
         overwrite=args.overwrite,
     )
+    _list_refused(samples.refused)
     line = ProgressLine()
     for progress in stoppable(build):
         line.show(progress)
@@ -115,13 +145,31 @@ def _build(args: argparse.Namespace) -> int:
         f"{args.lmdb_file}: {counted(manifest.count, 'image')} of {counted(labels, 'class')}, "
         f"{manifest.bytes / 1e6:,.1f} MB, SHA-256 {manifest.sha256[:16]}…; {manifest.refused:,} refused."
     )
-    return _report_refused(build.refused)
+    _list_refused(build.refused[len(samples.refused) :])
+    return 2 if build.refused else 0
 
 
-def _report_refused(refused: Sequence[Refused]) -> int:
-    """List the images that were left out on standard error; return the exit code."""
+def _classes(args: argparse.Namespace) -> int:
+    from ..data.imagenet import find_classes
+    from ..runtime.schema import shown
+
+    found = find_classes(args.word)
+    if not found:
+        raise UsageError(f"No class has {shown(args.word)} in a name; expected a part of a name, such as lion.")
+    for label in found:
+        print(f"{label.index:>3}  {label.synset}  {'; '.join(label.names)}")
+    return 0
+
+
+def _check_quality(quality: int | None) -> None:
+    if quality is not None and not 1 <= quality <= 100:
+        raise UsageError(f"The quality is {quality}; expected 1 to 100.")
+
+
+def _list_refused(refused: Sequence[Refused]) -> None:
+    """List what was left out on standard error."""
     for item in refused[:_MAX_SHOWN]:
-        print(f"refused: {item.path}: {item.reason}", file=sys.stderr)
+        number = f" ({counted(item.images, 'image')})" if item.images > 1 else ""
+        print(f"refused: {item.path}{number}: {item.reason}", file=sys.stderr)
     if len(refused) > _MAX_SHOWN:
-        print(f"refused: {len(refused) - _MAX_SHOWN} more", file=sys.stderr)
-    return 2 if refused else 0
+        print(f"refused: {len(refused) - _MAX_SHOWN:,} more", file=sys.stderr)

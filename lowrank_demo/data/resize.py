@@ -1,40 +1,41 @@
 """Resize images to a given shortest edge, as ImageMagick's ``-resize 256x256^`` does.
 
-Sizes equal ImageMagick's to the pixel. The filter is Lanczos for reducing and bicubic for enlarging. JPEGs are written
-at quality 92; they keep their chroma sampling, their colour profile, and their EXIF data with the orientation. An image
-that already has the right size is copied byte for byte.
+Sizes equal ImageMagick's to the pixel. The filter is Lanczos for reducing and bicubic for enlarging. JPEGs keep their
+quality (their quantisation tables), their chroma sampling, their colour profile, and their EXIF data with the
+orientation. An image that already has the right size is copied byte for byte.
 """
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import io
 import math
 import shutil
+import struct
+import warnings
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from PIL import Image, JpegImagePlugin
+from PIL import Image, JpegImagePlugin, PngImagePlugin
 
 from ..decode.base import EDGE, read_header
-from ..decode.pillow import load_image
-from ..errors import ImageError, UsageError
+from ..decode.pillow import load_image, to_rgb
+from ..errors import ImageError, NotWritten, UsageError
 from ..runtime.files import atomic_write
 from ..runtime.parallel import map_ahead
 from ..runtime.progress import Meter, Progress
-from .samples import image_files
+from .walk import Refused, image_files
 
-JPEG_QUALITY = 92
 MAX_PIXELS = 256_000_000
-
-
-@dataclass(frozen=True)
-class Refused:
-    """An image that was left out, and why."""
-
-    path: Path
-    reason: str
+_MAX_JPEG_EDGE = 65_500
+_MAX_JPEG_SEGMENT = 65_533
+"""Bytes that one segment of a JPEG holds."""
+_ORIENTATION_TAG = 0x0112
+_PNG_MODES = {"P": "RGB", "1": "L", "I": "I;16", "I;16B": "I;16", "PA": "RGBA", "La": "LA", "RGBa": "RGBA"}
+"""The modes that PNGs are resized in, by those that cannot be resized smoothly or written."""
 
 
 def imagemagick_size(width: int, height: int, edge: int = EDGE) -> tuple[int, int]:
@@ -53,65 +54,152 @@ def read_image_file(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ImageError(f"The file cannot be read ({error.strerror}); expected an image.") from error
+    except ValueError as error:  # a zero byte in a path
+        raise ImageError(f"The file cannot be read ({error}); expected an image.") from error
 
 
-def resize_bytes(data: bytes, edge: int = EDGE, max_pixels: int = MAX_PIXELS) -> bytes:
+def resize_bytes(
+    data: bytes, edge: int = EDGE, max_pixels: int = MAX_PIXELS, *, quality: int | None = None, comment: str = ""
+) -> bytes:
     """Return an encoded image resized so that its shortest edge is ``edge``.
 
-    PNG stays PNG and JPEG stays JPEG (so does the MPO of phones); any other format becomes PNG. The bytes are returned
-    unchanged if the image already has the size.
+    PNG stays PNG and JPEG stays JPEG (so does the MPO of phones); any other format becomes PNG, and a colour mode that
+    PNGs do not have becomes RGB. The bytes are returned unchanged if the image already has the size.
+
+    Args:
+        data: The encoded image.
+        edge: The shortest edge, in pixels.
+        max_pixels: Largest image that is read or written.
+        quality: Quality of JPEGs, 1 to 100; None keeps that of the original.
+        comment: A text to write into the file if it is resized.
 
     Raises:
-        ImageError: The image cannot be read, or has more than ``max_pixels``.
+        ImageError: The image cannot be read, or has more than ``max_pixels``, or cannot be written at this size.
     """
     header = read_header(data, max_pixels)
     size = imagemagick_size(header.width, header.height, edge)
     if size == (header.width, header.height):
         return data
-    return _encode(load_image(data), size)
+    kind = "JPEG" if header.format in ("JPEG", "MPO") else "PNG"
+    if size[0] * size[1] > max_pixels or (kind == "JPEG" and max(size) > _MAX_JPEG_EDGE):
+        limit = f"{_MAX_JPEG_EDGE:,} on a side of a JPEG" if kind == "JPEG" else f"{max_pixels:,} in all"
+        raise ImageError(
+            f"The photo has {header.width} x {header.height} pixels and would have {size[0]:,} x {size[1]:,}; expected "
+            f"at most {limit}: crop it."
+        )
+    image = load_image(data)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            write = _write_jpeg if kind == "JPEG" else _write_png
+            return write(image, size, header.orientation, quality, comment)
+    except MemoryError:
+        raise
+    except Exception as error:  # it is all in memory, so it is this image that Pillow cannot convert or write
+        raise ImageError(
+            f"The photo, a {header.format} in colour mode {image.mode}, cannot be written as {kind} ({error}); save it "
+            "as an ordinary JPEG or PNG."
+        ) from error
 
 
-def _encode(image: Image.Image, size: tuple[int, int]) -> bytes:
-    options: dict[str, object] = {k: image.info[k] for k in ("exif", "icc_profile") if image.info.get(k)}
-    kind = "JPEG" if image.format in ("JPEG", "MPO") else "PNG"
-    if kind == "JPEG":
-        sampling = JpegImagePlugin.get_sampling(image)
-        options |= {"quality": JPEG_QUALITY, **({"subsampling": sampling} if sampling >= 0 else {})}
-    if image.mode in ("P", "1"):
-        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    smaller = size[0] < image.width
-    resized = image.resize(size, Image.Resampling.LANCZOS if smaller else Image.Resampling.BICUBIC)
+def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return image.resize(size, Image.Resampling.LANCZOS if size[0] < image.width else Image.Resampling.BICUBIC)
+
+
+def _write_jpeg(
+    image: Image.Image, size: tuple[int, int], orientation: int, quality: int | None, comment: str
+) -> bytes:
+    options: dict[str, Any] = _metadata(image, orientation, _MAX_JPEG_SEGMENT)
+    sampling = JpegImagePlugin.get_sampling(image)
+    if sampling >= 0:
+        options["subsampling"] = sampling
+    if quality is not None:
+        options["quality"] = quality
+    elif isinstance(image, JpegImagePlugin.JpegImageFile):
+        options["qtables"] = _tables(image)
+    if comment:
+        text = comment.encode()
+        options["extra"] = b"\xff\xfe" + struct.pack(">H", len(text) + 2) + text
     file = io.BytesIO()
-    resized.save(file, kind, **options)
+    _resized(image, size).save(file, "JPEG", **options)
     return file.getvalue()
+
+
+def _write_png(image: Image.Image, size: tuple[int, int], orientation: int, quality: int | None, comment: str) -> bytes:
+    options: dict[str, Any] = _metadata(image, orientation, None)
+    mode = _PNG_MODES.get(image.mode, image.mode)
+    if image.mode in ("P", "1") and image.has_transparency_data:
+        mode = "RGBA"
+    if mode not in ("L", "LA", "I;16", "RGB", "RGBA"):
+        image = to_rgb(image)
+        options.pop("icc_profile", None)  # it describes the colours of the other mode
+    elif mode != image.mode:
+        image = image.convert(mode)
+    if comment:
+        options["pnginfo"] = PngImagePlugin.PngInfo()
+        options["pnginfo"].add_text("Comment", comment)
+    file = io.BytesIO()
+    _resized(image, size).save(file, "PNG", **options)
+    return file.getvalue()
+
+
+def _metadata(image: Image.Image, orientation: int, longest: int | None) -> dict[str, Any]:
+    """Return the colour profile and EXIF data to keep; of EXIF data longer than ``longest``, the orientation."""
+    kept: dict[str, Any] = {key: image.info[key] for key in ("exif", "icc_profile") if image.info.get(key)}
+    if longest is not None and len(kept.get("exif", b"")) > longest:
+        kept["exif"] = Image.Exif()
+        kept["exif"][_ORIENTATION_TAG] = orientation
+    return kept
+
+
+def _tables(image: JpegImagePlugin.JpegImageFile) -> list[list[int]]:
+    """Return the quantisation tables of the components to write; Pillow gives all after the last its table."""
+    tables = [list(image.quantization[number]) for *_, number in image.layer]
+    if len(tables) != 3:
+        return tables[:1]  # Pillow writes CMYK without luminance
+    return tables[:2] if tables[1] == tables[2] else tables
+
+
+def _present(target: Path) -> bytes:
+    """Return what an earlier run wrote; nothing if there is no such file or it cannot be read."""
+    try:
+        return target.read_bytes()
+    except OSError:
+        return b""
 
 
 class FolderResize:
     """A resize of all images in a folder. Iterate over it to do the work; it yields progress.
 
     Files keep their names, even where :func:`resize_bytes` changes the format. Each file is written atomically. A
-    second run skips the files that are done: ``skipped`` counts them. ``refused`` lists the images that could not be
-    read.
+    second run skips the files that are done: those that a comment in them says were made from the same source with the
+    same settings, and exact copies. ``skipped`` counts them. ``refused`` lists what could not be read or resized.
 
     Args:
         source: Folder with images, searched with its subfolders.
         target: Folder for the resized files; the source itself resizes in place.
         edge: The shortest edge.
+        quality: Quality of JPEGs, 1 to 100; None keeps that of the originals.
         threads: Images resized at the same time.
 
     Raises:
         UsageError: The source is not a folder or holds no images, or the target lies inside the source.
     """
 
-    def __init__(self, source: Path, target: Path, *, edge: int = EDGE, threads: int = 1) -> None:
+    def __init__(
+        self, source: Path, target: Path, *, edge: int = EDGE, quality: int | None = None, threads: int = 1
+    ) -> None:
         source, target = source.resolve(), target.resolve()
         if target != source and target.is_relative_to(source):
             raise UsageError(f"{target} lies inside {source}; expected a folder beside it, or --in-place.")
         self._source, self._target, self._edge, self._threads = source, target, edge, threads
-        self.files = image_files(source)
+        self._quality = quality
+        images = image_files(source)
+        self.files = images.files
         if not self.files:
             raise UsageError(f"There are no images in {source}; expected a folder with images.")
-        self.refused: list[Refused] = []
+        self.refused: list[Refused] = list(images.refused)
+        self.resized = 0
         self.skipped = 0
 
     def __iter__(self) -> Iterator[Progress]:
@@ -120,21 +208,25 @@ class FolderResize:
             for done, (path, outcome) in enumerate(outcomes, start=1):
                 if isinstance(outcome, ImageError):
                     self.refused.append(Refused(path, str(outcome)))
-                elif not outcome:
+                elif outcome:
+                    self.resized += 1
+                else:
                     self.skipped += 1
                 yield meter.at(done)
 
     def _resize(self, path: Path) -> bool | ImageError:
         """Return whether the file had to be written, or why it cannot be read."""
         target = self._target / path.relative_to(self._source)
-        if target != path and target.exists() and target.stat().st_mtime_ns >= path.stat().st_mtime_ns:
-            return False
         try:
             data = read_image_file(path)
-            resized = resize_bytes(data, self._edge)
+            comment = self._comment(data) if target != path else ""
+            present = data if target == path else _present(target)
+            if comment and comment.encode() in present:
+                return False
+            resized = resize_bytes(data, self._edge, quality=self._quality, comment=comment)
         except ImageError as error:
             return error
-        if resized is data and target == path:
+        if resized == present:
             return False
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -142,7 +234,13 @@ class FolderResize:
                 temporary.write_bytes(resized)
                 shutil.copymode(path, temporary)
         except OSError as error:
-            raise UsageError(
-                f"{target} could not be written ({error.strerror}); free some space and run the same command again."
+            mend = "free some space" if error.errno == errno.ENOSPC else "mend that"
+            raise NotWritten(
+                f"{target} could not be written ({error.strerror}); {mend} and run the same command again."
             ) from error
         return True
+
+    def _comment(self, data: bytes) -> str:
+        """Return what a file made from this source with these settings says about itself."""
+        quality = "the original quality" if self._quality is None else f"quality {self._quality}"
+        return f"lowrank-demo resize: edge {self._edge}, {quality}, from SHA-256 {hashlib.sha256(data).hexdigest()}"

@@ -8,11 +8,12 @@ the app and validation share this pipeline.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,7 +55,7 @@ class Header:
     width: int
     height: int
     orientation: int
-    """EXIF orientation, 1 to 8; 1 if the file states none."""
+    """EXIF orientation, 1 to 8; 1 if the file states none, or if its EXIF data, which is optional, is damaged."""
     dali: bool
     """Whether DALI decodes this kind of file exactly as Pillow does."""
 
@@ -110,7 +111,6 @@ def read_header(data: bytes, max_pixels: int) -> Header:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(data), formats=FORMATS)
-        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
     except Image.DecompressionBombError as error:
         raise ImageError(
             f"The photo has more than {counted(round(max_pixels / 1e6), 'megapixel')}, the limit here; make it smaller "
@@ -127,6 +127,9 @@ def read_header(data: bytes, max_pixels: int) -> Header:
             f"{max_pixels / 1e6:.0f}: make it smaller and try again."
         )
     kind = image.format or ""
+    if kind == "PNG" and "exif" not in image.info:
+        with damage_as_image_error():
+            image.load()  # EXIF data may follow the pixels
     if kind in ("JPEG", "MPO") and not _jpeg_is_whole(data):
         raise ImageError("The JPEG is cut off; expected a whole file: copy or download it again.")
     exact = (
@@ -135,7 +138,9 @@ def read_header(data: bytes, max_pixels: int) -> Header:
         and (kind == "MPO" or not getattr(image, "is_animated", False))
         and max(image.size) <= _MAX_DALI_RATIO * min(image.size)
     )
-    return Header(kind, width, height, orientation if orientation in range(1, 9) else 1, exact)
+    orientation = _orientation(image)
+    # DALI fails a whole batch for a file whose EXIF data is damaged.
+    return Header(kind, width, height, orientation or 1, exact and orientation is not None)
 
 
 def target_size(width: int, height: int) -> tuple[int, int]:
@@ -143,6 +148,30 @@ def target_size(width: int, height: int) -> tuple[int, int]:
     if width <= height:
         return EDGE, max(EDGE, math.floor(height * EDGE / width + 0.5))
     return max(EDGE, math.floor(width * EDGE / height + 0.5)), EDGE
+
+
+@contextlib.contextmanager
+def damage_as_image_error() -> Iterator[None]:
+    """Turn whatever Pillow raises on damaged files into an ImageError, and silence its warnings."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise ImageError("The photo is damaged and cannot be decoded; expected a whole file: copy it again.") from error
+
+
+def _orientation(image: Image.Image) -> int | None:
+    """Return the EXIF orientation, 1 to 8, which is 1 if the file states none; None if its EXIF data is damaged."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # Pillow raises nearly any type
+        return None
+    return orientation if orientation in range(1, 9) else 1
 
 
 def _jpeg_is_whole(data: bytes) -> bool:

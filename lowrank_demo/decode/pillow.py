@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms
 from torch import Tensor
 
 from ..errors import ImageError
-from .base import CROP, FORMATS, MEAN, STD, Decoded, read_header, target_size
+from .base import CROP, FORMATS, MEAN, STD, Decoded, damage_as_image_error, read_header, target_size
 
 _MEAN = np.asarray(MEAN, np.float32)
 _INVERSE_STD = 1 / np.asarray(STD, np.float32)
 _WHITE = (255, 255, 255, 255)
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What turns an image of an EXIF orientation upright."""
 
 
 class PillowDecoder:
@@ -40,8 +49,8 @@ class PillowDecoder:
 
         def decode_or_refuse(data: bytes) -> Tensor | ImageError:
             try:
-                read_header(data, self._max_pixels)
-                return decode_one(data, oriented=oriented)
+                header = read_header(data, self._max_pixels)
+                return decode_one(data, header.orientation if oriented else 1)
             except ImageError as error:
                 return error
 
@@ -56,23 +65,23 @@ class PillowDecoder:
         )
 
 
-def decode_one(data: bytes, *, oriented: bool) -> Tensor:
+def decode_one(data: bytes, orientation: int = 1) -> Tensor:
     """Decode one image whose header was checked, to normalised float32 [3, 227, 227].
 
     Transparent images get a white background, animations give their first frame, 16-bit grey keeps its high byte.
 
     Args:
         data: The bytes of the file.
-        oriented: Apply the EXIF orientation.
+        orientation: The EXIF orientation to undo, 1 to 8.
 
     Raises:
         ImageError: The image is damaged.
     """
     image = load_image(data)
-    with _damage_as_image_error():
-        if oriented:
-            image = ImageOps.exif_transpose(image)
-        pixels = _crop(_to_rgb(image))
+    with damage_as_image_error():
+        if orientation in _UPRIGHT:
+            image = image.transpose(_UPRIGHT[orientation])
+        pixels = _crop(to_rgb(image))
     normalised = (np.asarray(pixels, np.float32) - _MEAN) * _INVERSE_STD
     return torch.from_numpy(np.ascontiguousarray(normalised.transpose(2, 0, 1)))
 
@@ -83,7 +92,7 @@ def load_image(data: bytes) -> Image.Image:
     Raises:
         ImageError: The image is damaged.
     """
-    with _damage_as_image_error():
+    with damage_as_image_error():
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         image.load()
         return image
@@ -97,36 +106,38 @@ def check_image(data: bytes) -> None:
     Raises:
         ImageError: The image is damaged.
     """
-    with _damage_as_image_error():
+    with damage_as_image_error():
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         image.draft(None, (1, 1))
         image.load()
 
 
-@contextlib.contextmanager
-def _damage_as_image_error() -> Iterator[None]:
-    """Turn whatever Pillow raises on damaged files into an ImageError, and silence its warnings."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise ImageError("The photo is damaged and cannot be decoded; expected a whole file: copy it again.") from error
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert an image of any colour mode to RGB, with a white background; 16-bit grey keeps its high byte.
 
-
-def _to_rgb(image: Image.Image) -> Image.Image:
+    Raises:
+        ValueError: Pillow cannot convert this mode.
+    """
     if image.mode.startswith("I;16") or image.mode == "I":
         grey = np.asarray(image).astype(np.int64) >> 8
         image = Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8))
     elif image.mode == "F":
-        image = Image.fromarray(np.clip(np.nan_to_num(np.asarray(image)), 0, 255).astype(np.uint8))
+        values = np.nan_to_num(np.asarray(image))
+        scale = 255 if values.max() <= 1 else 1  # most floating-point images run from 0 to 1
+        image = Image.fromarray(np.clip(values * scale, 0, 255).astype(np.uint8))
+    elif image.mode == "LAB":
+        image = ImageCms.applyTransform(image, _lab_to_rgb()) or image
     elif image.has_transparency_data:
         rgba = image.convert("RGBA")
         image = Image.new("RGBA", rgba.size, _WHITE)
         image.alpha_composite(rgba)
     return image.convert("RGB")
+
+
+@lru_cache(maxsize=1)
+def _lab_to_rgb() -> ImageCms.ImageCmsTransform:
+    lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    return ImageCms.buildTransform(lab, rgb, "LAB", "RGB")
 
 
 def _crop(image: Image.Image) -> Image.Image:

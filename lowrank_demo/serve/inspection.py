@@ -90,8 +90,8 @@ class Inspection:
         data = service.read(photo)
         if isinstance(data, ImageError):
             raise data
-        read_header(data, service.settings.max_megapixels * 1_000_000)
-        pixels = decode_one(data, oriented=True)
+        header = read_header(data, service.settings.max_megapixels * 1_000_000)
+        pixels = decode_one(data, header.orientation)
         found: list[Occlusion] = []
         for card in cards:
             classifier = service.networks.get(card, service.machine.background_device)

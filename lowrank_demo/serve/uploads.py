@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import secrets
 import shutil
 import tempfile
@@ -11,15 +13,15 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from ..data.build import LmdbBuild
 from ..data.lmdb.record import Record
 from ..data.lmdb.writer import LmdbWriter
-from ..data.resize import Refused
-from ..data.samples import EXTENSIONS, class_folder_samples, label_of
+from ..data.samples import Sample, Samples, by_folder, check_numbering, label_of_path
+from ..data.walk import Refused, is_hidden, is_image_name, listed
 from ..decode.base import EDGE
-from ..errors import Busy, DataError, LowRankError, NotWritten, UsageError
+from ..errors import Busy, DataError, DiskFull, LowRankError, NotWritten, UsageError
 from ..runtime.schema import shown
 from ..runtime.words import counted
 from ..settings import Settings
@@ -30,6 +32,10 @@ _MAX_UPLOADS = 20
 _UPLOAD_SECONDS = 2 * 3600
 _MAX_UNPACKED = 4
 """Largest unpacked size, in multiples of the largest zip."""
+_ENCRYPTED = 1
+"""The bit of a zip member's flags."""
+_MAX_SHOWN = 80
+"""Characters of a name in the zip that messages show."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,7 @@ class Upload:
     """Names the set when a validation is started. It cannot be guessed."""
     count: int
     refused: Sequence[Refused]
+    """What was left out: photos that cannot be read, and folders that name no class."""
 
 
 class LabelledFiles:
@@ -109,6 +116,9 @@ class LabelledFiles:
                 threads=self._settings.threads,
             )
         except (OSError, NotWritten) as error:
+            if not isinstance(error, DiskFull) and getattr(error, "errno", None) != errno.ENOSPC:
+                logging.getLogger(__name__).exception("an uploaded set could not be kept")
+                raise Busy("The set could not be kept here: the server's log says why; try again later.") from error
             raise Busy("The set could not be kept here, because the server's disk is full; try again later.") from error
         with self._lock:
             self._uploads[token] = target
@@ -158,59 +168,90 @@ def build_from_zip(zip_file: Path, target: Path, *, max_file_mb: int, max_zip_mb
         threads: Photos checked at the same time.
 
     Raises:
-        UsageError: The zip is too large, holds no photo, or has a folder that names no class.
-        DataError: The file is not a zip, or is damaged.
+        UsageError: The zip or a photo is too large, or it holds no photo, or its classes are numbered from 1.
+        DataError: The file is not a zip, or nothing in it can be used; the message says why.
     """
     size = zip_file.stat().st_size
     if size > max_zip_mb * 1_000_000:
         raise UsageError(f"The zip has {size / 1e6:.0f} MB; expected at most {max_zip_mb}.")
     folder = Path(tempfile.mkdtemp(prefix="lowrank-upload-"))
     try:
-        try:
-            with zipfile.ZipFile(zip_file) as archive:
-                _unpack(archive, folder, max_file_mb * 1_000_000, _MAX_UNPACKED * max_zip_mb * 1_000_000)
-        except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
-            raise DataError("The file is not a zip that can be read; expected a zip of class-named folders.") from error
-        building = LmdbBuild(class_folder_samples(folder), target, shortest_edge=EDGE, threads=threads)
+        with _opened(zip_file) as archive:
+            samples = _unpack(archive, folder, max_file_mb * 1_000_000, _MAX_UNPACKED * max_zip_mb * 1_000_000)
+        building = LmdbBuild(samples, target, shortest_edge=EDGE, threads=threads)
         for _ in building:
             pass
-        # Visitors do not know the temporary folder.
-        refused = [Refused(Path(item.path.name), item.reason) for item in building.refused]
-        return Built(target, building.count, refused)
+        return Built(target, building.count, building.refused)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _unpack(archive: zipfile.ZipFile, folder: Path, max_file: int, max_total: int) -> None:
-    """Write the photos as ``<label>/<number>.<extension>``: no path in the archive reaches the file system."""
-    photos = [item for item in archive.infolist() if _is_photo(item)]
+def _opened(zip_file: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(zip_file)
+    except Exception as error:  # on a damaged directory zipfile raises nearly any type
+        raise DataError("The file is not a zip that can be read; expected a zip of class-named folders.") from error
+
+
+def _unpack(archive: zipfile.ZipFile, folder: Path, max_file: int, max_total: int) -> Samples:
+    """Write the photos as ``<number>.<extension>``: no path in the archive reaches the file system."""
+    photos = [(item, path) for item in archive.infolist() if _is_photo(item, path := _path(item))]
     if not photos:
         raise UsageError("The zip holds no photo; expected photos in folders named by class, such as lion/1.jpg.")
     if len(photos) > MAX_PHOTOS:
         raise UsageError(f"The zip holds {counted(len(photos), 'photo')}; expected at most {MAX_PHOTOS:,}.")
+    check_numbering({part for _, path in photos for part in path.parts[:-1]})
+    samples: list[Sample] = []
+    without: list[tuple[PurePath, str]] = []
+    damaged: list[Refused] = []
     total = 0
-    for number, item in enumerate(photos):
-        path = PurePosixPath(item.filename)
-        label = label_of(path.parent.name)
-        if label is None:
-            raise UsageError(
-                f"{item.filename[:80]} is not in a class folder; expected one named by a synset id (n02129165), an "
-                "index (291) or a class name (lion)."
-            )
-        target = folder / str(label) / f"{number:05d}{path.suffix.lower()}"
-        target.parent.mkdir(exist_ok=True)
-        # The archive's directory may state wrong sizes: only the bytes that were read count.
-        with archive.open(item) as source:
-            data = source.read(max_file + 1)
+    for number, (item, path) in enumerate(photos):
+        shown_as = Path(str(path)[:_MAX_SHOWN])
+        try:
+            label = label_of_path(path)
+            data = _read(archive, item, max_file + 1)
+        except UsageError as error:
+            without.append((shown_as, str(error)))
+            continue
+        except DataError as error:
+            damaged.append(Refused(shown_as, str(error)))
+            continue
         total += len(data)
         if len(data) > max_file:
-            raise UsageError(f"{item.filename[:80]} is larger than {max_file / 1e6:.0f} MB; make it smaller.")
+            raise UsageError(f"{shown_as} is larger than {max_file / 1e6:.0f} MB; make it smaller.")
         if total > max_total:
             raise UsageError(f"The zip unpacks to more than {max_total / 1e6:.0f} MB; send it in parts.")
+        target = folder / f"{number:05d}{path.suffix.lower()}"
         target.write_bytes(data)
+        samples.append(Sample(target, label, shown_as))
+    refused = [*damaged, *by_folder(without)]
+    if not samples:
+        raise DataError(f"No photo in the zip can be used; expected photos in folders such as lion.{listed(refused)}")
+    return Samples(samples, refused)
 
 
-def _is_photo(item: zipfile.ZipInfo) -> bool:
-    path = PurePosixPath(item.filename)
-    hidden = any(part == "__MACOSX" or (part.startswith(".") and part != "..") for part in path.parts)
-    return not item.is_dir() and not hidden and path.suffix.lower() in EXTENSIONS
+def _read(archive: zipfile.ZipFile, item: zipfile.ZipInfo, limit: int) -> bytes:
+    """Return at most ``limit`` bytes: the archive's directory may state wrong sizes.
+
+    Raises:
+        DataError: The member is damaged, encrypted, or compressed in a way that Python does not know.
+    """
+    if item.flag_bits & _ENCRYPTED:
+        raise DataError("It is encrypted; expected a zip without a password.")
+    try:
+        with archive.open(item) as source:
+            return source.read(limit)
+    except NotImplementedError as error:
+        raise DataError(f"It cannot be unpacked ({error}); expected an ordinary zip.") from error
+    except Exception as error:  # each of the unpackers raises its own types, OSError among them
+        raise DataError("It is damaged in the zip; expected a whole file: make the zip again.") from error
+
+
+def _path(item: zipfile.ZipInfo) -> PurePosixPath:
+    # Some programs of Windows write its own separator.
+    return PurePosixPath(item.filename.replace("\\", "/"))
+
+
+def _is_photo(item: zipfile.ZipInfo, path: PurePosixPath) -> bool:
+    hidden = any(is_hidden(part) for part in path.parts[:-1] if part != "..")
+    return not item.is_dir() and not hidden and is_image_name(path.name)

@@ -73,7 +73,7 @@ class LmdbImages(Dataset[tuple[Tensor, int, Tensor]]):
         if self._config is not None and self._config.views:
             view %= self._config.views
         if self._config is None or self._config.smallest_crop == 1:
-            pixels = decode_one(record.image, oriented=False)
+            pixels = decode_one(record.image)
         else:
             digest = hashlib.blake2b(record.image, digest_size=8).hexdigest()
             pixels = augment(record.image, self._config, random.Random(f"{self._seed} {view} {digest}"))

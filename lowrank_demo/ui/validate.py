@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from ..data.walk import listed
 from ..errors import LowRankError, UnknownJob
 from ..runtime.words import counted
 from ..serve.answers import ModelStatus
@@ -70,7 +71,8 @@ def build(page: Page, tab: gr.Tab) -> None:
         photos = counted(built.count, "photo")
         note = f"{photos} {'is' if built.count == 1 else 'are'} ready: press Start."
         if built.refused:
-            note += f" {len(built.refused)} could not be read and were left out: {built.refused[0].reason}"
+            left_out = counted(sum(item.images for item in built.refused), "photo")
+            note += f" {left_out} left out:{listed(built.refused)}"
         choices = [
             *((name, name) for name in on_server),
             (f"your upload: {photos}", built.token),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lowrank_demo.data.build import LmdbBuild
 from lowrank_demo.data.resize import FolderResize
-from lowrank_demo.data.samples import Sample
+from lowrank_demo.data.samples import Sample, Samples
 from lowrank_demo.settings import usable_cpus
 from tests.bench.measure import Outcome, Result, Unmeasured, interleaved, seconds
 
@@ -37,7 +37,7 @@ def build(folder: Path, images: list[bytes], count: int) -> Iterator[Outcome]:
 
     def ours() -> None:
         _remove(folder / "ours.lmdb")
-        samples = [Sample(file, i % 1000) for i, file in enumerate(files)]
+        samples = Samples([Sample(file, i % 1000) for i, file in enumerate(files)])
         for _ in LmdbBuild(samples, folder / "ours.lmdb", threads=usable_cpus(), overwrite=True):
             pass
 

@@ -51,4 +51,4 @@ def test_denormalised_pixels_equal_the_photo() -> None:
     image = rng.integers(0, 256, (256, 256, 3), np.uint8)
     file = io.BytesIO()
     Image.fromarray(image).save(file, "PNG")
-    assert np.array_equal(denormalised(decode_one(file.getvalue(), oriented=True)), image[15:242, 15:242])
+    assert np.array_equal(denormalised(decode_one(file.getvalue())), image[15:242, 15:242])

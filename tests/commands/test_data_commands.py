@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from lowrank_demo.data.lmdb.manifest import read_manifest
 from lowrank_demo.data.lmdb.reader import LmdbReader
 from tests.helpers.app import free_port
 from tests.helpers.commands import run
 from tests.helpers.lmdb_files import build_long_lmdb
 from tests.helpers.models import zoo_with
-from tests.helpers.photos import photo_path
+from tests.helpers.photos import open_photo, photo_path
 from tests.helpers.terminal import stopped_under_way
 
 pytestmark = pytest.mark.spread
@@ -91,6 +92,82 @@ def test_building_and_resizing_in_one(imagenet: Path, tmp_path: Path) -> None:
     assert ": 1 image of 1 class, " in done.stdout
     with LmdbReader(tmp_path / "l") as reader:
         assert reader[0].label == 700
+
+
+def test_options_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    out = ("--lmdb-file", str(tmp_path / "out.lmdb"))
+    for options, sentence in (
+        (("--imagenet-folder", str(tmp_path), "--val", "--labels", "x"), "--labels goes with --images"),
+        (("--images", str(tmp_path), "--val"), "--val goes with --imagenet-folder"),
+        (("--images", str(tmp_path), "--quality", "90"), "--quality goes with --shortest-edge"),
+        (
+            ("--images", str(tmp_path), "--shortest-edge", "256", "--quality", "0"),
+            "The quality is 0; expected 1 to 100",
+        ),
+    ):
+        done = run("build-lmdb", *options, *out)
+        assert done.returncode == 1
+        assert sentence in done.stderr
+
+
+def test_one_odd_image_or_folder_never_ends_a_build(imagenet: Path, tmp_path: Path) -> None:
+    val = imagenet / "val"
+    open_photo().resize((10, 3000)).save(val / "n02129165" / "thin.jpg")
+    open_photo().convert("CMYK").save(val / "n02129165" / "cmyk.tif")
+    for folder in ("unicorn", "n00004475"):
+        (val / folder).mkdir()
+        open_photo().save(val / folder / "1.jpg")
+    out = tmp_path / "out.lmdb"
+    done = run("build-lmdb", "--images", str(val), "--shortest-edge", "256", "--lmdb-file", str(out))
+    assert done.returncode == 2
+    assert "4 images of 2 classes" in done.stdout
+    assert "4 refused" in done.stdout
+    for part in ("thin.jpg: The photo has", "text.JPEG: The file is a text", "unicorn: ", "n00004475 is a synset of"):
+        assert part in done.stderr
+    assert "Traceback" not in done.stderr
+    assert read_manifest(out).refused == 4
+
+
+def test_when_every_image_is_refused_the_reasons_are_shown(tmp_path: Path) -> None:
+    (tmp_path / "lion").mkdir()
+    (tmp_path / "lion" / "1.jpg").write_text("no photo")
+    out = tmp_path / "out.lmdb"
+    done = run("build-lmdb", "--images", str(tmp_path), "--lmdb-file", str(out))
+    assert done.returncode == 2
+    assert "1.jpg: The file is a text file" in done.stderr
+    assert not out.exists()
+
+
+def test_a_training_file_is_shuffled(imagenet: Path, tmp_path: Path) -> None:
+    (imagenet / "val").rename(imagenet / "train")
+    run("build-lmdb", "--imagenet-folder", str(imagenet), "--train", "--lmdb-file", str(tmp_path / "train.lmdb"))
+    assert read_manifest(tmp_path / "train.lmdb").seed == 0
+    run("build-lmdb", "--images", str(imagenet / "train"), "--lmdb-file", str(tmp_path / "own.lmdb"))
+    assert read_manifest(tmp_path / "own.lmdb").seed is None
+
+
+def test_the_list_of_class_names() -> None:
+    assert len(run("classes").stdout.splitlines()) == 1000
+    assert run("classes", "crane").stdout == (
+        "134  n02012849  crane bird; crane\n517  n03126707  construction crane; crane\n"
+    )
+    none = run("classes", "unicorn")
+    assert (none.returncode, none.stdout) == (1, "")
+    assert 'No class has "unicorn" in a name' in none.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows words it otherwise")
+def test_where_nothing_can_be_written(imagenet: Path, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    images = str(imagenet / "val")
+    for done in (
+        run("build-lmdb", "--images", images, "--lmdb-file", str(file / "deep" / "out.lmdb")),
+        run("resize", images, "--to", str(file / "deep" / "out")),
+    ):
+        assert done.returncode == 2
+        assert "could not be written (Not a directory)" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_images_without_labels_are_for_training_alone(imagenet: Path, tmp_path: Path) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms, JpegImagePlugin
 
 from lowrank_demo.data.resize import FolderResize, imagemagick_size, resize_bytes
 from lowrank_demo.errors import ImageError, UsageError
@@ -33,22 +35,42 @@ def psnr(a: Image.Image, b: Image.Image) -> float:
     return math.inf if error == 0 else 10 * math.log10(255**2 / float(error))
 
 
+def by_imagemagick(source: Path, target: Path, *options: str) -> Image.Image:
+    subprocess.run([str(imagemagick()), str(source), "-resize", "256x256^", *options, str(target)], check=True)
+    return Image.open(target)
+
+
 @pytest.mark.skipif(imagemagick() is None, reason="ImageMagick is not installed")
-def test_against_imagemagick(tmp_path: Path, record_property) -> None:
+@pytest.mark.parametrize("quality", [30, 75, 95])
+def test_against_imagemagick_which_keeps_the_quality(tmp_path: Path, quality: int) -> None:
     photos = [open_photo("tower.jpg"), open_photo("cheetah.jpg"), open_photo("groot.jpeg")]
     sizes = [(500, 375), (375, 500), (333, 500), (257, 1999), (4000, 3001), (301, 256), (120, 90), (255, 255)]
     worst = math.inf
     for i, size in enumerate(sizes):
         source, target = tmp_path / f"{i}.jpg", tmp_path / f"{i}-im.jpg"
-        photos[i % 3].resize(size).save(source, quality=95)
-        command = [str(imagemagick()), str(source), "-resize", "256x256^", "-quality", "92", str(target)]
-        subprocess.run(command, check=True)
-        theirs, ours = Image.open(target), Image.open(io.BytesIO(resize_bytes(source.read_bytes())))
+        photos[i % 3].resize(size).save(source, quality=quality, subsampling=(0, 1, 2)[i % 3])
+        theirs = by_imagemagick(source, target)
+        ours = Image.open(io.BytesIO(resize_bytes(source.read_bytes())))
         assert ours.size == theirs.size, size
+        assert tables(ours) == tables(theirs), "the same quality"
         worst = min(worst, psnr(ours, theirs))
-    record_property("worst PSNR against ImageMagick, dB", round(worst, 1))
-    print(f"worst PSNR against ImageMagick: {worst:.1f} dB")
-    assert worst > 34
+    print(f"worst PSNR against ImageMagick at quality {quality}: {worst:.1f} dB")
+    assert worst > 35
+
+
+@pytest.mark.skipif(imagemagick() is None, reason="ImageMagick is not installed")
+def test_another_quality_against_imagemagick(tmp_path: Path) -> None:
+    source = tmp_path / "source.jpg"
+    open_photo("tower.jpg").save(source, quality=95)
+    theirs = by_imagemagick(source, tmp_path / "theirs.jpg", "-quality", "60")
+    ours = Image.open(io.BytesIO(resize_bytes(source.read_bytes(), quality=60)))
+    assert tables(ours) == tables(theirs)
+    assert psnr(ours, theirs) > 36
+
+
+def tables(image: Image.Image) -> list[list[int]]:
+    assert isinstance(image, JpegImagePlugin.JpegImageFile)
+    return [list(table) for table in image.quantization.values()]
 
 
 def test_many_sizes_follow_imagemagicks_rule() -> None:
@@ -94,6 +116,32 @@ def test_folder_to_folder_and_again(tmp_path: Path) -> None:
     assert Image.open(target / "a.jpg").size == (256, 256), "a changed photo is resized again"
 
 
+def test_done_means_made_from_this_source_with_these_settings(tmp_path: Path) -> None:
+    source, target = make_folder(tmp_path / "in"), tmp_path / "out"
+
+    def run(**options: int) -> tuple[int, int]:
+        work = FolderResize(source, target, **options)
+        list(work)
+        return work.resized, work.skipped
+
+    assert run() == (4, 0)
+    assert run() == (0, 4)
+    assert run(edge=300) == (4, 0), "another size"
+    assert min(Image.open(target / "a.jpg").size) == 300
+    assert run(edge=300, quality=50) == (4, 0), "another quality"
+    assert run() == (4, 0)
+    older = source / "a.jpg"
+    open_photo("lion.jpg").resize((512, 512)).save(older)
+    os.utime(older, (0, 0))
+    assert run() == (1, 3), "a source that was replaced by an older file"
+    assert Image.open(target / "a.jpg").size == (256, 256)
+    os.utime(older)
+    assert run() == (0, 4), "a source that was only touched"
+    (target / "a.jpg").write_bytes(b"")
+    open_photo("lion.jpg").save(target / "done.jpg")
+    assert run() == (2, 2), "a target that was changed"
+
+
 def test_stopped_in_the_middle(tmp_path: Path) -> None:
     source, target = tmp_path / "in", tmp_path / "out"
     source.mkdir()
@@ -132,8 +180,6 @@ def test_exif_and_profile_are_kept() -> None:
     assert resized.getexif()[0x0112] == 6
     assert resized.size == (256, 407), "pixels are not rotated: the orientation tag still applies"
     assert resized.info["icc_profile"] == profile
-    from PIL import JpegImagePlugin
-
     assert JpegImagePlugin.get_sampling(resized) == 0
 
 
@@ -141,6 +187,95 @@ def test_exif_and_profile_are_kept() -> None:
 def test_colour_modes_are_kept(mode: str) -> None:
     resized = Image.open(io.BytesIO(resize_bytes(encoded(open_photo("tower.jpg").convert(mode), "JPEG"))))
     assert (resized.mode, resized.format) == (mode, "JPEG")
+
+
+def opened(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
+
+
+def grey_float(scale: float) -> Image.Image:
+    return Image.fromarray(np.asarray(open_photo("tower.jpg").convert("L"), np.float32) * np.float32(scale))
+
+
+def in_lab() -> Image.Image:
+    lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    image = ImageCms.profileToProfile(open_photo("tower.jpg"), rgb, lab, outputMode="LAB")
+    assert image
+    return image
+
+
+@pytest.mark.parametrize(
+    ("image", "mode"),
+    [
+        (lambda: open_photo("tower.jpg").convert("CMYK"), "RGB"),
+        (in_lab, "RGB"),
+        (lambda: grey_float(1), "RGB"),
+        (lambda: grey_float(1 / 255), "RGB"),
+        (lambda: Image.fromarray(np.asarray(open_photo("tower.jpg").convert("L")).astype(np.uint16) * 257), "I;16"),
+        (lambda: open_photo("tower.jpg").convert("LA"), "LA"),
+        (lambda: open_photo("tower.jpg").convert("1"), "L"),
+        (lambda: open_photo("tower.jpg").quantize(), "RGB"),
+    ],
+    ids=["CMYK", "LAB", "float", "float to 1", "16 bits", "grey and alpha", "two colours", "palette"],
+)
+def test_tiffs_in_odd_colour_modes_become_pngs_of_the_same_look(image: Callable[[], Image.Image], mode: str) -> None:
+    resized = opened(resize_bytes(encoded(image(), "TIFF")))
+    assert (resized.format, resized.mode, resized.size) == ("PNG", mode, (256, 407))
+    wanted = open_photo("tower.jpg").resize((256, 407), Image.Resampling.LANCZOS)
+    found = np.asarray(resized) // 257 if mode == "I;16" else np.asarray(resized.convert("L"))
+    assert abs(float(np.mean(found)) - float(np.mean(np.asarray(wanted.convert("L"))))) < 4
+
+
+def test_what_cannot_be_written_is_refused() -> None:
+    with pytest.raises(ImageError, match="would have 256 x 76,800; expected at most 65,500 on a side of a JPEG"):
+        resize_bytes(encoded(open_photo().resize((10, 3000)), "JPEG"))
+    with pytest.raises(ImageError, match="would have 256 x 7,680,000; expected at most 256,000,000 in all"):
+        resize_bytes(encoded(Image.new("L", (1, 30_000)), "PNG"))
+
+
+def many_segments_of_exif(orientation: int) -> bytes:
+    """A photo whose EXIF data takes four segments, as some cameras write it with their own notes."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    exif[0x927C] = bytes(200_000)
+    data = encoded(open_photo("tower.jpg"), "JPEG")
+    body = exif.tobytes().removeprefix(b"Exif\0\0")
+    segments = [b"Exif\0\0" + body[at : at + 60_000] for at in range(0, len(body), 60_000)]
+    marked = b"".join(b"\xff\xe1" + (len(one) + 2).to_bytes(2, "big") + one for one in segments)
+    return data[:2] + marked + data[2:]
+
+
+def test_exif_data_that_is_too_long_gives_way_to_the_orientation() -> None:
+    data = many_segments_of_exif(6)
+    assert len(Image.open(io.BytesIO(data)).info["exif"]) > 200_000
+    resized = opened(resize_bytes(data))
+    assert dict(resized.getexif()) == {0x0112: 6}
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "HEIF"])
+def test_unreadable_exif_data_harms_nothing(kind: str) -> None:
+    resized = opened(resize_bytes(encoded(open_photo("tower.jpg"), kind, exif=b"Exif\0\0garbage-garbage-")))
+    assert min(resized.size) == 256
+
+
+def test_the_tables_of_the_original_are_kept() -> None:
+    data = encoded(open_photo("tower.jpg"), "JPEG", qtables=[list(range(1, 65)), list(range(2, 66))])
+    assert tables(opened(resize_bytes(data))) == tables(opened(data))
+    for mode, quality in (("L", 40), ("CMYK", 40)):
+        data = encoded(open_photo("tower.jpg").convert(mode), "JPEG", quality=quality)
+        assert tables(opened(resize_bytes(data)))[0] == tables(opened(data))[0]
+
+
+def test_an_odd_image_never_ends_a_run(tmp_path: Path) -> None:
+    source = make_folder(tmp_path / "in")
+    open_photo().resize((10, 3000)).save(source / "thin.jpg")
+    in_lab().save(source / "lab.tif")
+    work = FolderResize(source, tmp_path / "out")
+    list(work)
+    assert (work.resized, work.skipped) == (5, 0)
+    assert sorted(item.path.name for item in work.refused) == ["text.jpg", "thin.jpg"]
 
 
 def test_bad_requests_are_refused(tmp_path: Path) -> None:

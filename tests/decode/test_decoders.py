@@ -13,7 +13,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 from lowrank_demo.decode.base import MEAN, STD, Decoder
 from lowrank_demo.decode.choose import choose_decoder
@@ -147,6 +147,42 @@ def test_what_dali_refuses_goes_to_pillow(kind: str, options: dict, on_cpu: Deco
     assert decoded.decoders == ("pillow", "dali-cpu")
     expected = independent(encoded(image, "PNG"))
     assert (levels(decoded.pixels[0]) - expected).abs().mean() < 12, "the same photo, within lossy coding"
+
+
+_UNREADABLE_EXIF = {
+    "garbage": b"Exif\0\0garbage-garbage-",
+    "no TIFF header, as in one of COCO's files": b"Exif\0\0\0\x08\0\x02\x01\x12\0\x03\0\0\0\1\0\1\0\0",
+    "zeros, as RawTherapee wrote": b"Exif\0\0\0\0\x11\0\0\1\4" + bytes(17),
+    "cut off": b"Exif\0\0MM\0*\0\0",
+}
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "HEIF"])
+@pytest.mark.parametrize("exif", _UNREADABLE_EXIF.values(), ids=_UNREADABLE_EXIF)
+def test_unreadable_exif_data_is_ignored(kind: str, exif: bytes, on_cpu: Decoder, with_pillow: Decoder) -> None:
+    plain, odd = (encoded(open_photo(), kind, **options) for options in ({}, {"exif": exif}))
+    for decoder in (on_cpu, with_pillow):
+        decoded = decoder.decode([plain, odd])
+        assert not decoded.refused
+        assert (levels(decoded.pixels[0]) - levels(decoded.pixels[1])).abs().mean() < MEAN_DIFFERENCE
+
+
+def test_lab_and_floating_point_tiffs_look_as_they_should(with_pillow: Decoder) -> None:
+    photo = open_photo("tower.jpg")
+    lab = ImageCms.profileToProfile(
+        photo, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
+    )
+    assert lab
+    grey = np.asarray(photo.convert("L"), np.float32)
+    pairs = [
+        (photo, lab),
+        (photo.convert("L"), Image.fromarray(grey)),
+        (photo.convert("L"), Image.fromarray(grey / np.float32(255))),
+    ]
+    for usual, odd in pairs:
+        decoded = with_pillow.decode([encoded(usual, "PNG"), encoded(odd, "TIFF")])
+        assert not decoded.refused
+        assert (levels(decoded.pixels[0]) - levels(decoded.pixels[1])).abs().mean() < 3
 
 
 def test_transparent_pixels_become_white(on_cpu: Decoder) -> None:

@@ -43,7 +43,7 @@ def test_an_exported_model_answers_as_the_app(zoo: Zoo, tmp_path: Path, capsys: 
     for name in ("lion.jpg", "tower.jpg", "cheetah1.jpg", "lion.jpg", "tower.jpg"):
         data = io.BytesIO()
         Image.open(photo_path(name)).convert("RGB").save(data, "PNG")
-        photos.append(decode_one(data.getvalue(), oriented=True))
+        photos.append(decode_one(data.getvalue()))
     pixels = torch.stack(photos)
     (found,) = session.run(None, {"images": pixels.numpy()})
     np.testing.assert_allclose(np.asarray(found), classifier.logits(pixels).numpy(), atol=2e-3)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import re
+import struct
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from lowrank_demo.data.lmdb.reader import LmdbReader
-from lowrank_demo.errors import DataError, LowRankError, UsageError
-from lowrank_demo.serve.uploads import build_from_zip
+from lowrank_demo.errors import Busy, DataError, LowRankError, UsageError
+from lowrank_demo.serve.uploads import LabelledFiles, build_from_zip
+from lowrank_demo.settings import Settings
 from tests.helpers.photos import encoded, open_photo, photo_path
 
 PHOTO = photo_path("lion.jpg").read_bytes()
@@ -65,13 +69,17 @@ def test_refused(tmp_path: Path) -> None:
     encrypted = encrypted[:6] + b"\x01" + encrypted[7:flag] + b"\x01" + encrypted[flag + 1 :]
     cases: dict[str, tuple[bytes, type[LowRankError]]] = {
         "not a zip": (b"hello", DataError),
-        "not a zip ": (encrypted, DataError),
+        "It is encrypted": (encrypted, DataError),
         "holds no photo": (zipped(tmp_path / "a.zip", {"lion/x.txt": b""}).read_bytes(), UsageError),
-        "unicorn/1.jpg is not in a class": (
+        'No photo in the zip can be used.* unicorn: "unicorn" names none of the 1000 classes': (
             zipped(tmp_path / "b.zip", {"unicorn/1.jpg": PHOTO}).read_bytes(),
+            DataError,
+        ),
+        "It is not in a class folder": (zipped(tmp_path / "c.zip", {"1.jpg": PHOTO}).read_bytes(), DataError),
+        "numbered from 1 to 1000": (
+            zipped(tmp_path / "n.zip", {"1/1.jpg": PHOTO, "1000/1.jpg": PHOTO}).read_bytes(),
             UsageError,
         ),
-        "1.jpg is not in a class": (zipped(tmp_path / "c.zip", {"1.jpg": PHOTO}).read_bytes(), UsageError),
         "larger than 5 MB": (zipped(tmp_path / "d.zip", {"lion/1.jpg": b"\0" * 6_000_000}).read_bytes(), UsageError),
         "unpacks to more": (bomb.getvalue(), UsageError),
         "expected at most 5": (os.urandom(6_000_000), UsageError),
@@ -82,3 +90,90 @@ def test_refused(tmp_path: Path) -> None:
         with pytest.raises(kind, match=sentence.strip()):
             build(path)
         assert not (tmp_path / "out.lmdb").exists()
+
+
+def test_unknown_folders_are_listed_and_the_rest_is_built(tmp_path: Path) -> None:
+    names = ("lion", "English springer", "n02085620-Chihuahua", "unicorn", "crane", "n00004475")
+    built = build(zipped(tmp_path / "set.zip", {f"{name}/1.jpg": PHOTO for name in names} | {"unicorn/2.jpg": PHOTO}))
+    said = {item.path.as_posix(): (item.images, item.reason) for item in built.refused}
+    assert built.count == 3
+    assert {name: images for name, (images, _) in said.items()} == {"unicorn": 2, "crane": 1, "n00004475": 1}
+    assert "134 (n02012849" in said["crane"][1]
+    assert "517 (n03126707" in said["crane"][1]
+    assert "python -m lowrank_demo classes" in said["unicorn"][1]
+    with LmdbReader(built.path) as reader:
+        assert sorted(record.label for record in reader) == [151, 217, 291]
+
+
+def test_the_class_at_any_level_and_hidden_folders(tmp_path: Path) -> None:
+    files = ("lion/morning/1.jpg", "set/train/lion/a/b/2.jpg", "3/lion/3.jpg", "lion\\4.jpg")
+    hidden = ("lion/.ipynb_checkpoints/1.jpg", "lion/@eaDir/2.jpg")
+    built = build(zipped(tmp_path / "set.zip", dict.fromkeys((*files, *hidden), PHOTO)))
+    assert (built.count, list(built.refused)) == (4, [])
+    with LmdbReader(built.path) as reader:
+        assert {record.label for record in reader} == {291}
+
+
+def damaged(path: Path, compression: int) -> bytes:
+    """A zip of two photos, with some bytes changed inside the first."""
+    data = bytearray(zipped(path, {"lion/1.jpg": PHOTO, "lion/2.jpg": PHOTO}, compression).read_bytes())
+    for at in range(60, 140):
+        data[at] ^= 0x5A
+    return bytes(data)
+
+
+def with_entry(data: bytes, at: int, value: bytes) -> bytes:
+    """The zip with other bytes in the first entry of its directory."""
+    at += data.index(b"PK\x01\x02")
+    return data[:at] + value + data[at + len(value) :]
+
+
+@pytest.mark.parametrize(
+    "kind", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, "offset", "far", "method"]
+)
+def test_a_damaged_member_is_listed_and_the_rest_is_built(tmp_path: Path, kind: int | str) -> None:
+    path = tmp_path / "set.zip"
+    if isinstance(kind, int):
+        data = damaged(path, kind)
+    else:
+        whole = zipped(path, {"lion/1.jpg": PHOTO, "lion/2.jpg": PHOTO}).read_bytes()
+        changes = {"offset": (42, struct.pack("<I", 77)), "far": (42, b"\xf0\xff\xff\xff"), "method": (10, b"\x63\0")}
+        data = with_entry(whole, *changes[kind])
+    path.write_bytes(data)
+    built = build(path)
+    assert built.count == 1
+    (refused,) = built.refused
+    assert refused.path == Path("lion/1.jpg")
+    assert re.match("It is damaged in the zip|It cannot be unpacked", refused.reason)
+
+
+def test_a_zip_with_a_wrong_directory(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "set.zip", {"lion/1.jpg": PHOTO})
+    data = path.read_bytes()
+    at = data.rindex(b"PK\x05\x06") + 16
+    path.write_bytes(data[:at] + struct.pack("<I", 9) + data[at + 4 :])
+    with pytest.raises(DataError, match="damaged in the zip"):
+        build(path)
+
+
+def test_when_every_photo_is_refused_the_reasons_are_shown(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as refused:
+        build(zipped(tmp_path / "set.zip", {"lion/1.jpg": b"no", "lion/2.jpg": b"", "lion/3.jpg": PHOTO[:3000]}))
+    for part in ("lion/1.jpg: The file is a text file", "lion/2.jpg: The file is empty", "lion/3.jpg: The JPEG is cut"):
+        assert part in str(refused.value)
+    assert "/tmp" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("code", "sentence"), [(errno.ENOSPC, "disk is full"), (errno.EACCES, "log says why")])
+def test_disk_full_is_said_for_a_full_disk_alone(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, code: int, sentence: str
+) -> None:
+    """The real full disk is in tests/faults; root, as whom tests may run, may write everywhere."""
+
+    def fails(path: Path, data: bytes) -> int:
+        raise OSError(code, os.strerror(code))
+
+    path = zipped(tmp_path / "set.zip", {"lion/1.jpg": PHOTO})
+    monkeypatch.setattr(Path, "write_bytes", fails)
+    with pytest.raises(Busy, match=sentence):
+        LabelledFiles(settings, []).upload(path)

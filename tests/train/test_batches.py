@@ -62,7 +62,7 @@ def test_validation_is_the_standard_pipeline_in_order(file: Path) -> None:
     with LmdbReader(file) as reader:
         for at, record in enumerate(reader):
             assert loaded[at // 10][1][at % 10] == record.label
-            assert torch.equal(loaded[at // 10][0][at % 10], decode_one(record.image, oriented=False))
+            assert torch.equal(loaded[at // 10][0][at % 10], decode_one(record.image))
 
 
 def test_augmented_batches_are_normalised_like_those_of_validation(file: Path, config: DataConfig) -> None:
@@ -88,7 +88,7 @@ def test_augmentation_changes_and_can_be_left_out(file: Path, config: DataConfig
     assert one.shape == (227, 227, 3)
     plain = LmdbImages(file, dataclasses.replace(config, smallest_crop=1.0), 0)
     with LmdbReader(file) as reader:
-        assert torch.equal(plain[0][0], decode_one(reader[0].image, oriented=False))
+        assert torch.equal(plain[0][0], decode_one(reader[0].image))
 
 
 def test_views_come_again(file: Path, config: DataConfig, tmp_path: Path) -> None:

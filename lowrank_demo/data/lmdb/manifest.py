@@ -35,7 +35,9 @@ class Manifest(KnownKeys):
     classes: Mapping[str, _Count]
     """Number of images by label; the labels are strings because JSON has no other keys."""
     refused: _Count
-    """Number of images left out because they could not be read."""
+    """Number of images left out because they could not be read or had no class."""
+    seed: StrictInt | None = None
+    """What the order of the images was shuffled with; None if it was not, and in files of older versions."""
 
 
 def manifest_path(lmdb_file: Path) -> Path:

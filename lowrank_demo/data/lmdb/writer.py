@@ -17,7 +17,7 @@ import lmdb
 import msgpack
 from filelock import FileLock, Timeout
 
-from ...errors import DataError, NotWritten, UsageError
+from ...errors import DataError, DiskFull, NotWritten, UsageError
 from ...runtime.words import counted
 from .manifest import Manifest, file_sha256, write_manifest
 from .reader import KEY_LIST, LmdbReader, record_key
@@ -35,17 +35,22 @@ class LmdbWriter:
     Args:
         path: The file to write. No extension is added.
         shortest_edge: What the images were resized to, for the manifest; None if they were not.
+        seed: What the order was shuffled with, for the manifest; None if it was not.
         overwrite: Replace ``path`` if it exists.
 
     Raises:
         UsageError: ``path`` exists or is a folder, or another process is building it.
+        NotWritten: Nothing can be written there.
     """
 
-    def __init__(self, path: Path, *, shortest_edge: int | None = None, overwrite: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, shortest_edge: int | None = None, seed: int | None = None, overwrite: bool = False
+    ) -> None:
         self.path = path
         self.count = 0
         self.refused = 0
         self._edge = shortest_edge
+        self._seed = seed
         self._classes: Counter[int] = Counter()
         self._waiting: list[tuple[bytes, bytes]] = []
         self._waiting_bytes = 0
@@ -53,7 +58,10 @@ class LmdbWriter:
             raise UsageError(f"{path} is a folder; expected the name of the file to build.")
         if path.exists() and not overwrite:
             raise UsageError(f"{path} already exists; choose another name, or replace it with --overwrite.")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _not_written(path, error) from error
         self._temporary = path.with_name(f".{path.name}.building")
         self._lock = FileLock(path.with_name(f".{path.name}.lock"))
 
@@ -62,9 +70,17 @@ class LmdbWriter:
             self._lock.acquire(timeout=0)
         except Timeout as error:
             raise UsageError(f"{self.path} is being built by another process; wait for it or stop it.") from error
-        # A killed build may have left a file that cannot be told from a damaged one: start again.
-        self._temporary.unlink(missing_ok=True)
-        self._env = lmdb.open(str(self._temporary), subdir=False, map_size=_INITIAL_MAP_BYTES, lock=False, sync=False)
+        except OSError as error:
+            raise _not_written(self.path, error) from error
+        try:
+            # A killed build may have left a file that cannot be told from a damaged one: start again.
+            self._temporary.unlink(missing_ok=True)
+            self._env = lmdb.open(
+                str(self._temporary), subdir=False, map_size=_INITIAL_MAP_BYTES, lock=False, sync=False
+            )
+        except (lmdb.Error, OSError) as error:
+            self._unlock()
+            raise _not_written(self.path, error) from error
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -76,8 +92,11 @@ class LmdbWriter:
         finally:
             self._env.close()
             self._temporary.unlink(missing_ok=True)
-            self._lock.release()
-            Path(self._lock.lock_file).unlink(missing_ok=True)
+            self._unlock()
+
+    def _unlock(self) -> None:
+        self._lock.release()
+        Path(self._lock.lock_file).unlink(missing_ok=True)
 
     def put(self, record: Record) -> None:
         """Add one record.
@@ -135,6 +154,7 @@ class LmdbWriter:
             shortest_edge=self._edge,
             classes={str(label): number for label, number in sorted(self._classes.items())},
             refused=self.refused,
+            seed=self._seed,
         )
         # Manifest first: even if the build is killed here, any file that exists can be verified.
         write_manifest(self.path, manifest)
@@ -151,10 +171,18 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def _not_written(path: Path, error: Exception) -> NotWritten:
-    # LMDB reports a write that did not fit as an input/output error.
-    full = shutil.disk_usage(path.parent).free < _BATCH_BYTES or (
-        isinstance(error, OSError) and error.errno == errno.ENOSPC
-    )
-    cause = "the disk is full" if full else str(error)
-    return NotWritten(f"{path.name} could not be written: {cause}. Nothing was left behind; free space and try again.")
+def _not_written(path: Path, error: lmdb.Error | OSError) -> NotWritten:
+    if _is_full(path.parent, error):
+        return DiskFull(
+            f"{path.name} could not be written: the disk is full. Nothing was left behind; free space and try again."
+        )
+    cause = error.strerror if isinstance(error, OSError) else error
+    return NotWritten(f"{path} could not be written ({cause}). Nothing was left behind; mend that and try again.")
+
+
+def _is_full(folder: Path, error: lmdb.Error | OSError) -> bool:
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOSPC
+    # LMDB reports a write that fitted only in part as an input/output error.
+    in_part = os.strerror(errno.EIO) in str(error) and shutil.disk_usage(folder).free < _BATCH_BYTES
+    return isinstance(error, lmdb.DiskError) or in_part

@@ -23,6 +23,7 @@ MANIFEST: dict[str, Any] = {
     "shortest_edge": None,
     "classes": {"1": 2, "7": 1},
     "refused": 0,
+    "seed": None,
 }
 
 
@@ -37,6 +38,11 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     write_manifest(tmp_path / "some.lmdb", manifest)
     assert read_manifest(tmp_path / "some.lmdb") == manifest
     assert json.loads(manifest_path(tmp_path / "some.lmdb").read_text()) == MANIFEST
+
+
+def test_a_manifest_without_the_newer_seed_is_read(tmp_path: Path) -> None:
+    file = write(tmp_path, {key: value for key, value in MANIFEST.items() if key != "seed"})
+    assert read_manifest(file).seed is None
 
 
 @pytest.mark.parametrize(

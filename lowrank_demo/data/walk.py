@@ -1,0 +1,89 @@
+"""Walk folders of images: links are followed, hidden folders left out, and what cannot be entered is listed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import UsageError
+
+EXTENSIONS = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".hif", ".jfif"}
+)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An image, or a folder, that was left out, and why."""
+
+    path: Path
+    reason: str
+    images: int = 1
+    """Images left out; 0 for a folder that could not be entered."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images below a folder."""
+
+    files: Sequence[Path]
+    """Sorted by path."""
+    refused: Sequence[Refused]
+    """Folders that cannot be entered, and links that lead nowhere."""
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a folder of this name holds what a system or program keeps for itself, such as ``@eaDir``."""
+    return name.startswith((".", "@", "#", "$")) or name == "__MACOSX"
+
+
+def is_image_name(name: str) -> bool:
+    """Return whether a file of this name should be an image."""
+    return not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS
+
+
+def listed(refused: Sequence[Refused], limit: int = 3) -> str:
+    """Return the first reasons why nothing could be used, each with a blank before it, to end a message."""
+    parts = [f" {item.path}: {item.reason}" for item in refused[:limit]]
+    return "".join(parts) + (f" And {len(refused) - limit:,} more." if len(refused) > limit else "")
+
+
+def image_files(folder: Path) -> Images:
+    """Find the image files in a folder and its subfolders by their extension. Hidden files and folders are left out.
+
+    Raises:
+        UsageError: The folder does not exist.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"There is no folder {folder}; expected a folder with images.")
+    files: list[Path] = []
+    refused: list[Refused] = []
+    _enter(folder, frozenset(), files, refused)
+    return Images(sorted(files), refused)
+
+
+def _enter(folder: Path, above: frozenset[tuple[int, int]], files: list[Path], refused: list[Refused]) -> None:
+    """Add what lies in a folder. ``above`` identifies the folders that lead to it: a link back would have no end."""
+    try:
+        found = folder.stat()
+        here = (found.st_dev, found.st_ino)
+        if here in above:
+            refused.append(Refused(folder, "It is a link to a folder above it, which is searched already.", 0))
+            return
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        refused.append(Refused(folder, f"The folder cannot be entered ({error.strerror}).", 0))
+        return
+    for entry in entries:
+        path = folder / entry.name
+        # Path.is_dir and Path.is_file raise for a link to itself.
+        if os.path.isdir(path):  # noqa: PTH112
+            if not is_hidden(entry.name):
+                _enter(path, above | {here}, files, refused)
+        elif os.path.isfile(path):  # noqa: PTH113
+            if is_image_name(entry.name):
+                files.append(path)
+        elif entry.is_symlink() and not is_hidden(entry.name):
+            refused.append(Refused(path, "The link leads nowhere.", int(is_image_name(entry.name))))

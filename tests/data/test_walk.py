@@ -1,0 +1,96 @@
+"""Walking folders: links are followed, hidden folders left out, what cannot be entered is listed."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from lowrank_demo.data.walk import Images, image_files
+from lowrank_demo.errors import UsageError
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def names(root: Path, images: Images) -> list[str]:
+    return [path.relative_to(root).as_posix() for path in images.files]
+
+
+def reasons(root: Path, images: Images) -> dict[str, str]:
+    return {item.path.relative_to(root).as_posix(): item.reason for item in images.refused}
+
+
+def test_images_are_known_by_their_extension_and_hidden_ones_left_out(tmp_path: Path) -> None:
+    touch(tmp_path, "b.jpg", "a/c.JPEG", "a/notes.txt", "a/.d.jpg", "a/._e.jpg", "a/f.HEIC")
+    hidden = (".ipynb_checkpoints", "@eaDir", "#recycle", "$RECYCLE.BIN", "__MACOSX", ".git")
+    touch(tmp_path, *(f"a/{folder}/x.jpg" for folder in hidden))
+    found = image_files(tmp_path)
+    assert names(tmp_path, found) == ["a/c.JPEG", "a/f.HEIC", "b.jpg"]
+    assert not found.refused
+    with pytest.raises(UsageError, match="There is no folder"):
+        image_files(tmp_path / "none")
+
+
+def test_a_folder_whose_own_name_is_hidden_can_be_named(tmp_path: Path) -> None:
+    root = touch(tmp_path / ".data", "a.jpg")
+    assert names(root, image_files(root)) == ["a.jpg"]
+
+
+def test_links_are_followed(tmp_path: Path) -> None:
+    touch(tmp_path / "elsewhere", "1.jpg", "deep/2.jpg")
+    root = touch(tmp_path / "root", "own/3.jpg")
+    (root / "lion").symlink_to(tmp_path / "elsewhere")
+    (root / "4.jpg").symlink_to(tmp_path / "elsewhere" / "1.jpg")
+    found = image_files(root)
+    assert names(root, found) == ["4.jpg", "lion/1.jpg", "lion/deep/2.jpg", "own/3.jpg"]
+    assert not found.refused
+
+
+def test_links_without_an_end_are_listed(tmp_path: Path) -> None:
+    touch(tmp_path, "lion/1.jpg")
+    (tmp_path / "lion" / "up").symlink_to(tmp_path)
+    (tmp_path / "lion" / "self").symlink_to(tmp_path / "lion" / "self")
+    (tmp_path / "lion" / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    found = image_files(tmp_path)
+    assert names(tmp_path, found) == ["lion/1.jpg"]
+    assert reasons(tmp_path, found) == {
+        "lion/gone.jpg": "The link leads nowhere.",
+        "lion/self": "The link leads nowhere.",
+        "lion/up": "It is a link to a folder above it, which is searched already.",
+    }
+    assert sum(item.images for item in found.refused) == 1
+
+
+@contextmanager
+def as_ordinary_user() -> Iterator[None]:
+    """Give up root's right to enter every folder, where the tests run as root."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
+def test_folders_that_cannot_be_entered_are_listed() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        root = touch(Path(folder), "lion/1.jpg", "tench/2.jpg")
+        root.chmod(0o755)
+        (root / "tench").chmod(0)
+        with as_ordinary_user():
+            found = image_files(root)
+        (root / "tench").chmod(0o755)
+        assert names(root, found) == ["lion/1.jpg"]
+        assert reasons(root, found) == {"tench": "The folder cannot be entered (Permission denied)."}
