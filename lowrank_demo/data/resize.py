@@ -21,6 +21,7 @@ from ..decode.base import EDGE, read_header
 from ..decode.pillow import load_image
 from ..errors import ImageError, UsageError
 from ..runtime.files import atomic_write
+from ..runtime.outputs import check_folder
 from ..runtime.parallel import map_ahead
 from ..runtime.progress import Meter, Progress
 from .samples import image_files
@@ -100,7 +101,8 @@ class FolderResize:
         threads: Images resized at the same time.
 
     Raises:
-        UsageError: The source is not a folder or holds no images, or the target lies inside the source.
+        UsageError: The source is not a folder or holds no images, the target lies inside the source, or it
+            cannot be written.
     """
 
     def __init__(self, source: Path, target: Path, *, edge: int = EDGE, threads: int = 1) -> None:
@@ -111,6 +113,7 @@ class FolderResize:
         self.files = image_files(source)
         if not self.files:
             raise UsageError(f"There are no images in {source}; expected a folder with images.")
+        check_folder(target, target)
         self.refused: list[Refused] = []
         self.skipped = 0
 

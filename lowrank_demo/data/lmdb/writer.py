@@ -18,6 +18,7 @@ import msgpack
 from filelock import FileLock, Timeout
 
 from ...errors import DataError, NotWritten, UsageError
+from ...runtime.outputs import output_file
 from ...runtime.words import counted
 from .manifest import Manifest, file_sha256, write_manifest
 from .reader import KEY_LIST, LmdbReader, record_key
@@ -38,22 +39,19 @@ class LmdbWriter:
         overwrite: Replace ``path`` if it exists.
 
     Raises:
-        UsageError: ``path`` exists or is a folder, or another process is building it.
+        UsageError: ``path`` exists, cannot be written or is no regular file, or another process is building it.
     """
 
     def __init__(self, path: Path, *, shortest_edge: int | None = None, overwrite: bool = False) -> None:
-        self.path = path
+        self.path = path = output_file(path)
         self.count = 0
         self.refused = 0
         self._edge = shortest_edge
         self._classes: Counter[int] = Counter()
         self._waiting: list[tuple[bytes, bytes]] = []
         self._waiting_bytes = 0
-        if path.is_dir():
-            raise UsageError(f"{path} is a folder; expected the name of the file to build.")
         if path.exists() and not overwrite:
             raise UsageError(f"{path} already exists; choose another name, or replace it with --overwrite.")
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._temporary = path.with_name(f".{path.name}.building")
         self._lock = FileLock(path.with_name(f".{path.name}.lock"))
 
