@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import shutil
 import tempfile
 import threading
 import zipfile
@@ -97,7 +96,7 @@ class LabelledFiles:
         token = secrets.token_urlsafe(16)
         with self._lock:
             if self._upload_folder is None:
-                self._upload_folder = tempfile.TemporaryDirectory(prefix="lowrank-uploads-")
+                self._upload_folder = tempfile.TemporaryDirectory(prefix="lowrank-uploads-", ignore_cleanup_errors=True)
             self._built += 1
             target = Path(self._upload_folder.name) / f"your photos {self._built}.lmdb"
         try:
@@ -164,8 +163,9 @@ def build_from_zip(zip_file: Path, target: Path, *, max_file_mb: int, max_zip_mb
     size = zip_file.stat().st_size
     if size > max_zip_mb * 1_000_000:
         raise UsageError(f"The zip has {size / 1e6:.0f} MB; expected at most {max_zip_mb}.")
-    folder = Path(tempfile.mkdtemp(prefix="lowrank-upload-"))
-    try:
+    # Unlike mkdtemp's, this folder also goes if the server is ended while it builds.
+    with tempfile.TemporaryDirectory(prefix="lowrank-upload-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
         try:
             with zipfile.ZipFile(zip_file) as archive:
                 _unpack(archive, folder, max_file_mb * 1_000_000, _MAX_UNPACKED * max_zip_mb * 1_000_000)
@@ -177,8 +177,6 @@ def build_from_zip(zip_file: Path, target: Path, *, max_file_mb: int, max_zip_mb
         # Visitors do not know the temporary folder.
         refused = [Refused(Path(item.path.name), item.reason) for item in building.refused]
         return Built(target, building.count, refused)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _unpack(archive: zipfile.ZipFile, folder: Path, max_file: int, max_total: int) -> None:
