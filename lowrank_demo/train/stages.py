@@ -67,6 +67,13 @@ def compress(config: RunConfig, resume: bool, processes: Processes, layers: Sequ
         penalty.load(penalty_state(saved, config.folder / "compress.pt"))
         history = json.loads(saved["history"])
 
+    def keep_history() -> None:
+        if processes.rank == 0 and history:
+            _write_history(config, layers, history)
+
+    # The checkpoint comes first, so that a history which could not be written costs no epoch.
+    keep_history()
+
     def l_step(step: int, mu: float) -> None:
         first, end = step * stage.epochs, (step + 1) * stage.epochs
         if trainer.epoch == first and processes.rank == 0:
@@ -86,10 +93,9 @@ def compress(config: RunConfig, resume: bool, processes: Processes, layers: Sequ
                         "distance": penalty.distance(),
                     }
                 )
-                if processes.rank == 0:
-                    _write_history(config, layers, history)
             trainer.save({"penalty": penalty.state(), "history": json.dumps(history)})
             trainer.report(loss, error)
+        keep_history()
 
     schedule = lc.mu_schedule(stage.first_mu, stage.mu_growth, stage.steps)
     lc.run(penalty, schedule, l_step, c_steps_done=math.ceil(trainer.epoch / stage.epochs))
