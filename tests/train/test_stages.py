@@ -204,7 +204,7 @@ def test_a_file_that_cannot_be_written_costs_no_epoch(folder: Path, capsys: pyte
         with pytest.raises(NotWritten, match=rf"{obstacle}.* could not be written \(.*; free space, then --resume"):
             run_small(stage, config)
         assert "epoch 1 of 1" in capsys.readouterr().out
-        (run_folder / obstacle).rename(run_folder / "aside")
+        (run_folder / obstacle).rename(run_folder / f"aside-{stage}")
         run_small(stage, config, resume=True)
         assert "epoch" not in capsys.readouterr().out, "it was trained already"
         assert (run_folder / obstacle).exists()
