@@ -2,7 +2,7 @@
 
 import sys
 
-from lowrank_demo.commands.app import serve
+from lowrank_demo.cli import main
 
 if __name__ == "__main__":
-    sys.exit(serve())
+    sys.exit(main(["app"]))

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 
 from .commands import app, data, models, publish, train, validate
 from .errors import LowRankError
+from .runtime.stopping import end_as_by_ctrl_c
+from .runtime.terminal import discard_output, print_anything
 
 
 def main(argv: Sequence[str] | None = None, program: str = "lowrank-demo") -> int:
@@ -23,6 +25,8 @@ def main(argv: Sequence[str] | None = None, program: str = "lowrank-demo") -> in
     Returns:
         The exit code: 0 done, 1 usage or something named that is not there, 2 bad data, 3 weights missing, 130 stopped.
     """
+    print_anything()
+    end_as_by_ctrl_c()
     try:
         args = _parser(program).parse_args(argv)
     except SystemExit as stop:
@@ -30,13 +34,22 @@ def main(argv: Sequence[str] | None = None, program: str = "lowrank-demo") -> in
         return 1 if stop.code else 0
     command: Callable[[argparse.Namespace], int] = args.command
     try:
-        return command(args)
+        code = command(args)
+        sys.stdout.flush()
+        return code
     except LowRankError as error:
         print(f"lowrank_demo: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
-        sys.stderr.close()
+        discard_output()
         return 0
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # A write to an open file, as by print.
+        discard_output()
+        print(f"lowrank_demo: The output could not be written: {error.strerror}.", file=sys.stderr)
+        return 2
     except KeyboardInterrupt as stop:
         print(f"\nlowrank_demo: {str(stop) or 'stopped'}.", file=sys.stderr)
         return 130

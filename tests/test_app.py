@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import urllib.request
+import zipfile
 from pathlib import Path
 
 import pytest
 from gradio_client import Client, handle_file
 
+from tests.faults.client import ApiClient
 from tests.helpers.app import running_app
 from tests.helpers.paths import ROOT
 from tests.helpers.photos import photo_path
@@ -109,3 +114,23 @@ def test_a_bad_setting_is_one_sentence(variable: str, value: str, sentence: str)
     )
     assert done.returncode == 1
     assert re.fullmatch(rf"app: {variable} {sentence}\.", done.stderr.strip())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGTERM")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_an_app_that_is_ended_leaves_no_temporary_files(tmp_path: Path, number: signal.Signals) -> None:
+    temporary, photos = tmp_path / "tmp", io.BytesIO()
+    temporary.mkdir()
+    with zipfile.ZipFile(photos, "w") as archive:
+        archive.writestr("lion/1.jpg", photo_path("lion.jpg").read_bytes())
+    environment = {"TMPDIR": str(temporary), "GRADIO_TEMP_DIR": str(tmp_path / "uploads")}
+    with running_app(environment, tmp_path / "log") as running, ApiClient(running.url) as client:
+        client.press("on_upload", {"path": client.upload("set.zip", photos.getvalue())})
+        deadline = time.monotonic() + 60
+        while not list(temporary.glob("lowrank-uploads-*/*.lmdb")):
+            assert time.monotonic() < deadline, (tmp_path / "log").read_text()
+            time.sleep(0.05)
+        running.process.send_signal(number)
+        running.process.wait(20)
+    assert not list(temporary.glob("lowrank-*"))
+    assert "Traceback" not in (tmp_path / "log").read_text()

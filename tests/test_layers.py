@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "charts": _SERVED,
     "ui": _SERVED | {"serve", "charts"},
     "commands": _SERVED | {"serve", "charts", "ui", "train", "publish"},
-    "cli": {"errors", "commands"},
+    "cli": {"errors", "runtime", "commands"},
     "__main__": {"cli"},
     # low_rank_alexnet, which imports inside the function.
     "__init__": _NN,
@@ -81,7 +81,7 @@ LIGHT: dict[str, set[str]] = {
     # A part that must stay light, or one file of it, and the libraries that are loaded with it, by what it imports too.
     "errors": set(),
     "runtime": _CHECKS,
-    "runtime/processes.py": {"torch"},
+    "runtime/processes.py": _CHECKS | {"torch"},
     "settings": _CHECKS,
     "models": _CARDS,
     "lowrank/history.py": _CHECKS,

@@ -139,7 +139,7 @@ def _build(args: argparse.Namespace) -> int:
     line = ProgressLine()
     for progress in stoppable(build):
         line.show(progress)
-    manifest = read_manifest(args.lmdb_file)
+    manifest = read_manifest(args.lmdb_file.resolve())
     labels = len(manifest.classes.keys() - {str(UNLABELLED)})
     print(
         f"{args.lmdb_file}: {counted(manifest.count, 'image')} of {counted(labels, 'class')}, "

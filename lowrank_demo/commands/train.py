@@ -30,7 +30,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def _train(args: argparse.Namespace) -> int:
     from ..errors import UsageError
     from ..runtime.allocator import keep_freed_memory
-    from ..runtime.processes import Processes, rank_and_world
+    from ..runtime.launch import Place
+    from ..runtime.processes import Processes
     from ..train import stages
     from ..train.config import read_config
 
@@ -41,7 +42,7 @@ def _train(args: argparse.Namespace) -> int:
     if checkpoint.exists() and not args.resume:
         raise UsageError(f"{checkpoint} already exists; continue from it with --resume, or delete it.")
     # Not with several processes: torch's threads then sometimes aborted one of them as it exited.
-    if rank_and_world()[1] == 1:
+    if Place.from_environment().world == 1:
         keep_freed_memory()
     try:
         with Processes.join() as processes:

@@ -9,12 +9,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
-from ..errors import DataError, UsageError
-from ..runtime.files import atomic_write, must_exist
+from ..errors import DataError, NotWritten, UsageError
+from ..runtime.files import must_exist
+from ..runtime.outputs import STDOUT, Output
 from ..runtime.progress import ProgressLine
 from ..runtime.stopping import STOPPED, stoppable
 
@@ -22,10 +24,10 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from ..models.cards import ModelCard, Zoo
+    from ..runtime.launch import Place
     from ..serve.service import Service
     from ..validate.report import ModelResult, Report
     from ..validate.run import ValidationRun
-    from ..validate.sums import Sums
 
 _SAVE_SECONDS = 20.0
 _TOLERANCE = 0.3
@@ -57,7 +59,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     validate.add_argument("--decoder", help="auto, dali-gpu, dali-cpu or pillow; default: LOWRANK_DECODER")
     validate.add_argument("--engine", help="torch or openvino; default: LOWRANK_ENGINE")
     validate.add_argument("--precision", help="fp32 or bf16; default: LOWRANK_PRECISION")
-    validate.add_argument("--json", type=Path, metavar="OUT", help="write the full report")
+    validate.add_argument("--json", type=Path, metavar="OUT", help="write the full report; - for standard output")
     validate.add_argument("--html", type=Path, metavar="OUT", help="write the report as a self-contained page")
     validate.add_argument("--csv", type=Path, metavar="OUT", help="write a table with one line for each model")
     validate.add_argument("--resume", action="store_true", help="continue where the same command was stopped")
@@ -78,12 +80,15 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _validate(args: argparse.Namespace) -> int:
     from ..models.download import print_download
+    from ..runtime.launch import Place
     from ..serve.service import Service
     from ..settings import Settings
-    from ..validate.report import report_text
 
+    place = Place.from_environment()
     _check_options(args)
-    service = Service(dataclasses.replace(Settings.from_environment(_environment(args)), models_in_memory=100))
+    # Only the first process writes reports; other machines may not even have the folder.
+    reports = _Reports.checked(args) if place.rank == 0 else None
+    service = Service(dataclasses.replace(Settings.from_environment(_environment(args, place)), models_in_memory=100))
     cards = _chosen(service, args.models)
     if args.verify is not None and not any(card.published for card in cards):
         raise UsageError("--verify compares with published errors, and none of these models was published.")
@@ -92,42 +97,49 @@ def _validate(args: argparse.Namespace) -> int:
 
         verify(args.lmdb_file)
 
-    from ..runtime.processes import rank_and_world
+    from ..runtime.processes import Processes
 
-    rank, world = rank_and_world()
-    name = f"slice {rank + 1} of {world}" if world > 1 else ""
-    if world > 1:
+    name = f"slice {place.rank + 1} of {place.world}" if place.world > 1 else ""
+    if name:
         # When one process is lost, torchrun sends this signal to the others, even while they are still loading.
         signal.signal(signal.SIGTERM, _terminate)
-    with service.open_validation(
-        args.lmdb_file,
-        cards,
-        batch_size=args.batch_size,
-        resume=args.resume,
-        on_progress=print_download,
-        part=(rank, world),
-    ) as run:
-        if run.resumed_at is not None:
-            print(f"{name + ': ' if name else ''}continuing from record {run.resumed_at:,}", file=sys.stderr)
-        stopped = _run(run, rank, name)
+    # The sums are integers in the CPU's memory, so gloo can exchange them on any machine, with or without a GPU.
+    # Before any work: a process that waits for others which nobody started says so at once.
+    with (
+        Processes.join("gloo", _GATHER_TIMEOUT) as processes,
+        service.open_validation(
+            args.lmdb_file,
+            cards,
+            batch_size=args.batch_size,
+            resume=args.resume,
+            on_progress=print_download,
+            part=(place.rank, place.world),
+        ) as run,
+    ):
+        if args.resume:
+            at = "no saved pass; starting at the beginning"
+            found = at if run.resumed_at is None else f"continuing from record {run.resumed_at:,}"
+            print(f"{name + ': ' if name else ''}{found}", file=sys.stderr)
+        stopped = _run(run, place.rank, name)
         if stopped:
             saved = _save(run)
-            if rank == 0:
+            if place.rank == 0:
                 print(f"\n{stopped}{'; --resume continues from here' if saved else ''}.", file=sys.stderr)
-        elif world > 1:
-            # Saved until all slices are joined: if another process is lost, this one's work is not.
+        elif place.world > 1:
+            # Saved until the reports are: if another process is lost, this one's work is not.
             _save(run)
-            for sums, rate in _gather((run.validation.sums, run.validation.rate)):
+            for sums, rate in processes.gather((run.validation.sums, run.validation.rate))[1:]:
                 run.merge(sums, rate)
         report = run.report()
-        if not stopped:
-            run.checkpoint.remove()
-    if rank != 0 or (world > 1 and stopped):
-        return 130 if stopped else 0
-    print(report_text(report))
-    _write_reports(args, report, service.zoo)
-    if stopped:
-        return 130
+        if reports and not (stopped and place.world > 1):
+            _deliver(report, reports, service.zoo, run, kept=bool(stopped) or place.world > 1)
+        if stopped:
+            return 130
+        # The other processes keep their states until the first one has written the reports.
+        processes.barrier()
+        run.checkpoint.remove()
+    if not reports:
+        return 0
     if report.count == 0:
         raise DataError(f"No image of {args.lmdb_file.name} could be read; expected at least one.")
     if args.verify is not None:
@@ -159,28 +171,77 @@ def _check_options(args: argparse.Namespace) -> None:
     if not 1 <= args.batch_size <= 4096:
         raise UsageError(f"The batch size is {args.batch_size}; expected 1 to 4096.")
     must_exist(args.lmdb_file, "an LMDB file made by build-lmdb")
-    for output in (args.json, args.csv, args.html):
-        if output and not output.absolute().parent.is_dir():
-            raise UsageError(f"There is no folder {output.absolute().parent} for {output.name}; create it first.")
 
 
-def _environment(args: argparse.Namespace) -> dict[str, str]:
+@dataclass(frozen=True)
+class _Reports:
+    """Where the reports go; None for one that was not asked for."""
+
+    json: Output | None
+    csv: Output | None
+    html: Output | None
+
+    @classmethod
+    def checked(cls, args: argparse.Namespace) -> _Reports:
+        """Return the places that the options name.
+
+        Raises:
+            UsageError: One cannot be written, or would overwrite another or the labelled file.
+        """
+        taken = {file.resolve(): "the labelled file" for file in (args.lmdb_file, args.lmdb_file / "data.mdb")}
+        places: dict[str, Output | None] = {}
+        for kind in ("json", "csv", "html"):
+            path = getattr(args, kind)
+            place = places[kind] = Output.checked(path) if path else None
+            if place and (place.is_file or place.descriptor is not None):
+                key = place.path if place.descriptor is None else place.descriptor
+                if key in taken:
+                    raise UsageError(f"--{kind} {path} would overwrite {taken[key]}; choose another place.")
+                taken[key] = f"the report of --{kind}"
+        return cls(**places)
+
+    def write(self, report: Report, zoo: Zoo) -> list[str]:
+        """Write the reports; return a sentence about each that could not be written."""
+        from ..validate.report import dump_json, report_csv
+
+        makers: list[tuple[Output | None, Callable[[], str]]] = [
+            (self.json, lambda: dump_json(report) + "\n"),
+            (self.csv, lambda: report_csv(report)),
+            (self.html, lambda: _page(report, zoo)),
+        ]
+        failures: list[str] = []
+        # Files first: a pipe may have no reader yet, or lose it.
+        for output, make in sorted(makers, key=lambda item: item[0] is not None and not item[0].is_file):
+            if output:
+                try:
+                    output.write(make())
+                except NotWritten as error:
+                    failures.append(str(error))
+        return failures
+
+    def table_stream(self) -> TextIO:
+        """Return where the table is printed: not where a report goes."""
+        reports = (self.json, self.csv, self.html)
+        return sys.stderr if any(one and one.descriptor == STDOUT for one in reports) else sys.stdout
+
+
+def _environment(args: argparse.Namespace, place: Place) -> dict[str, str]:
     """Return the environment, changed by the options and by what ``torchrun`` requires."""
     environment = {**os.environ}
     environment |= {"LOWRANK_DEVICE": args.device} if args.device else {}
     environment |= {"LOWRANK_DECODER": args.decoder} if args.decoder else {}
     environment |= {"LOWRANK_ENGINE": args.engine} if args.engine else {}
     environment |= {"LOWRANK_PRECISION": args.precision} if args.precision else {}
-    processes_here = int(environment.get("LOCAL_WORLD_SIZE", "1"))
-    if processes_here > 1:
+    if place.world > 1:
         import torch
 
+        from ..runtime.processes import own_gpu
         from ..settings import usable_cpus
 
-        environment.setdefault("LOWRANK_THREADS", str(max(1, usable_cpus() // processes_here)))
+        environment.setdefault("LOWRANK_THREADS", str(max(1, usable_cpus() // place.local_world)))
         uses_torch = environment.get("LOWRANK_ENGINE", "torch").lower() != "openvino"
         if uses_torch and torch.cuda.is_available() and environment.get("LOWRANK_DEVICE", "auto") in ("auto", "cuda"):
-            environment["LOWRANK_DEVICE"] = f"cuda:{environment.get('LOCAL_RANK', '0')}"
+            environment["LOWRANK_DEVICE"] = str(own_gpu(place))
     return environment
 
 
@@ -222,33 +283,46 @@ def _terminate(signum: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt(_LOST)
 
 
-def _gather(counted: tuple[Sums, float]) -> list[tuple[Sums, float]]:
-    """Return what the other processes counted, in the first process; in the others, an empty list."""
-    from ..runtime.processes import Processes
-
-    # The sums are integers in the CPU's memory, so gloo can exchange them on any machine, with or without a GPU.
-    with Processes.join("gloo", _GATHER_TIMEOUT) as processes:
-        return processes.gather(counted)[1:]
-
-
 def _running_errors(results: Sequence[ModelResult]) -> str:
     """Return the top-1 errors so far, for the progress line."""
     errors = [f"{result.top1_error:.1f}" for result in results if result.top1_error is not None]
     return f", top-1 error {' / '.join(errors)} %" if errors else ""
 
 
-def _write_reports(args: argparse.Namespace, report: Report, zoo: Zoo) -> None:
-    """Write the report to the files that the options name."""
-    from ..validate.report import dump_json, report_csv
+def _deliver(report: Report, reports: _Reports, zoo: Zoo, run: ValidationRun, *, kept: bool) -> None:
+    """Write the reports, then print the table. Whatever goes wrong, the state of the pass is on the disk.
 
-    if args.json:
-        _write(args.json, dump_json(report))
-    if args.csv:
-        _write(args.csv, report_csv(report))
-    if args.html and report.count:
-        from ..charts.report_page import report_page
+    Args:
+        report: What was measured.
+        reports: Where it goes.
+        zoo: The models.
+        run: The pass.
+        kept: Whether its state was saved since the last batch.
 
-        _write(args.html, report_page(report, zoo))
+    Raises:
+        NotWritten: A report could not be written.
+    """
+    from ..validate.report import report_text
+
+    try:
+        failures = reports.write(report, zoo)
+        print(report_text(report), file=reports.table_stream(), flush=True)
+        if failures:
+            raise NotWritten(" ".join(failures))
+    except BaseException as error:
+        kept = kept or _save(run)
+        if isinstance(error, NotWritten) and kept:
+            raise NotWritten(
+                f"{error} What was measured is kept: the same command with --resume, and with a place that can be "
+                "written, does not measure it again."
+            ) from error
+        raise
+
+
+def _page(report: Report, zoo: Zoo) -> str:
+    from ..charts.report_page import report_page
+
+    return report_page(report, zoo)
 
 
 def _compare_with_published(report: Report, tolerance: float) -> None:
@@ -258,13 +332,3 @@ def _compare_with_published(report: Report, tolerance: float) -> None:
     if found:
         raise DataError("The published errors were not reproduced: " + " ".join(found))
     print(f"The published errors were reproduced within {tolerance} percentage points.")
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        with atomic_write(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(
-            f"{path} could not be written ({error.strerror}); free some space or choose another place."
-        ) from error

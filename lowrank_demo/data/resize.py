@@ -25,6 +25,7 @@ from ..decode.base import EDGE, read_header
 from ..decode.pillow import load_image, to_rgb
 from ..errors import ImageError, NotWritten, UsageError
 from ..runtime.files import atomic_write
+from ..runtime.outputs import check_folder
 from ..runtime.parallel import map_ahead
 from ..runtime.progress import Meter, Progress
 from .walk import Refused, image_files
@@ -183,7 +184,8 @@ class FolderResize:
         threads: Images resized at the same time.
 
     Raises:
-        UsageError: The source is not a folder or holds no images, or the target lies inside the source.
+        UsageError: The source is not a folder or holds no images, the target lies inside the source, or it
+            cannot be written.
     """
 
     def __init__(
@@ -198,6 +200,7 @@ class FolderResize:
         self.files = images.files
         if not self.files:
             raise UsageError(f"There are no images in {source}; expected a folder with images.")
+        check_folder(target, target)
         self.refused: list[Refused] = list(images.refused)
         self.resized = 0
         self.skipped = 0

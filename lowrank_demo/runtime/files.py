@@ -33,6 +33,11 @@ def must_exist(path: Path, expected: str) -> None:
         raise UsageError(f"There is no {path}; expected {expected}.")
 
 
+def temporary_of(path: Path) -> Path:
+    """Return where :func:`atomic_write` writes before it renames."""
+    return path.with_name(f".{path.name}.tmp")
+
+
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``, to be written to.
@@ -40,7 +45,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     The temporary file is renamed to ``path`` when the block ends, and removed if the block raises. A reader therefore
     sees the old file or the new one, never a partial one.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = temporary_of(path)
     try:
         yield temporary
         os.replace(temporary, path)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime
-import os
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TypeVar
@@ -12,17 +13,31 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from ..errors import ProcessLost
+from ..errors import ProcessLost, UsageError
+from .launch import Place
+from .stopping import interruptible
+from .words import counted
 
 Value = TypeVar("Value")
+_JOIN_SECONDS = 600.0
+"""Longest wait for all processes to start: they load the same libraries, on machines that may start one by one."""
 
 
-def rank_and_world() -> tuple[int, int]:
-    """Return this process's rank and the number of processes, as ``torchrun`` set them; (0, 1) without it.
+def own_gpu(place: Place) -> torch.device:
+    """Return the GPU of this process alone, and make it torch's default: else each process also uses the first one.
 
-    Reads the environment only; it does not connect to the other processes.
+    Raises:
+        UsageError: The machine has fewer GPUs than processes.
     """
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    gpus = torch.cuda.device_count()
+    if place.local_rank >= gpus:
+        raise UsageError(
+            f"LOCAL_RANK is {place.local_rank}, but torch finds {counted(gpus, 'GPU')}; start at most {gpus} on this "
+            "machine, with --nproc-per-node."
+        )
+    device = torch.device("cuda", place.local_rank)
+    torch.cuda.set_device(device)
+    return device
 
 
 @dataclass(frozen=True)
@@ -37,18 +52,24 @@ class Processes:
 
     @classmethod
     def join(cls, backend: str | None = None, timeout: datetime.timedelta | None = None) -> Processes:
-        """Join the process group, if there is more than one process.
+        """Join the process group, if there is more than one process. The wait for the others can be interrupted.
 
         Args:
-            backend: ``nccl`` or ``gloo``; None means NCCL with a GPU and gloo without.
+            backend: ``gloo`` to exchange values in the CPU's memory alone; None takes the process's own GPU and NCCL
+                where there is one, and gloo without.
             timeout: Longest wait for the other processes at each exchange; None means torch's default.
+
+        Raises:
+            UsageError: What the environment says of the processes cannot be.
+            ProcessLost: The other processes could not be reached, or did not start in time.
         """
-        rank, world = rank_and_world()
-        gpu = torch.cuda.is_available()
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if gpu else torch.device("cpu")
-        if world > 1 and not dist.is_initialized():
-            dist.init_process_group(backend or ("nccl" if gpu else "gloo"), timeout=timeout)
-        return cls(rank, world, device)
+        place = Place.from_environment()
+        gpu = backend is None and torch.cuda.is_available()
+        device = own_gpu(place) if gpu else torch.device("cpu")
+        if place.world > 1 and not dist.is_initialized():
+            chosen = backend or ("nccl" if gpu else "gloo")
+            _meet(place, lambda: dist.init_process_group(chosen, timeout=timeout))
+        return cls(place.rank, place.world, device)
 
     def sum(self, values: Tensor) -> Tensor:
         """Add up ``values`` over all processes, in place, and return them."""
@@ -74,15 +95,27 @@ class Processes:
         if self.world == 1:
             return [value]
         values: list[Any] | None = [None] * self.world if self.rank == 0 else None
+        self._exchange(lambda: dist.gather_object(value, values))
+        self.barrier()
+        return values or []
+
+    def barrier(self) -> None:
+        """Wait until every process is here.
+
+        Raises:
+            ProcessLost: A process ended before.
+        """
+        if self.world > 1:
+            self._exchange(dist.barrier)
+
+    def _exchange(self, call: Callable[[], object]) -> None:
         try:
-            dist.gather_object(value, values)
-            dist.barrier()
+            interruptible(call)
         except RuntimeError as error:
             raise ProcessLost(
                 "Another process of this run ended early. What each process has counted is kept: run the same command "
                 "again with --resume."
             ) from error
-        return values or []
 
     def __enter__(self) -> Processes:
         return self
@@ -91,3 +124,25 @@ class Processes:
         # Without this, torch's background threads sometimes abort a process as it exits.
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _meet(place: Place, join: Callable[[], object]) -> None:
+    found = f"RANK is {place.rank} and WORLD_SIZE {place.world} in the environment"
+    alone = "unset RANK and WORLD_SIZE to run one process alone"
+
+    def say() -> None:
+        print(
+            f"{found}: waiting for the other processes at {place.address}; if you started none, press Ctrl-C and "
+            f"{alone}.",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    try:
+        interruptible(join, _JOIN_SECONDS, say)
+    except (RuntimeError, ValueError, TimeoutError) as error:
+        reason = str(error).partition("\n")[0][:200] or f"none came in {_JOIN_SECONDS / 60:.0f} minutes"
+        raise ProcessLost(
+            f"{found}, but the other processes could not be reached at {place.address} ({reason}); start them all with "
+            f"torchrun, or {alone}."
+        ) from error

@@ -1,15 +1,80 @@
-"""Stopping long work on a signal: between two pieces, never in the middle of one."""
+"""Stopping on a signal: long work between two pieces, never in the middle of one, and waits at any moment."""
 
 from __future__ import annotations
 
+import math
 import signal
-from collections.abc import Iterable, Iterator, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FrameType
 from typing import TypeVar
 
 Piece = TypeVar("Piece")
-STOPPED: Mapping[signal.Signals, str] = {signal.SIGINT: "stopped"}
-"""Ctrl-C, and the text of the exception that it raises."""
+Value = TypeVar("Value")
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+STOPPED: Mapping[signal.Signals, str] = dict.fromkeys(_SIGNALS, "stopped")
+"""Ctrl-C, what ends a service or a job, and a terminal that is closed; each with the text of the exception it raises.
+"""
+_LOOK_SECONDS = 0.2
+_LONG_SECONDS = 5.0
+
+
+def end_as_by_ctrl_c() -> None:
+    """Let every signal that asks the program to end raise KeyboardInterrupt, so that it tidies up behind itself.
+
+    Without this only Ctrl-C does; the others end Python on the spot. A signal that whoever started the program has
+    chosen to ignore, as ``nohup`` does, stays ignored. Call it in the main thread.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt(STOPPED[signal.Signals(number)])
+
+    for number in STOPPED:
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, stop)
+
+
+def interruptible(
+    call: Callable[[], Value], seconds: float = math.inf, on_long: Callable[[], None] = lambda: None
+) -> Value:
+    """Return what a call returns that waits for other processes outside Python, where no signal reaches it.
+
+    The call runs in a thread of its own, which is left behind when a signal or the time ends the wait.
+
+    Args:
+        call: Waits for others, and nothing more.
+        seconds: The longest wait.
+        on_long: Called once if the wait lasts some seconds, to say what for.
+
+    Raises:
+        TimeoutError: The time is over.
+        BaseException: What the call raised.
+    """
+    values: list[Value] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            values.append(call())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True, name="waits for others")
+    thread.start()
+    begun = time.monotonic()
+    said = False
+    while thread.is_alive():
+        thread.join(_LOOK_SECONDS)
+        waited = time.monotonic() - begun
+        if not said and waited > _LONG_SECONDS:
+            said = True
+            on_long()
+        if waited > seconds:
+            raise TimeoutError
+    for error in errors:
+        raise error
+    return values[0]
 
 
 def stoppable(pieces: Iterable[Piece], reasons: Mapping[signal.Signals, str] = STOPPED) -> Iterator[Piece]:
@@ -21,7 +86,7 @@ def stoppable(pieces: Iterable[Piece], reasons: Mapping[signal.Signals, str] = S
 
     Args:
         pieces: An iterable that does the work. It is closed before the exception is raised.
-        reasons: The signals to catch, each with the text of the exception.
+        reasons: The signals to catch, each with the text of the exception. One that is ignored stays ignored.
 
     Raises:
         KeyboardInterrupt: A signal arrived.
@@ -33,7 +98,8 @@ def stoppable(pieces: Iterable[Piece], reasons: Mapping[signal.Signals, str] = S
         if len(received) > 1:
             raise KeyboardInterrupt(received[0])
 
-    previous = {number: signal.signal(number, note) for number in reasons}
+    heard = [number for number in reasons if signal.getsignal(number) != signal.SIG_IGN]
+    previous = {number: signal.signal(number, note) for number in heard}
     try:
         for piece in pieces:
             yield piece

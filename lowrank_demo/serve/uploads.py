@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import secrets
-import shutil
 import tempfile
 import threading
 import zipfile
@@ -104,7 +103,7 @@ class LabelledFiles:
         token = secrets.token_urlsafe(16)
         with self._lock:
             if self._upload_folder is None:
-                self._upload_folder = tempfile.TemporaryDirectory(prefix="lowrank-uploads-")
+                self._upload_folder = tempfile.TemporaryDirectory(prefix="lowrank-uploads-", ignore_cleanup_errors=True)
             self._built += 1
             target = Path(self._upload_folder.name) / f"your photos {self._built}.lmdb"
         try:
@@ -174,16 +173,14 @@ def build_from_zip(zip_file: Path, target: Path, *, max_file_mb: int, max_zip_mb
     size = zip_file.stat().st_size
     if size > max_zip_mb * 1_000_000:
         raise UsageError(f"The zip has {size / 1e6:.0f} MB; expected at most {max_zip_mb}.")
-    folder = Path(tempfile.mkdtemp(prefix="lowrank-upload-"))
-    try:
+    # Unlike mkdtemp's, this folder also goes if the server is ended while it builds.
+    with tempfile.TemporaryDirectory(prefix="lowrank-upload-", ignore_cleanup_errors=True) as folder:
         with _opened(zip_file) as archive:
-            samples = _unpack(archive, folder, max_file_mb * 1_000_000, _MAX_UNPACKED * max_zip_mb * 1_000_000)
+            samples = _unpack(archive, Path(folder), max_file_mb * 1_000_000, _MAX_UNPACKED * max_zip_mb * 1_000_000)
         building = LmdbBuild(samples, target, shortest_edge=EDGE, threads=threads)
         for _ in building:
             pass
         return Built(target, building.count, building.refused)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _opened(zip_file: Path) -> zipfile.ZipFile:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from ..classify.inference import Classifier
 from ..data.lmdb.reader import LmdbReader
 from ..decode.choose import choose_decoder
+from ..errors import NotWritten
 from ..lowrank.load import load_network
 from ..models.architecture import Layer
 from ..models.cards import parse_card
@@ -54,6 +57,24 @@ def quantised(state: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
         else:
             stored[key] = tensor
     return stored
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path that becomes one of a run's files, as :func:`atomic_write` does; its folder is made.
+
+    Raises:
+        NotWritten: It could not be written. Its stage's checkpoint is kept.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as temporary:
+            yield temporary
+    except (OSError, SafetensorError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        raise NotWritten(
+            f"{path} could not be written ({reason}); free space, then --resume continues from the last checkpoint."
+        ) from error
 
 
 def _fits_float16(tensor: Tensor) -> bool:
@@ -110,9 +131,8 @@ def _write_weights(
     config: RunConfig, name: str, state: Mapping[str, Tensor], kind: Literal["safetensors", "nested"]
 ) -> LocalFile:
     folder = config.folder / "models"
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.safetensors"
-    with atomic_write(path) as temporary:
+    with writing(path) as temporary:
         safetensors.torch.save_file(quantised(state, config.output.format), temporary, {"format": "pt"})
     return LocalFile(path, hashlib.sha256(path.read_bytes()).hexdigest(), kind)
 
@@ -139,9 +159,10 @@ def _write_card(
     path = weights.path.with_name(f"{name}{CARD_SUFFIX}")
     if history is not None and history.exists():
         card["history"] = f"{name}.history.json"
-        shutil.copy(history, path.with_name(card["history"]))
+        with writing(path.with_name(card["history"])) as temporary:
+            shutil.copy(history, temporary)
     card["measured"] = [_measure(config, card, weights, layers)]
-    with atomic_write(path) as temporary:
+    with writing(path) as temporary:
         temporary.write_text(json.dumps(card, indent=1, ensure_ascii=False), encoding="utf-8")
     return path
 

@@ -18,12 +18,12 @@ from ..lowrank.calibration import measure_statistics
 from ..models.architecture import INPUT_SIZE, LAYERS, Layer
 from ..nn.alexnet import DenseAlexNet, LowRankAlexNet
 from ..nn.nested import NestedAlexNet, Version, merged
-from ..runtime.files import atomic_write
+from ..runtime.outputs import check_folder
 from ..runtime.processes import Processes
 from .answers import Answers
 from .batches import Batches, LmdbImages, evenly_spaced
 from .config import RunConfig, StageConfig
-from .output import write_model, write_nested
+from .output import write_model, write_nested, writing
 from .start import Start, chosen_starts, compressed_network, kept_weights, penalty_state
 from .trainer import Trainer
 
@@ -67,6 +67,13 @@ def compress(config: RunConfig, resume: bool, processes: Processes, layers: Sequ
         penalty.load(penalty_state(saved, config.folder / "compress.pt"))
         history = json.loads(saved["history"])
 
+    def keep_history() -> None:
+        if processes.rank == 0 and history:
+            _write_history(config, layers, history)
+
+    # The checkpoint comes first, so that a history which could not be written costs no epoch.
+    keep_history()
+
     def l_step(step: int, mu: float) -> None:
         first, end = step * stage.epochs, (step + 1) * stage.epochs
         if trainer.epoch == first and processes.rank == 0:
@@ -86,10 +93,9 @@ def compress(config: RunConfig, resume: bool, processes: Processes, layers: Sequ
                         "distance": penalty.distance(),
                     }
                 )
-                if processes.rank == 0:
-                    _write_history(config, layers, history)
             trainer.save({"penalty": penalty.state(), "history": json.dumps(history)})
             trainer.report(loss, error)
+        keep_history()
 
     schedule = lc.mu_schedule(stage.first_mu, stage.mu_growth, stage.steps)
     lc.run(penalty, schedule, l_step, c_steps_done=math.ceil(trainer.epoch / stage.epochs))
@@ -185,13 +191,7 @@ def _trainer(
     processes: Processes,
     frozen: Sequence[Layer] = (),
 ) -> Trainer:
-    try:
-        config.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"The folder of the run, {str(config.folder)[:200]}, cannot be made ({error.strerror}); expected a folder "
-            "that this process can write to."
-        ) from error
+    check_folder(config.folder, config.folder)
     data = config.data
     batch_size = max(1, data.batch_size // processes.world)
 
@@ -227,5 +227,5 @@ def _write_history(config: RunConfig, layers: Sequence[Layer], steps: Sequence[M
         "layers": [layer.name for layer in layers],
         "steps": steps,
     }
-    with atomic_write(config.folder / "history.json") as temporary:
+    with writing(config.folder / "history.json") as temporary:
         temporary.write_text(json.dumps(history, indent=1), encoding="utf-8")

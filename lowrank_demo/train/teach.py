@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Subset
 from ..errors import DataError, UsageError
 from ..models.architecture import NUM_CLASSES
 from ..runtime.files import atomic_write
+from ..runtime.outputs import check_folder
 from ..runtime.progress import Meter, ProgressLine
 from .batches import LmdbImages, normalise
 from .config import RunConfig
@@ -69,7 +70,7 @@ def keep_outputs(
     shape = (config.data.views, len(images), width)
     part, mark = target.with_suffix(".npy.part"), target.with_suffix(".npy.mark")
     done = _marked(mark, part, config, shape) if resume else 0
-    config.folder.mkdir(parents=True, exist_ok=True)
+    check_folder(config.folder, target)
     kept = open_memmap(part, "r+" if done else "w+", np.float16, shape)
     flat = kept.reshape(-1, width)
     line, meter = ProgressLine(), Meter(len(flat), done)

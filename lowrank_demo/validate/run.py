@@ -97,7 +97,8 @@ def open_validation(
         part: The slice to measure and the number of slices.
 
     Raises:
-        DataError: The file cannot be used; found before any model is loaded.
+        DataError: The file cannot be used; found before any model is loaded. Or the saved state is damaged.
+        UsageError: The saved pass cannot be continued with these models, this batch size or these conditions.
         WeightsError: A model cannot be loaded; found before the first batch.
     """
     from .evaluate import Validation, slice_of
@@ -107,7 +108,7 @@ def open_validation(
         models = [load(card) for card in cards]
         records = slice_of(len(reader), batch_size, *part)
         checkpoint = Checkpoint(
-            state_folder, reader, [(model.card.id, model.sha256) for model in models], batch_size, conditions, records
+            state_folder, reader, [(model.card.id, model.sha256) for model in models], batch_size, conditions, part
         )
         sums = checkpoint.load() if resume else None
         validation = Validation(

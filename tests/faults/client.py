@@ -18,6 +18,7 @@ class ApiClient:
     """One visitor. A context manager."""
 
     def __init__(self, url: str) -> None:
+        self._url = url
         self._http = httpx.Client(base_url=f"{url}/gradio_api", timeout=120)
 
     def __enter__(self) -> ApiClient:
@@ -41,6 +42,14 @@ class ApiClient:
     def classify(self, data: bytes, model: str = "") -> dict[str, Any]:
         """The answer for one photo."""
         return self.classify_path(self.upload("photo.jpg", data), model)
+
+    def press(self, handler: str, file: dict[str, str]) -> None:
+        """Start one of the page's own handlers, which no API offers, with an uploaded file."""
+        config = self._http.get(f"{self._url}/config").json()
+        (number,) = (one["id"] for one in config["dependencies"] if one["api_name"] == handler)
+        data = [{**file, "meta": {"_type": "gradio.FileData"}}]
+        started = self._http.post("/queue/join", json={"data": data, "fn_index": number, "session_hash": "test"})
+        assert started.status_code == 200, started.text
 
     def call(self, endpoint: str, *arguments: object) -> Any:
         """Any endpoint's answer.

@@ -79,9 +79,16 @@ def test_resize(small_disk: Path, tmp_path: Path) -> None:
 def test_report_and_state_of_a_validation(small_disk: Path, tmp_path: Path) -> None:
     file = tmp_path / "file.lmdb"
     build_long_lmdb(file, 70)
-    filler = fill(small_disk)
     report = small_disk / "report.json"
     command = ["validate", "--lmdb-file", str(file), "--models", MODEL, "--json", str(report)]
+    filler = fill(small_disk)
+    done = run(*command)
+    assert done.returncode == 1
+    assert "report.json cannot be written (No space left on device)" in done.stderr
+    assert "images" not in done.stderr, "nothing was measured"
+    # Room for the check, not for the report.
+    filler.unlink()
+    filler = fill(small_disk, 8192)
     done = run(*command, LOWRANK_CACHE_DIR=str(small_disk / "cache"))
     assert "Traceback" not in done.stderr
     assert "top-1" in done.stdout, "what was measured is shown, though it cannot be written"
@@ -163,3 +170,34 @@ def test_a_model_that_was_trained(small_disk: Path, tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     assert not list(small_disk.rglob("*.pt"))
+
+
+@pytest.fixture
+def read_only(small_disk: Path) -> Path:
+    """A disk mounted read-only, which binds root as well."""
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    return small_disk
+
+
+def test_a_read_only_disk(read_only: Path, tmp_path: Path) -> None:
+    images, file, config = photos(tmp_path / "photos", 2), tmp_path / "file.lmdb", tmp_path / "run.toml"
+    build_long_lmdb(file, 8)
+    config.write_text(
+        f'folder = "{read_only}"\n[data]\ntrain = "file.lmdb"\nvalidation = "file.lmdb"\nbatch_size = 8\n'
+        f'workers = 0\n[finetune]\nstart = "{MODEL}"\nepochs = 1\n'
+    )
+    for command in (
+        ["resize", str(images), "--to", str(read_only / "resized")],
+        ["resize", str(images), "--to", str(read_only)],
+        ["build-lmdb", "--images", str(images), "--lmdb-file", str(read_only / "built.lmdb")],
+        ["validate", "--lmdb-file", str(file), "--models", MODEL, "--json", str(read_only / "report.json")],
+        ["train", "reference", str(config)],
+        ["train", "finetune", str(config)],
+        ["convert", MODEL, "--to", str(read_only / "converted")],
+        ["export", MODEL, "--to", str(read_only / "model.onnx")],
+    ):
+        done = run(*command)
+        assert done.returncode in (1, 2), command
+        assert done.stderr.startswith(f"lowrank_demo: {read_only}"), command
+        assert "cannot be written (Read-only file system)" in done.stderr
+        assert done.stderr.count("\n") == 1

@@ -69,6 +69,8 @@ def _main(module: str, arguments: Sequence[str], environment: Mapping[str, str],
     os.environ.update(environment)
     for number, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), number)
+    if encoding := environment.get("PYTHONIOENCODING"):  # which Python read when it started
+        sys.stdout.reconfigure(encoding=encoding.partition(":")[0], errors="strict")  # pyright: ignore[reportAttributeAccessIssue]
     if "OMP_NUM_THREADS" in environment:
         import torch  # which read the variable when it was imported, before the test set it
 

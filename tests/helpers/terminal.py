@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import termios
@@ -15,8 +16,14 @@ from collections.abc import Mapping, Sequence
 from tests.helpers.paths import ROOT
 
 
-def stopped_under_way(arguments: Sequence[str], env: Mapping[str, str]) -> tuple[int, str, str]:
-    """Press Ctrl-C once some images are done; returns exit code, output, and what the terminal showed."""
+def stopped_under_way(
+    arguments: Sequence[str], env: Mapping[str, str], number: signal.Signals = signal.SIGINT
+) -> tuple[int, str, str]:
+    """Press Ctrl-C, or send another signal, once some images are done.
+
+    Returns:
+        Exit code, output, and what the terminal showed.
+    """
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "lowrank_demo", *arguments],
@@ -36,7 +43,10 @@ def stopped_under_way(arguments: Sequence[str], env: Mapping[str, str]) -> tuple
     while part := read_screen(ours):
         said += part
         if not sent and re.search(r"[1-9][\d,]* of [\d,]+ images", said):
-            os.write(ours, b"\x03")
+            if number == signal.SIGINT:
+                os.write(ours, b"\x03")
+            else:
+                process.send_signal(number)
             sent = True
     os.close(ours)
     out, _ = process.communicate()

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from lowrank_demo.runtime.stopping import STOPPED, stoppable
+from lowrank_demo.runtime.stopping import STOPPED, end_as_by_ctrl_c, interruptible, stoppable
+from tests.helpers.paths import ROOT
 
 
 def pieces(signals_in: dict[int, list[signal.Signals]], done: list[str], count: int = 3) -> Iterator[int]:
@@ -63,3 +69,56 @@ def test_the_handlers_are_restored(number: int) -> None:
     except KeyboardInterrupt:
         assert number == 1
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.fixture
+def ignored_hang_up() -> Iterator[None]:
+    """As ``nohup`` starts a program."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGHUP")
+def test_an_ignored_signal_stays_ignored(ignored_hang_up: None) -> None:
+    assert list(stoppable(pieces({1: [signal.SIGHUP]}, []))) == [0, 1, 2]
+    end_as_by_ctrl_c()
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGTERM")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_program_that_is_ended_tidies_up(tmp_path: Path, name: str) -> None:
+    code = (
+        "import tempfile, time\nfrom lowrank_demo.runtime.stopping import end_as_by_ctrl_c\nend_as_by_ctrl_c()\n"
+        "kept = tempfile.TemporaryDirectory(prefix='lowrank-')\nprint('ready', flush=True)\ntime.sleep(60)"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    program = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment, stdout=-1, stderr=-1, text=True)
+    assert program.stdout
+    assert program.stdout.readline() == "ready\n"
+    assert list(tmp_path.iterdir())
+    program.send_signal(getattr(signal, name))
+    assert "KeyboardInterrupt" in program.communicate(timeout=20)[1]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_wait_gives_what_the_call_gave() -> None:
+    assert interruptible(lambda: 5) == 5
+    with pytest.raises(ZeroDivisionError):
+        interruptible(lambda: 1 // 0)
+    never = threading.Event()
+    with pytest.raises(TimeoutError):
+        interruptible(never.wait, seconds=0.1)
+    never.set()
+
+
+def test_a_signal_ends_a_wait() -> None:
+    """The call stands for one outside Python: nothing but a thread of its own lets the signal through."""
+    never = threading.Event()
+    timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        interruptible(never.wait)
+    timer.join()
+    never.set()

@@ -15,7 +15,7 @@ from typing import Literal
 import pytest
 import torch
 
-from lowrank_demo.errors import DataError, UsageError
+from lowrank_demo.errors import DataError, NotWritten, UsageError
 from lowrank_demo.lowrank.calibration import calibrated
 from lowrank_demo.lowrank.history import read_history
 from lowrank_demo.lowrank.load import load_network
@@ -192,6 +192,22 @@ def test_a_checkpoint_of_another_kind_is_refused(folder: Path) -> None:
         run_small("compress", config, resume=True)
     with pytest.raises(DataError, match=r"compress\.pt holds no low-rank factors"):
         run_small("finetune", config)
+
+
+def test_a_file_that_cannot_be_written_costs_no_epoch(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder stands where the history goes, a file where the models' folder does."""
+    config, run_folder = configure(folder), folder / "run"
+    run_small("reference", config)
+    (run_folder / "history.json").mkdir()
+    (run_folder / "models").touch()
+    for stage, obstacle in (("compress", "history.json"), ("finetune", "models")):
+        with pytest.raises(NotWritten, match=rf"{obstacle}.* could not be written \(.*; free space, then --resume"):
+            run_small(stage, config)
+        assert "epoch 1 of 1" in capsys.readouterr().out
+        (run_folder / obstacle).rename(run_folder / f"aside-{stage}")
+        run_small(stage, config, resume=True)
+        assert "epoch" not in capsys.readouterr().out, "it was trained already"
+        assert (run_folder / obstacle).exists()
 
 
 @pytest.mark.parametrize(("stage", "epochs"), [("reference", 1), ("compress", 1), ("compress", 2), ("finetune", 1)])

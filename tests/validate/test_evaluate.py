@@ -8,6 +8,7 @@ import itertools
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from lowrank_demo.data.lmdb.record import Record
 from lowrank_demo.data.lmdb.writer import LmdbWriter
 from lowrank_demo.decode.base import Decoder
 from lowrank_demo.decode.choose import choose_decoder
-from lowrank_demo.errors import DataError, WeightsError
+from lowrank_demo.errors import DataError, UsageError, WeightsError
 from lowrank_demo.lowrank.load import load_network
 from lowrank_demo.models.cards import Zoo
 from lowrank_demo.models.store import LocalFile
@@ -30,12 +31,14 @@ from lowrank_demo.serve.service import Service
 from lowrank_demo.settings import Settings
 from lowrank_demo.validate.evaluate import Validation
 from lowrank_demo.validate.report import disagreements, make_report, report_csv, report_json
+from lowrank_demo.validate.run import ValidationRun
 from lowrank_demo.validate.sums import LOSS_UNIT, ModelSums, Sums
 from tests.helpers.examples import CONDITIONS
 from tests.helpers.paths import SHARED_LMDB
 from tests.helpers.photos import encoded, open_photo
 
 PREVIEW = "preview/scheme_2/v5"
+BUNDLED = ["preview/scheme_1/v4", PREVIEW]
 CPU = torch.device("cpu")
 
 
@@ -238,18 +241,77 @@ def test_stopped_and_resumed_has_the_same_bits(file: Path, settings: Settings) -
     assert same(resumed, whole)
 
 
-def test_a_checkpoint_of_another_pass_is_not_taken(file: Path, settings: Settings) -> None:
+@pytest.fixture
+def stopped(file: Path, settings: Settings) -> Service:
+    """A service with the state of a pass of both bundled models, stopped after 48 records."""
     service = Service(settings)
-    cards = [service.zoo.get(PREVIEW)]
-    with service.open_validation(file, cards, batch_size=16) as run:
+    with service.open_validation(file, [service.zoo.get(name) for name in BUNDLED], batch_size=16) as run:
+        for number, _ in enumerate(run, start=1):
+            if number == 3:
+                break
+        run.checkpoint.save(run.validation.sums)
+    return service
+
+
+def measured(run: ValidationRun) -> dict[str, tuple[int, int]]:
+    finish(run.validation)
+    return {name: (sums.loss, int(sums.class_top1.sum())) for name, sums in run.validation.sums.models.items()}
+
+
+@pytest.mark.parametrize("names", [BUNDLED[::-1], BUNDLED[:1], BUNDLED[1:]])
+def test_models_in_another_order_or_fewer_go_on(file: Path, stopped: Service, names: list[str]) -> None:
+    cards = [stopped.zoo.get(name) for name in names]
+    with stopped.open_validation(file, cards, batch_size=16, resume=True) as run:
+        assert run.resumed_at == 48
+        resumed = measured(run)
+        run.checkpoint.save(run.validation.sums)
+    with stopped.open_validation(file, cards, batch_size=16) as run:
+        assert resumed == measured(run)
+    with stopped.open_validation(file, cards, batch_size=16, resume=True) as run:
+        assert run.resumed_at == 150
+    if len(names) < len(BUNDLED):
+        both = [stopped.zoo.get(name) for name in BUNDLED]
+        with stopped.open_validation(file, both, batch_size=16, resume=True) as run:
+            assert run.resumed_at == 48, "the other model's state is still there"
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "why"),
+    [
+        (BUNDLED, {"batch_size": 32}, "has batch size 16 and this one 32; give the same to continue it, or leave"),
+        (BUNDLED, {"part": (0, 2)}, "was shared by 1 process and this one by 2 processes"),
+        ([*BUNDLED, "preview/scheme_2/v5@7-20-40-40-40-100-100-100"], {}, "has not measured preview/scheme_2/v5@7-20"),
+    ],
+)
+def test_a_pass_that_cannot_go_on_says_why(
+    file: Path, stopped: Service, names: list[str], options: dict[str, Any], why: str
+) -> None:
+    cards = [stopped.zoo.get(name) for name in names]
+    with pytest.raises(UsageError, match="The saved pass over") as refused:
+        stopped.open_validation(file, cards, resume=True, **{"batch_size": 16, **options})
+    assert why in str(refused.value)
+
+
+def test_a_state_of_another_file_or_slice_is_not_taken(file: Path, stopped: Service, settings: Settings) -> None:
+    cards = [stopped.zoo.get(PREVIEW)]
+    with stopped.open_validation(file, cards, batch_size=16, part=(0, 3)) as run:
         next(iter(run))
         run.checkpoint.save(run.validation.sums)
-    with service.open_validation(file, cards, batch_size=32, resume=True) as run:
+    with stopped.open_validation(file, cards, batch_size=16, part=(1, 3)) as run:
         assert run.resumed_at is None
+    file.touch()
+    with stopped.open_validation(file, cards, batch_size=16, resume=True) as run:
+        assert run.resumed_at is None, "the file may be another by now"
+
+
+def test_a_damaged_state_is_one_sentence(file: Path, stopped: Service, settings: Settings) -> None:
     (saved,) = (settings.cache_dir / "validations").iterdir()
     saved.write_bytes(saved.read_bytes()[:100])
+    both = [stopped.zoo.get(name) for name in BUNDLED]
     with pytest.raises(DataError, match=r"checkpoint .* is damaged"):
-        service.open_validation(file, cards, batch_size=16, resume=True)
+        stopped.open_validation(file, both, batch_size=16, resume=True)
+    with stopped.open_validation(file, both[:1], batch_size=16, resume=True) as run:
+        assert run.resumed_at is None
 
 
 def test_a_wrong_label_further_on_stops_with_its_record(tmp_path: Path, settings: Settings) -> None:

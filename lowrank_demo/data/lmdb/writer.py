@@ -18,6 +18,7 @@ import msgpack
 from filelock import FileLock, Timeout
 
 from ...errors import DataError, DiskFull, NotWritten, UsageError
+from ...runtime.outputs import output_file
 from ...runtime.words import counted
 from .manifest import Manifest, file_sha256, write_manifest
 from .reader import KEY_LIST, LmdbReader, record_key
@@ -39,14 +40,13 @@ class LmdbWriter:
         overwrite: Replace ``path`` if it exists.
 
     Raises:
-        UsageError: ``path`` exists or is a folder, or another process is building it.
-        NotWritten: Nothing can be written there.
+        UsageError: ``path`` exists, cannot be written or is no regular file, or another process is building it.
     """
 
     def __init__(
         self, path: Path, *, shortest_edge: int | None = None, seed: int | None = None, overwrite: bool = False
     ) -> None:
-        self.path = path
+        self.path = path = output_file(path)
         self.count = 0
         self.refused = 0
         self._edge = shortest_edge
@@ -54,14 +54,8 @@ class LmdbWriter:
         self._classes: Counter[int] = Counter()
         self._waiting: list[tuple[bytes, bytes]] = []
         self._waiting_bytes = 0
-        if path.is_dir():
-            raise UsageError(f"{path} is a folder; expected the name of the file to build.")
         if path.exists() and not overwrite:
             raise UsageError(f"{path} already exists; choose another name, or replace it with --overwrite.")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _not_written(path, error) from error
         self._temporary = path.with_name(f".{path.name}.building")
         self._lock = FileLock(path.with_name(f".{path.name}.lock"))
 

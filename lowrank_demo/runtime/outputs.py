@@ -1,0 +1,150 @@
+"""Files that a user names for a result: a place is checked before long work begins, and never lost to another."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import NotWritten, UsageError
+from .files import atomic_write, has_long_name, temporary_of
+
+STDOUT = 1
+
+
+@dataclass(frozen=True)
+class Output:
+    """A place for one text: a file, an open descriptor of this process, or a device or FIFO."""
+
+    name: str
+    """As the user wrote it."""
+    path: Path
+    """Where it leads: symbolic links are followed."""
+    descriptor: int | None = None
+    """The descriptor that ``-``, ``/dev/stdout`` or a shell's ``>(…)`` means."""
+    is_file: bool = True
+    """Whether the text replaces a regular file, or makes one."""
+
+    @classmethod
+    def checked(cls, path: Path) -> Output:
+        """Return the place that a path names.
+
+        Raises:
+            UsageError: Nothing can be written there.
+        """
+        if has_long_name(path):
+            raise _refusal(path, "File name too long")
+        descriptor = STDOUT if str(path) == "-" else _descriptor(path)
+        if descriptor is not None:
+            try:
+                os.write(descriptor, b"")
+            except OSError as error:
+                raise _refusal(path, error.strerror) from error
+            return cls(str(path), path, descriptor, is_file=False)
+        if _is_special(path):
+            if not os.access(path, os.W_OK):
+                raise _refusal(path, "Permission denied")
+            return cls(str(path), path, is_file=False)
+        folder = Path(os.path.realpath(path)).parent
+        if not folder.is_dir():
+            raise UsageError(f"There is no folder {folder} for {path.name}; create it first.")
+        return cls(str(path), output_file(path))
+
+    def write(self, text: str) -> None:
+        """Write the text, as UTF-8. A regular file is replaced once the new one is complete and on the disk.
+
+        Raises:
+            NotWritten: The place took no more, or not all.
+        """
+        # A file's name in another encoding is the only text that UTF-8 lacks.
+        data = text.encode("utf-8", "backslashreplace")
+        try:
+            if self.is_file:
+                with atomic_write(self.path) as temporary, temporary.open("wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+            elif self.descriptor is None:
+                with self.path.open("wb", buffering=0) as file:
+                    _write_all(file.fileno(), data)
+            else:
+                # What was printed before comes before.
+                sys.stdout.flush()
+                _write_all(self.descriptor, data)
+        except OSError as error:
+            raise NotWritten(f"{self.name} could not be written ({error.strerror}).") from error
+
+
+def output_file(path: Path) -> Path:
+    """Return where the regular file that a path names is, or will be: symbolic links are followed.
+
+    A missing folder is made.
+
+    Raises:
+        UsageError: It cannot be written there, or what stands there is no regular file.
+    """
+    try:
+        target = path.resolve()
+        if has_long_name(temporary_of(target)):
+            raise _refusal(path, "File name too long")
+        if target.is_dir():
+            raise UsageError(f"{path} is a folder; expected the name of a file.")
+        if _is_special(target):
+            raise UsageError(f"{path} is a device or a pipe; expected the name of a file.")
+    except (OSError, RuntimeError) as error:  # RuntimeError: a circle of links, before Python 3.13
+        raise _refusal(path, getattr(error, "strerror", None) or "its links lead nowhere") from error
+    check_folder(target.parent, path)
+    return target
+
+
+def check_folder(folder: Path, output: Path) -> None:
+    """Make sure that files can be made in a folder, by making one: permissions alone do not tell.
+
+    Args:
+        folder: The folder; it is made if it is missing.
+        output: What is to be written there, for the message.
+
+    Raises:
+        UsageError: None can be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as probe:
+            probe.write(b" ")
+    except OSError as error:
+        raise _refusal(output, error.strerror) from error
+
+
+def _refusal(path: Path, reason: str | None) -> UsageError:
+    return UsageError(f"{path} cannot be written ({reason}); choose another place, or free space there.")
+
+
+def _is_special(path: Path) -> bool:
+    """Return whether a device, FIFO or socket is there."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def _descriptor(path: Path) -> int | None:
+    """Return the descriptor of this process that a path such as ``/dev/stdout`` or ``/dev/fd/63`` names."""
+    for _ in range(40):  # as many links as Linux follows
+        folder = os.path.realpath(path.parent)
+        if re.fullmatch(rf"/dev/fd|/proc/{os.getpid()}/(task/\d+/)?fd", folder) and re.fullmatch(r"\d+", path.name):
+            return int(path.name)
+        if not path.is_symlink():
+            return None
+        path = Path(folder, path.readlink())
+    return None
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
