@@ -156,20 +156,6 @@ def test_the_list_of_class_names() -> None:
     assert 'No class has "unicorn" in a name' in none.stderr
 
 
-@pytest.mark.skipif(os.name != "posix", reason="Windows words it otherwise")
-def test_where_nothing_can_be_written(imagenet: Path, tmp_path: Path) -> None:
-    file = tmp_path / "file"
-    file.touch()
-    images = str(imagenet / "val")
-    for done in (
-        run("build-lmdb", "--images", images, "--lmdb-file", str(file / "deep" / "out.lmdb")),
-        run("resize", images, "--to", str(file / "deep" / "out")),
-    ):
-        assert done.returncode == 2
-        assert "could not be written (Not a directory)" in done.stderr
-        assert "Traceback" not in done.stderr
-
-
 def test_images_without_labels_are_for_training_alone(imagenet: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.lmdb"
     done = run("build-lmdb", "--images", str(imagenet), "--unlabelled", "--lmdb-file", str(out))
