@@ -200,7 +200,8 @@ def test_a_file_that_cannot_be_written_costs_no_epoch(folder: Path, capsys: pyte
     run_small("reference", config)
     (run_folder / "history.json").mkdir()
     (run_folder / "models").touch()
-    for stage, obstacle in (("compress", "history.json"), ("finetune", "models")):
+    obstacles: dict[Stage, str] = {"compress": "history.json", "finetune": "models"}
+    for stage, obstacle in obstacles.items():
         with pytest.raises(NotWritten, match=rf"{obstacle}.* could not be written \(.*; free space, then --resume"):
             run_small(stage, config)
         assert "epoch 1 of 1" in capsys.readouterr().out
