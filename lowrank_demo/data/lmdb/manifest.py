@@ -48,8 +48,11 @@ def manifest_path(lmdb_file: Path) -> Path:
 def write_manifest(lmdb_file: Path, manifest: Manifest) -> None:
     """Write the manifest beside the file; a reader never finds a part of it."""
     target = manifest_path(lmdb_file)
+    # A name in another encoding holds what JSON cannot.
+    name = manifest.file.encode("utf-8", "backslashreplace").decode("utf-8")
     with atomic_write(target) as temporary:
-        temporary.write_text(json.dumps({"format": _FORMAT, **asdict(manifest)}, indent=1), encoding="utf-8")
+        values = {"format": _FORMAT, **asdict(manifest), "file": name}
+        temporary.write_text(json.dumps(values, indent=1), encoding="utf-8")
 
 
 def read_manifest(lmdb_file: Path) -> Manifest:

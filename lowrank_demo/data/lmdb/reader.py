@@ -289,7 +289,9 @@ def _acquire(identity: _Identity, path: Path) -> lmdb.Environment:
         environment = (
             known[0]
             if known
-            else lmdb.open(str(path), subdir=path.is_dir(), readonly=True, lock=False, readahead=True, max_readers=64)
+            else lmdb.open(
+                os.fsencode(path), subdir=path.is_dir(), readonly=True, lock=False, readahead=True, max_readers=64
+            )
         )
         _open_environments[identity] = (environment, known[1] + 1 if known else 1)
         return environment

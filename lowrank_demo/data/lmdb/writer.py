@@ -70,7 +70,7 @@ class LmdbWriter:
             # A killed build may have left a file that cannot be told from a damaged one: start again.
             self._temporary.unlink(missing_ok=True)
             self._env = lmdb.open(
-                str(self._temporary), subdir=False, map_size=_INITIAL_MAP_BYTES, lock=False, sync=False
+                os.fsencode(self._temporary), subdir=False, map_size=_INITIAL_MAP_BYTES, lock=False, sync=False
             )
         except (lmdb.Error, OSError) as error:
             self._unlock()

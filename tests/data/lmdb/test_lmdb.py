@@ -20,7 +20,7 @@ from lowrank_demo.data.lmdb.reader import LmdbReader
 from lowrank_demo.data.lmdb.record import Record, encode_record
 from lowrank_demo.data.lmdb.writer import LmdbWriter
 from lowrank_demo.errors import DataError, RecordError, UsageError
-from tests.helpers.lmdb_files import keys_of, raw_lmdb
+from tests.helpers.lmdb_files import build_lmdb, keys_of, raw_lmdb
 from tests.helpers.packages import installed
 from tests.helpers.paths import ROOT, SHARED_LMDB
 from tests.helpers.photos import encoded, open_photo
@@ -245,6 +245,15 @@ def test_the_file_is_named_as_typed(tmp_path: Path, records: list[Record]) -> No
         with LmdbWriter(tmp_path / name) as writer:
             writer.put(records[0])
         assert (tmp_path / name).is_file()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems' file names are text")
+def test_names_that_are_not_utf8(tmp_path: Path, records: list[Record]) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.lmdb")
+    assert build_lmdb(path, records).exists()
+    assert verify(path).file == "caf\\udce9.lmdb"
+    with IsolatedReader(path) as reader:
+        assert len(reader) == len(records)
 
 
 def test_map_grows(tmp_path: Path) -> None:
