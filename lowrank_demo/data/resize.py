@@ -181,7 +181,7 @@ def _check_apart(files: Sequence[Path], target: Path) -> None:
     """Refuse a folder to write to that a link in the source leads to: what was resized would be resized again."""
     for path in files:
         if Path(os.path.realpath(path)).is_relative_to(target):
-            raise UsageError(f"{path} leads into {target}; expected another folder to write to.")
+            raise UsageError(f"{path} leads into {target}, where the resized files go; remove the link.")
 
 
 def _present(target: Path) -> bytes:

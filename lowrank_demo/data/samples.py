@@ -165,8 +165,8 @@ def unlabelled_samples(folder: Path) -> Samples:
     return Samples([Sample(path, UNLABELLED) for path in found.files], found.refused)
 
 
-def labels_of(paths: Iterable[PurePath], *, by_file_name: bool = False) -> list[int | UsageError]:
-    """Return the label that each path states, or why it states none.
+def labels_of(paths: Iterable[PurePath], *, by_file_name: bool = False) -> list[int | str]:
+    """Return the label that each path states, or a sentence that says why it states none.
 
     A folder that is named by a class counts at any level, then the file's own name. A number counts only where nothing
     else in the path names a class: folders such as ``0`` and ``1`` may also be parts of a set.
@@ -178,18 +178,18 @@ def labels_of(paths: Iterable[PurePath], *, by_file_name: bool = False) -> list[
     Raises:
         UsageError: The classes are numbered from 1.
     """
-    outcomes: list[int | UsageError] = []
+    outcomes: list[int | str] = []
     numbered: set[int] = set()
     for path in paths:
         folders = [part for part in path.parts[:-1] if part not in ("..", "/")]
         words: dict[int, str] = {}
         numbers: dict[int, str] = {}
-        problem: UsageError | None = None
+        problem = ""
         for part in folders:
             try:
                 label = label_of(part)
             except UsageError as error:
-                problem = error
+                problem = str(error)
                 continue
             (numbers if is_number(part) else words).setdefault(label, part)
         stated = _official_label(path.stem) if by_file_name and not words else None
@@ -205,12 +205,12 @@ def labels_of(paths: Iterable[PurePath], *, by_file_name: bool = False) -> list[
     return outcomes
 
 
-def _only(labels: Mapping[int, str], problem: UsageError | None) -> int | UsageError:
+def _only(labels: Mapping[int, str], problem: str) -> int | str:
     """Return the one label that folders name, or what is wrong."""
     if len(labels) > 1:
-        return UsageError(f"Its folders name {len(labels)} classes, {', '.join(labels.values())}; expected one.")
+        return f"Its folders name {len(labels)} classes, {', '.join(labels.values())}; expected one."
     if not labels:
-        return problem or UsageError("It is not in a class folder; expected a folder such as n02129165, 291 or lion.")
+        return problem or "It is not in a class folder; expected a folder such as n02129165, 291 or lion."
     return next(iter(labels))
 
 
@@ -230,8 +230,8 @@ def _labelled(folder: Path, images: Images, *, by_file_name: bool = False) -> Sa
     without: list[tuple[PurePath, str]] = []
     labels = labels_of((path.relative_to(folder) for path in images.files), by_file_name=by_file_name)
     for path, label in zip(images.files, labels, strict=True):
-        if isinstance(label, UsageError):
-            without.append((path, str(label)))
+        if isinstance(label, str):
+            without.append((path, label))
         else:
             samples.append(Sample(path, label))
     refused = [*images.refused, *by_folder(without)]

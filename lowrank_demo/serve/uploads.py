@@ -204,8 +204,8 @@ def _unpack(archive: zipfile.ZipFile, folder: Path, max_file: int, max_total: in
     total = 0
     for number, ((item, path), label) in enumerate(zip(photos, labels, strict=True)):
         shown_as = Path(str(path)[:_MAX_SHOWN])
-        if isinstance(label, UsageError):
-            without.append((shown_as, str(label)))
+        if isinstance(label, str):
+            without.append((shown_as, label))
             continue
         try:
             data = _read(archive, item, max_file + 1)

@@ -226,7 +226,7 @@ def test_a_link_in_the_source_that_leads_to_the_target(tmp_path: Path) -> None:
     work = FolderResize(source, target)
     list(work)
     assert work.resized == 4
-    with pytest.raises(UsageError, match=r"in/resized/a\.jpg leads into .*out; expected another folder"):
+    with pytest.raises(UsageError, match=r"in/resized/a\.jpg leads into .*out, where the resized files go; remove"):
         FolderResize(source, target)
 
 
