@@ -76,11 +76,13 @@ def label_of(text: str) -> int:
     if synset:
         found = _by_synset().get(synset[1].lower())
         if found is None:
-            raise UsageError(f"{synset[1].lower()} is a synset of ImageNet-21k, not one of the 1000 classes.")
+            raise UsageError(
+                f"{synset[1].lower()} is not one of the 1000 classes' synset ids; it may be one of ImageNet-21k's."
+            )
         return found
     if is_number(text):
         if int(text) >= NUM_CLASSES:
-            raise UsageError(f"{text.strip()} is no index of the 1000 classes; expected 0 to {NUM_CLASSES - 1}.")
+            raise UsageError(f"{text.strip()} is not an index of the 1000 classes; expected 0 to {NUM_CLASSES - 1}.")
         return int(text)
     wanted = _plain(text)
     usual, others = _by_name()

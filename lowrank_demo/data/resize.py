@@ -11,10 +11,11 @@ import errno
 import hashlib
 import io
 import math
+import os
 import shutil
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,28 @@ def _tables(image: JpegImagePlugin.JpegImageFile) -> list[list[int]]:
     return tables[:2] if tables[1] == tables[2] else tables
 
 
+def _own_files(files: Sequence[Path], source: Path) -> list[Path]:
+    """Return the files that paths in a folder lead to, each once.
+
+    Raises:
+        UsageError: One of them lies outside the folder.
+    """
+    real = {Path(os.path.realpath(path)): path for path in files}
+    for target, path in real.items():
+        if not target.is_relative_to(source):
+            raise UsageError(
+                f"{path} leads to {target}, outside {source}: --in-place would change what others may use; use --to."
+            )
+    return sorted(real)
+
+
+def _check_apart(files: Sequence[Path], target: Path) -> None:
+    """Refuse a folder to write to that a link in the source leads to: what was resized would be resized again."""
+    for path in files:
+        if Path(os.path.realpath(path)).is_relative_to(target):
+            raise UsageError(f"{path} leads into {target}, where the resized files go; remove the link.")
+
+
 def _present(target: Path) -> bytes:
     """Return what an earlier run wrote; nothing if there is no such file or it cannot be read."""
     try:
@@ -172,7 +195,8 @@ def _present(target: Path) -> bytes:
 class FolderResize:
     """A resize of all images in a folder. Iterate over it to do the work; it yields progress.
 
-    Files keep their names, even where :func:`resize_bytes` changes the format. Each file is written atomically. A
+    Files keep their names, even where :func:`resize_bytes` changes the format. Each file is written atomically. Links
+    are followed; in place, the file that one leads to is resized once, and otherwise no original is written over. A
     second run skips the files that are done: those that a comment in them says were made from the same source with the
     same settings, and exact copies. ``skipped`` counts them. ``refused`` lists what could not be read or resized.
 
@@ -184,8 +208,8 @@ class FolderResize:
         threads: Images resized at the same time.
 
     Raises:
-        UsageError: The source is not a folder or holds no images, the target lies inside the source, or it
-            cannot be written.
+        UsageError: The source is not a folder or holds no images, the target lies inside the source or cannot be
+            written, or a link in the source leads out of it when it is resized in place, or else into the target.
     """
 
     def __init__(
@@ -195,11 +219,15 @@ class FolderResize:
         if target != source and target.is_relative_to(source):
             raise UsageError(f"{target} lies inside {source}; expected a folder beside it, or --in-place.")
         self._source, self._target, self._edge, self._threads = source, target, edge, threads
-        self._quality = quality
+        self._quality, self._in_place = quality, target == source
         images = image_files(source)
-        self.files = images.files
-        if not self.files:
+        if not images.files:
             raise UsageError(f"There are no images in {source}; expected a folder with images.")
+        if self._in_place:
+            self.files = _own_files(images.files, source)
+        else:
+            self.files = images.files
+            _check_apart(self.files, target)
         check_folder(target, target)
         self.refused: list[Refused] = list(images.refused)
         self.resized = 0
@@ -219,11 +247,15 @@ class FolderResize:
 
     def _resize(self, path: Path) -> bool | ImageError:
         """Return whether the file had to be written, or why it cannot be read."""
-        target = self._target / path.relative_to(self._source)
+        # Written through a link, a file is replaced where it is.
+        target = Path(os.path.realpath(self._target / path.relative_to(self._source)))
         try:
+            original = target.is_relative_to(self._source) or target == Path(os.path.realpath(path))
+            if original and not self._in_place:
+                raise ImageError(f"A link in {self._target} leads to an original, {target}; remove the link.")
             data = read_image_file(path)
-            comment = self._comment(data) if target != path else ""
-            present = data if target == path else _present(target)
+            comment = "" if self._in_place else self._comment(data)
+            present = data if self._in_place else _present(target)
             if comment and comment.encode() in present:
                 return False
             resized = resize_bytes(data, self._edge, quality=self._quality, comment=comment)
@@ -237,7 +269,7 @@ class FolderResize:
                 temporary.write_bytes(resized)
                 shutil.copymode(path, temporary)
         except OSError as error:
-            mend = "free some space" if error.errno == errno.ENOSPC else "mend that"
+            mend = "free some space" if error.errno == errno.ENOSPC else "fix that"
             raise NotWritten(
                 f"{target} could not be written ({error.strerror}); {mend} and run the same command again."
             ) from error

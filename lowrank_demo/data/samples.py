@@ -7,7 +7,7 @@ import os
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Literal
@@ -30,11 +30,6 @@ _EXTENSION = "|".join(map(re.escape, sorted(EXTENSIONS)))
 _PATH_FIRST = re.compile(rf"(.+(?:{_EXTENSION}))(\s*,|\s)(.+)", re.IGNORECASE)
 """A line of a labels file whose path has an extension; the path may hold blanks and commas."""
 _SEED = 0
-_HEADINGS = frozenset(
-    {"class", "class_id", "class_name", "classid", "category", "label", "label_id", "labels", "predictionstring"}
-    | {"synset", "target", "wnid"}
-)
-"""What the first line of a labels file calls the column of classes, in lower case."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +53,7 @@ class Samples:
     """What the order was shuffled with; None if it is that of the paths or of the list."""
 
     def shuffled(self, seed: int) -> Samples:
-        """Return the samples in an order of chance, as a file to train on has them."""
+        """Return the samples in random order, for a training file."""
         found = list(self.found)
         random.Random(seed).shuffle(found)
         return Samples(found, self.refused, seed)
@@ -85,7 +80,7 @@ def imagenet_samples(folder: Path, split: Literal["val", "train"]) -> Samples:
     found = image_files(images)
     if not found.files:
         raise UsageError(f"There are no images in {images}; expected ImageNet's {split} images.{listed(found.refused)}")
-    samples = _labelled(images, found, _official_label)
+    samples = _labelled(images, found, by_file_name=True)
     return samples.shuffled(_SEED) if split == "train" else samples
 
 
@@ -98,7 +93,7 @@ def class_folder_samples(folder: Path) -> Samples:
     Raises:
         UsageError: The folder does not exist, or no image in it has a class.
     """
-    return _labelled(folder, image_files(folder), lambda name: None)
+    return _labelled(folder, image_files(folder))
 
 
 def listed_samples(folder: Path, labels_file: Path) -> Samples:
@@ -110,9 +105,12 @@ def listed_samples(folder: Path, labels_file: Path) -> Samples:
             may lack its extension, and be a file's name alone where only one file has it. Further columns, a first line
             of headings, empty lines and lines that start with ``#`` are skipped.
 
+    Returns:
+        The images in the order of the list. Those whose class or file is not clear are refused.
+
     Raises:
-        UsageError: The folder or the file does not exist, or the file cannot be read or lists no image, or a line has
-            another form; the message names the line.
+        UsageError: The folder or the file does not exist, or the file cannot be read or lists no image with a class,
+            or its classes are numbered from 1, or a line has another form; the message names the line.
     """
     must_exist(folder, "a folder with images")
     must_exist(labels_file, "a file with lines of 'image class'")
@@ -122,23 +120,37 @@ def listed_samples(folder: Path, labels_file: Path) -> Samples:
         raise UsageError(f"{labels_file} cannot be read as text; expected lines of 'image class'.") from error
     find = _Finder(folder)
     samples: list[Sample] = []
+    without: list[tuple[PurePath, str]] = []
+    numbered: set[int] = set()
     first = True
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.startswith("#"):
             continue
-        heading, first = first and _is_heading(line), False
-        if heading:
-            continue
+        maybe_heading, first = first, False
         try:
-            name, label = _entry(line)
-            samples.append(Sample(find(name), label))
-        except (UsageError, csv.Error) as error:
-            raise UsageError(
-                f"Line {number} of {labels_file.name} is {shown(line)}; expected an image's path and its class. {error}"
-            ) from error
+            name, *columns = _fields(line)
+        except csv.Error as error:
+            raise _bad_line(number, line, labels_file, str(error)) from error
+        if not columns:
+            raise _bad_line(number, line, labels_file, "There is only one column.")
+        if is_number(columns[0]):
+            numbered.add(int(columns[0]))
+        try:
+            samples.append(Sample(find(name), _label(columns)))
+        except UsageError as error:
+            if not (maybe_heading and _is_heading(name, find)):
+                without.append((folder / name, str(error)))
+    if _from_1(numbered):
+        raise UsageError(
+            f"{labels_file.name} has a class 1000 but no class 0, so the classes seem to be numbered from 1; write "
+            "synset ids, as 'python -m lowrank_demo classes' lists them."
+        )
+    refused = by_folder(without)
     if not samples:
-        raise UsageError(f"{labels_file.name} lists no images; expected lines of 'image class'.")
-    return Samples(samples)
+        raise UsageError(
+            f"{labels_file.name} lists no images with a class; expected lines of 'image class'.{listed(refused)}"
+        )
+    return Samples(samples, refused)
 
 
 def unlabelled_samples(folder: Path) -> Samples:
@@ -153,37 +165,58 @@ def unlabelled_samples(folder: Path) -> Samples:
     return Samples([Sample(path, UNLABELLED) for path in found.files], found.refused)
 
 
-def label_of_path(path: PurePath, named: Callable[[str], int | None] = lambda name: None) -> int:
-    """Return the label that a path states.
+def labels_of(paths: Iterable[PurePath], *, by_file_name: bool = False) -> list[int | str]:
+    """Return the label that each path states, or a sentence that says why it states none.
 
     A folder that is named by a class counts at any level, then the file's own name. A number counts only where nothing
     else in the path names a class: folders such as ``0`` and ``1`` may also be parts of a set.
 
     Args:
-        path: The image's path below the folder that was searched.
-        named: Returns the label that a file's name without extension states, if any.
+        paths: Each image's path below the folder that was searched.
+        by_file_name: Whether a file that is named as ImageNet's are has the label that ImageNet gave it.
 
     Raises:
-        UsageError: The path states no class, or several; the message says why.
+        UsageError: The classes are numbered from 1.
     """
-    folders = [part for part in path.parts[:-1] if part not in ("..", "/")]
-    words: dict[int, str] = {}
-    numbers: dict[int, str] = {}
-    problem: UsageError | None = None
-    for part in folders:
-        try:
-            label = label_of(part)
-        except UsageError as error:
-            problem = error
-            continue
-        (numbers if is_number(part) else words).setdefault(label, part)
-    stated = None if words else named(path.stem)
-    labels = words or ({stated: path.stem} if stated is not None else numbers)
+    outcomes: list[int | str] = []
+    numbered: set[int] = set()
+    for path in paths:
+        folders = [part for part in path.parts[:-1] if part not in ("..", "/")]
+        words: dict[int, str] = {}
+        numbers: dict[int, str] = {}
+        problem = ""
+        for part in folders:
+            try:
+                label = label_of(part)
+            except UsageError as error:
+                problem = str(error)
+                continue
+            (numbers if is_number(part) else words).setdefault(label, part)
+        stated = _official_label(path.stem) if by_file_name and not words else None
+        labels = words or ({stated: path.stem} if stated is not None else numbers)
+        if labels is numbers:
+            numbered.update(int(part) for part in folders if is_number(part))
+        outcomes.append(_only(labels, problem))
+    if _from_1(numbered):
+        raise UsageError(
+            "There is a folder 1000 but no folder 0, so the classes seem to be numbered from 1; name the folders by "
+            "synset id, as 'python -m lowrank_demo classes' lists them."
+        )
+    return outcomes
+
+
+def _only(labels: Mapping[int, str], problem: str) -> int | str:
+    """Return the one label that folders name, or what is wrong."""
     if len(labels) > 1:
-        raise UsageError(f"Its folders name {len(labels)} classes, {', '.join(labels.values())}; expected one.")
+        return f"Its folders name {len(labels)} classes, {', '.join(labels.values())}; expected one."
     if not labels:
-        raise problem or UsageError("It is not in a class folder; expected a folder such as n02129165, 291 or lion.")
+        return problem or "It is not in a class folder; expected a folder such as n02129165, 291 or lion."
     return next(iter(labels))
+
+
+def _from_1(numbers: Set[int]) -> bool:
+    """Return whether numbers of classes seem to begin at 1: each would be taken for the next class."""
+    return NUM_CLASSES in numbers and 0 not in numbers and min(numbers) < NUM_CLASSES
 
 
 def by_folder(refused: Iterable[tuple[PurePath, str]]) -> list[Refused]:
@@ -192,33 +225,15 @@ def by_folder(refused: Iterable[tuple[PurePath, str]]) -> list[Refused]:
     return [Refused(Path(folder), reason, count) for (folder, reason), count in counts.items()]
 
 
-def check_numbering(folders: Iterable[str]) -> None:
-    """Refuse classes that are numbered from 1: each would be taken for the next one.
-
-    Args:
-        folders: The names of the folders that images lie in.
-
-    Raises:
-        UsageError: There is a folder 1000 and no folder 0.
-    """
-    numbers = {int(name) for name in folders if is_number(name)}
-    if NUM_CLASSES in numbers and 0 not in numbers:
-        raise UsageError(
-            "There is a folder 1000 and no folder 0: the classes seem to be numbered from 1 to 1000; expected 0 to 999 "
-            "in the order of the synset ids, which is not that of ImageNet's own numbers. Name the folders by synset "
-            "id (n02129165); 'python -m lowrank_demo classes' lists them."
-        )
-
-
-def _labelled(folder: Path, images: Images, named: Callable[[str], int | None]) -> Samples:
+def _labelled(folder: Path, images: Images, *, by_file_name: bool = False) -> Samples:
     samples: list[Sample] = []
     without: list[tuple[PurePath, str]] = []
-    check_numbering({part for path in images.files for part in path.relative_to(folder).parts[:-1]})
-    for path in images.files:
-        try:
-            samples.append(Sample(path, label_of_path(path.relative_to(folder), named)))
-        except UsageError as error:
-            without.append((path, str(error)))
+    labels = labels_of((path.relative_to(folder) for path in images.files), by_file_name=by_file_name)
+    for path, label in zip(images.files, labels, strict=True):
+        if isinstance(label, str):
+            without.append((path, label))
+        else:
+            samples.append(Sample(path, label))
     refused = [*images.refused, *by_folder(without)]
     if not samples:
         raise UsageError(
@@ -259,20 +274,28 @@ def _columns(text: str) -> list[str]:
     return [column.strip() for column in next(csv.reader([text], skipinitialspace=True))]
 
 
-def _is_heading(line: str) -> bool:
-    fields = _fields(line)
-    return len(fields) > 1 and any(field.casefold() in _HEADINGS for field in fields[1:])
+def _bad_line(number: int, line: str, file: Path, reason: str) -> UsageError:
+    return UsageError(
+        f"Line {number} of {file.name} is {shown(line)}; expected an image's path and its class. {reason}"
+    )
 
 
-def _entry(line: str) -> tuple[str, int]:
-    """Return the path and the label of a line.
+def _is_heading(name: str, find: Callable[[str], Path]) -> bool:
+    """Return whether a first line without a class is one of headings: its first column names no image."""
+    if PurePath(name).suffix.lower() in EXTENSIONS:
+        return False
+    try:
+        return not os.path.isfile(find(name))  # noqa: PTH113 - Path.is_file raises for a name that is too long
+    except UsageError:  # it fits several
+        return False
+
+
+def _label(columns: Sequence[str]) -> int:
+    """Return the label that the columns after the path state.
 
     Raises:
-        UsageError: The line states no class, or several.
+        UsageError: They state no class, or several.
     """
-    path, *columns = _fields(line)
-    if not columns:
-        raise UsageError("There is only one column.")
     # Kaggle's second column continues with boxes: "n03995372 85 1 499 272".
     boxes = re.fullmatch(r"(n\d{8})(?: \d+)+", columns[0])
     label = label_of(boxes[1] if boxes else columns[0])
@@ -283,7 +306,7 @@ def _entry(line: str) -> tuple[str, int]:
             continue  # not a class: a score, a note
         if differs:
             raise UsageError(f"It names two classes, {columns[0]} and {other}.")
-    return path, label
+    return label
 
 
 class _Finder:

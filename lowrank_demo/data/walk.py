@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ class Images:
     files: Sequence[Path]
     """Sorted by path."""
     refused: Sequence[Refused]
-    """Folders that cannot be entered, and links that lead nowhere."""
+    """Folders that cannot be entered, and links that cannot be followed."""
 
 
 def is_hidden(name: str) -> bool:
@@ -45,13 +46,15 @@ def is_image_name(name: str) -> bool:
 
 
 def listed(refused: Sequence[Refused], limit: int = 3) -> str:
-    """Return the first reasons why nothing could be used, each with a blank before it, to end a message."""
+    """Format the first refusals as the end of a message."""
     parts = [f" {item.path}: {item.reason}" for item in refused[:limit]]
     return "".join(parts) + (f" And {len(refused) - limit:,} more." if len(refused) > limit else "")
 
 
 def image_files(folder: Path) -> Images:
     """Find the image files in a folder and its subfolders by their extension. Hidden files and folders are left out.
+
+    What two links lead to is found twice: which of its paths states the class is not known here.
 
     Raises:
         UsageError: The folder does not exist.
@@ -67,10 +70,11 @@ def image_files(folder: Path) -> Images:
 def _enter(folder: Path, above: frozenset[tuple[int, int]], files: list[Path], refused: list[Refused]) -> None:
     """Add what lies in a folder. ``above`` identifies the folders that lead to it: a link back would have no end."""
     try:
-        found = folder.stat()
+        # Names can be read without the right to enter; what lies in the folder, its dot among that, cannot.
+        found = os.stat(f"{folder}/.")  # noqa: PTH116 - Path drops the dot
         here = (found.st_dev, found.st_ino)
         if here in above:
-            refused.append(Refused(folder, "It is a link to a folder above it, which is searched already.", 0))
+            refused.append(Refused(folder, "The link points back to one of its parent folders; remove it.", 0))
             return
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
@@ -78,12 +82,20 @@ def _enter(folder: Path, above: frozenset[tuple[int, int]], files: list[Path], r
         return
     for entry in entries:
         path = folder / entry.name
-        # Path.is_dir and Path.is_file raise for a link to itself.
-        if os.path.isdir(path):  # noqa: PTH112
+        try:
+            mode = path.stat().st_mode
+        except OSError as error:
+            if not is_hidden(entry.name):
+                refused.append(Refused(path, _why_not(entry, error), int(is_image_name(entry.name))))
+            continue
+        if stat.S_ISDIR(mode):
             if not is_hidden(entry.name):
                 _enter(path, above | {here}, files, refused)
-        elif os.path.isfile(path):  # noqa: PTH113
-            if is_image_name(entry.name):
-                files.append(path)
-        elif entry.is_symlink() and not is_hidden(entry.name):
-            refused.append(Refused(path, "The link leads nowhere.", int(is_image_name(entry.name))))
+        elif stat.S_ISREG(mode) and is_image_name(entry.name):
+            files.append(path)
+
+
+def _why_not(entry: os.DirEntry[str], error: OSError) -> str:
+    if entry.is_symlink() and isinstance(error, FileNotFoundError):
+        return "The link is broken: its target does not exist."
+    return f"It cannot be read ({error.strerror})."

@@ -27,7 +27,8 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What turns an image of an EXIF orientation upright."""
+"""What turns an image of an EXIF orientation upright. Pillow's own exif_transpose reads the EXIF data again, and fails
+where it is damaged; the header's check takes such data as absent."""
 
 
 class PillowDecoder:

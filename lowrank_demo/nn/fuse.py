@@ -36,7 +36,8 @@ class Shrink(nn.Module):
 
 
 def shrink_first(network: nn.Module, edge: int) -> None:
-    """Make a network shrink its images first, as :func:`inference_form` does. Its state_dict stays as it is."""
+    """Make a network shrink its images first, as :func:`inference_form` does."""
+    # A hook keeps the network's class and the keys of its state_dict; a Shrink in front of it would change both.
     network.register_forward_pre_hook(functools.partial(_shrunk, Shrink(edge)))
 
 

@@ -115,14 +115,15 @@ def _read_tensors(file: LocalFile) -> dict[str, Tensor]:
     if not isinstance(state, Mapping):
         found = type(state).__name__
     elif odd := [str(key) for key, value in state.items() if not (isinstance(key, str) and _is_plain(value))]:
-        found = f"{counted(len(odd), 'value')} that {'is' if len(odd) == 1 else 'are'} no plain tensor{_some(odd)}"
+        fault = "is not a plain tensor" if len(odd) == 1 else "are not plain tensors"
+        found = f"{counted(len(odd), 'value')} that {fault}{_some(odd)}"
     if found:
         raise WeightsRefused(f"{name} holds {found}; expected a state_dict of plain tensors.")
     return _unwrapped(state)
 
 
 def _unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the state_dict of the network itself where that of a wrapper around it was saved."""
+    """Strip the prefixes that DataParallel and torch.compile add to every key."""
     for wrapper in _WRAPPERS:
         if state and all(key.startswith(wrapper) for key in state):
             return _unwrapped({key.removeprefix(wrapper): tensor for key, tensor in state.items()})

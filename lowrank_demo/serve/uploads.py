@@ -17,7 +17,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from ..data.build import LmdbBuild
 from ..data.lmdb.record import Record
 from ..data.lmdb.writer import LmdbWriter
-from ..data.samples import Sample, Samples, by_folder, check_numbering, label_of_path
+from ..data.samples import Sample, Samples, by_folder, labels_of
 from ..data.walk import Refused, is_hidden, is_image_name, listed
 from ..decode.base import EDGE
 from ..errors import Busy, DataError, DiskFull, LowRankError, NotWritten, UsageError
@@ -117,8 +117,8 @@ class LabelledFiles:
         except (OSError, NotWritten) as error:
             if not isinstance(error, DiskFull) and getattr(error, "errno", None) != errno.ENOSPC:
                 logging.getLogger(__name__).exception("an uploaded set could not be kept")
-                raise Busy("The set could not be kept here: the server's log says why; try again later.") from error
-            raise Busy("The set could not be kept here, because the server's disk is full; try again later.") from error
+                raise Busy("The server could not store the set (its log says why); try again later.") from error
+            raise Busy("The server could not store the set, because its disk is full; try again later.") from error
         with self._lock:
             self._uploads[token] = target
             oldest = next(iter(self._uploads)) if len(self._uploads) > _MAX_UPLOADS else None
@@ -167,7 +167,7 @@ def build_from_zip(zip_file: Path, target: Path, *, max_file_mb: int, max_zip_mb
         threads: Photos checked at the same time.
 
     Raises:
-        UsageError: The zip or a photo is too large, or it holds no photo, or its classes are numbered from 1.
+        UsageError: The zip is too large, or it holds no photo, or its classes are numbered from 1.
         DataError: The file is not a zip, or nothing in it can be used; the message says why.
     """
     size = zip_file.stat().st_size
@@ -197,31 +197,31 @@ def _unpack(archive: zipfile.ZipFile, folder: Path, max_file: int, max_total: in
         raise UsageError("The zip holds no photo; expected photos in folders named by class, such as lion/1.jpg.")
     if len(photos) > MAX_PHOTOS:
         raise UsageError(f"The zip holds {counted(len(photos), 'photo')}; expected at most {MAX_PHOTOS:,}.")
-    check_numbering({part for _, path in photos for part in path.parts[:-1]})
+    labels = labels_of(path for _, path in photos)
     samples: list[Sample] = []
     without: list[tuple[PurePath, str]] = []
-    damaged: list[Refused] = []
+    unread: list[Refused] = []
     total = 0
-    for number, (item, path) in enumerate(photos):
+    for number, ((item, path), label) in enumerate(zip(photos, labels, strict=True)):
         shown_as = Path(str(path)[:_MAX_SHOWN])
-        try:
-            label = label_of_path(path)
-            data = _read(archive, item, max_file + 1)
-        except UsageError as error:
-            without.append((shown_as, str(error)))
+        if isinstance(label, str):
+            without.append((shown_as, label))
             continue
+        try:
+            data = _read(archive, item, max_file + 1)
         except DataError as error:
-            damaged.append(Refused(shown_as, str(error)))
+            unread.append(Refused(shown_as, str(error)))
             continue
         total += len(data)
-        if len(data) > max_file:
-            raise UsageError(f"{shown_as} is larger than {max_file / 1e6:.0f} MB; make it smaller.")
         if total > max_total:
             raise UsageError(f"The zip unpacks to more than {max_total / 1e6:.0f} MB; send it in parts.")
+        if len(data) > max_file:
+            unread.append(Refused(shown_as, f"It is larger than {max_file / 1e6:.0f} MB; make it smaller."))
+            continue
         target = folder / f"{number:05d}{path.suffix.lower()}"
         target.write_bytes(data)
         samples.append(Sample(target, label, shown_as))
-    refused = [*damaged, *by_folder(without)]
+    refused = [*unread, *by_folder(without)]
     if not samples:
         raise DataError(f"No photo in the zip can be used; expected photos in folders such as lion.{listed(refused)}")
     return Samples(samples, refused)
@@ -238,6 +238,8 @@ def _read(archive: zipfile.ZipFile, item: zipfile.ZipInfo, limit: int) -> bytes:
     try:
         with archive.open(item) as source:
             return source.read(limit)
+    except MemoryError:
+        raise
     except NotImplementedError as error:
         raise DataError(f"It cannot be unpacked ({error}); expected an ordinary zip.") from error
     except Exception as error:  # each of the unpackers raises its own types, OSError among them

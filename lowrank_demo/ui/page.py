@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from ..data.samples import EXTENSIONS
+from ..data.walk import EXTENSIONS
 from ..errors import LowRankError
 from ..models.cards import ModelCard
 from ..serve.inspection import Inspection

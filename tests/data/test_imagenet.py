@@ -65,9 +65,9 @@ def test_ambiguous_names_name_the_candidates(text: str, candidates: tuple[str, s
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("n00004475", "n00004475 is a synset of ImageNet-21k, not one of the 1000"),
-        ("N00004475-organism", "n00004475 is a synset of ImageNet-21k, not one of the 1000"),
-        ("1000", "1000 is no index of the 1000 classes; expected 0 to 999"),
+        ("n00004475", "n00004475 is not one of the 1000 classes' synset ids; it may be one of ImageNet-21k's"),
+        ("N00004475-organism", "n00004475 is not one of the 1000 classes' synset ids"),
+        ("1000", "1000 is not an index of the 1000 classes; expected 0 to 999"),
         ("-1", "names none of the 1000 classes"),
         ("", "names none of the 1000 classes"),
         ("unicorn", "'python -m lowrank_demo classes WORD' lists the names"),

@@ -171,6 +171,65 @@ def test_in_place(tmp_path: Path) -> None:
     assert again.skipped == 4
 
 
+def linked(tmp_path: Path) -> tuple[Path, Path]:
+    """A folder of photos, and one with links to a folder and a photo in it."""
+    store = make_folder(tmp_path / "store")
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "lion").symlink_to(store / "deep")
+    (source / "a.jpg").symlink_to(store / "a.jpg")
+    return store, source
+
+
+def test_in_place_never_changes_what_links_outside_the_folder_lead_to(tmp_path: Path) -> None:
+    store, source = linked(tmp_path)
+    before = {path: path.read_bytes() for path in store.rglob("*.*")}
+    with pytest.raises(UsageError, match=r"in/a\.jpg leads to .*store/a\.jpg, outside .*in: .* use --to\."):
+        FolderResize(source, source)
+    assert before == {path: path.read_bytes() for path in store.rglob("*.*")}
+    work = FolderResize(source, tmp_path / "out")
+    list(work)
+    assert work.resized == 2
+    assert before == {path: path.read_bytes() for path in store.rglob("*.*")}
+
+
+def test_in_place_resizes_once_what_links_inside_the_folder_lead_to(tmp_path: Path) -> None:
+    source = make_folder(tmp_path / "in")
+    (source / "again.jpg").symlink_to(source / "a.jpg")
+    (source / "deeper").symlink_to(source / "deep" / "er")
+    work = FolderResize(source, source, threads=4)
+    list(work)
+    assert (work.resized, work.skipped, len(work.refused)) == (3, 1, 1)
+    assert (source / "again.jpg").is_symlink()
+    assert Image.open(source / "again.jpg").size == (256, 407)
+
+
+def test_links_in_the_target_are_followed_but_never_to_an_original(tmp_path: Path) -> None:
+    source, target, other = make_folder(tmp_path / "in"), tmp_path / "out", tmp_path / "other.jpg"
+    before = {path: path.read_bytes() for path in source.rglob("*.*")}
+    target.mkdir()
+    (target / "a.jpg").symlink_to(other)
+    (target / "c.png").symlink_to(source / "c.png")
+    work = FolderResize(source, target)
+    list(work)
+    assert (target / "a.jpg").is_symlink()
+    assert Image.open(other).size == (256, 407)
+    assert {item.path.name: item.reason for item in work.refused}["c.png"] == (
+        f"A link in {target} leads to an original, {source / 'c.png'}; remove the link."
+    )
+    assert before == {path: path.read_bytes() for path in source.rglob("*.*")}
+
+
+def test_a_link_in_the_source_that_leads_to_the_target(tmp_path: Path) -> None:
+    source, target = make_folder(tmp_path / "in"), tmp_path / "out"
+    (source / "resized").symlink_to(target)
+    work = FolderResize(source, target)
+    list(work)
+    assert work.resized == 4
+    with pytest.raises(UsageError, match=r"in/resized/a\.jpg leads into .*out, where the resized files go; remove"):
+        FolderResize(source, target)
+
+
 def test_exif_and_profile_are_kept() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -89,7 +89,7 @@ def test_unknown_folders_are_listed_and_the_rest_is_used(tmp_path: Path) -> None
     said = {item.path.relative_to(tmp_path).as_posix(): (item.images, item.reason) for item in samples.refused}
     assert {name: images for name, (images, _) in said.items()} == {"unicorn": 2, "n00004475": 1, "crane": 1, ".": 1}
     assert "none of the 1000 classes" in said["unicorn"][1]
-    assert "a synset of ImageNet-21k, not one of the 1000" in said["n00004475"][1]
+    assert "it may be one of ImageNet-21k's" in said["n00004475"][1]
     assert "more than one class" in said["crane"][1]
     assert "not in a class folder" in said["."][1]
 
@@ -102,14 +102,21 @@ def test_a_number_counts_only_where_nothing_else_names_a_class(tmp_path: Path) -
     assert refused.reason == "Its folders name 2 classes, tench, lion; expected one."
 
 
+def test_a_folder_1000_that_is_no_class_refuses_nothing(tmp_path: Path) -> None:
+    touch(tmp_path, "lion/1000/a.jpg", "7/b.jpg", "tench/1/c.jpg")
+    assert sorted(s.label for s in class_folder_samples(tmp_path).found) == [0, 7, 291]
+    touch(tmp_path / "val", "1000/ILSVRC2012_val_00001359.JPEG", "1/n02129165.JPEG")
+    assert sorted(s.label for s in imagenet_samples(tmp_path / "val", "val").found) == [1, 291]
+
+
 def test_classes_numbered_from_1_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, *(f"{i}/a.jpg" for i in range(1, 1001)))
-    with pytest.raises(UsageError, match="seem to be numbered from 1 to 1000; expected 0 to 999"):
+    with pytest.raises(UsageError, match="seem to be numbered from 1; name the folders by synset id"):
         class_folder_samples(tmp_path)
     touch(tmp_path, "0/a.jpg")
     samples = class_folder_samples(tmp_path)
     assert sorted(s.label for s in samples.found) == list(range(1000))
-    assert [item.reason for item in samples.refused] == ["1000 is no index of the 1000 classes; expected 0 to 999."]
+    assert [item.reason for item in samples.refused] == ["1000 is not an index of the 1000 classes; expected 0 to 999."]
 
 
 def test_labels_file(tmp_path: Path) -> None:
@@ -122,10 +129,12 @@ def test_labels_file(tmp_path: Path) -> None:
         ("d.jpg", 999),
     ]
     for text, sentence in (
-        ("a.jpg 1000", "Line 1 of"),
-        ("a.jpg", '.txt is "a.jpg";'),
-        ("", "no image"),
-        ("x.jpg cat?", "Line 1"),
+        ("a.jpg 1000", "lists no images with a class; .* 1000 is not an index"),
+        ("a.jpg", 'Line 1 of labels.txt is "a.jpg";'),
+        ('a.jpg, 1\n"b,2', "Line 2 of labels.txt"),
+        ("", "no images"),
+        ("x.jpg cat?", '"cat\\?" names none of the 1000 classes'),
+        ("a.jpg 1\nb.jpg 1000", "seem to be numbered from 1; write synset ids"),
     ):
         labels.write_text(text)
         with pytest.raises(UsageError, match=sentence):
@@ -164,6 +173,10 @@ def test_missing_images_are_reported(tmp_path: Path) -> None:
         ("ImageId,PredictionString\na,n02129165 85 1 499 272\n", 291),
         ("ImageId,PredictionString\na,n02129165 85 1 499 272 n02129165 1 2 3 4 \n", 291),
         ("filename,label\na.jpg,lion\n", 291),
+        ("ImageId,LabelId\na.jpg,291\n", 291),
+        ("file_name,wordnet_id\na.jpg,n02129165\n", 291),
+        ("id,class_idx\na,291\n", 291),
+        ("image label\na.jpg 291\n", 291),
     ],
 )
 def test_label_files_as_others_write_them(tmp_path: Path, text: str, label: int) -> None:
@@ -185,15 +198,23 @@ def test_images_are_found_by_their_id(tmp_path: Path) -> None:
         "a, b.jpg",
     ]
     labels.write_text("twice,7\n")
-    with pytest.raises(UsageError, match=r"Line 1 of labels\.csv .* It fits .*twice\.jpg and .*twice\.png"):
+    with pytest.raises(UsageError, match=r"lists no images with a class; .* It fits .*twice\.jpg and .*twice\.png"):
         listed_samples(images, labels)
 
 
-def test_a_line_with_two_classes_is_refused(tmp_path: Path) -> None:
+def test_lines_without_one_class_are_listed_and_the_rest_is_used(tmp_path: Path) -> None:
     labels = tmp_path / "labels.csv"
-    labels.write_text("a.jpg,291,tench\n")
-    with pytest.raises(UsageError, match="It names two classes, 291 and tench"):
-        listed_samples(tmp_path, labels)
-    labels.write_text("a.jpg,crane\n")
-    with pytest.raises(UsageError, match=r"134 .* or 517"):
-        listed_samples(tmp_path, labels)
+    labels.write_text("a.jpg,unicorn\nb.jpg,unicorn\nc.jpg,291,tench\nd.jpg,crane\nsub/e.jpg,1000\nf.jpg,0\n")
+    samples = listed_samples(tmp_path, labels)
+    assert samples.found == [Sample(tmp_path / "f.jpg", 0)]
+    assert [(item.path, item.images) for item in samples.refused] == [
+        (tmp_path, 2),
+        (tmp_path, 1),
+        (tmp_path, 1),
+        (tmp_path / "sub", 1),
+    ]
+    reasons = [item.reason for item in samples.refused]
+    assert '"unicorn" names none of the 1000 classes' in reasons[0]
+    assert reasons[1] == "It names two classes, 291 and tench."
+    assert "134 (n02012849" in reasons[2]
+    assert "1000 is not an index" in reasons[3]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -50,8 +51,9 @@ def test_links_are_followed(tmp_path: Path) -> None:
     root = touch(tmp_path / "root", "own/3.jpg")
     (root / "lion").symlink_to(tmp_path / "elsewhere")
     (root / "4.jpg").symlink_to(tmp_path / "elsewhere" / "1.jpg")
+    (root / "again").symlink_to(tmp_path / "elsewhere" / "deep")
     found = image_files(root)
-    assert names(root, found) == ["4.jpg", "lion/1.jpg", "lion/deep/2.jpg", "own/3.jpg"]
+    assert names(root, found) == ["4.jpg", "again/2.jpg", "lion/1.jpg", "lion/deep/2.jpg", "own/3.jpg"]
     assert not found.refused
 
 
@@ -63,9 +65,9 @@ def test_links_without_an_end_are_listed(tmp_path: Path) -> None:
     found = image_files(tmp_path)
     assert names(tmp_path, found) == ["lion/1.jpg"]
     assert reasons(tmp_path, found) == {
-        "lion/gone.jpg": "The link leads nowhere.",
-        "lion/self": "The link leads nowhere.",
-        "lion/up": "It is a link to a folder above it, which is searched already.",
+        "lion/gone.jpg": "The link is broken: its target does not exist.",
+        "lion/self": f"It cannot be read ({os.strerror(errno.ELOOP)}).",
+        "lion/up": "The link points back to one of its parent folders; remove it.",
     }
     assert sum(item.images for item in found.refused) == 1
 
@@ -84,13 +86,18 @@ def as_ordinary_user() -> Iterator[None]:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
-def test_folders_that_cannot_be_entered_are_listed() -> None:
+@pytest.mark.parametrize("rights", [0, 0o444], ids=["no rights", "names can be read"])
+def test_folders_that_cannot_be_entered_are_listed(rights: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = touch(Path(folder), "lion/1.jpg", "tench/2.jpg")
         root.chmod(0o755)
-        (root / "tench").chmod(0)
+        (root / "bird").symlink_to(root / "tench" / "deep")
+        (root / "tench").chmod(rights)
         with as_ordinary_user():
             found = image_files(root)
         (root / "tench").chmod(0o755)
         assert names(root, found) == ["lion/1.jpg"]
-        assert reasons(root, found) == {"tench": "The folder cannot be entered (Permission denied)."}
+        assert reasons(root, found) == {
+            "bird": "It cannot be read (Permission denied).",
+            "tench": "The folder cannot be entered (Permission denied).",
+        }

@@ -6,12 +6,14 @@ import os
 import pickle
 import random
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import msgpack
 import pytest
 
+from lowrank_demo.data.lmdb import isolated
 from lowrank_demo.data.lmdb.isolated import IsolatedReader
 from lowrank_demo.data.lmdb.manifest import verify
 from lowrank_demo.data.lmdb.reader import check_label
@@ -231,3 +233,16 @@ def test_reading_process_killed(built: Path) -> None:
             with pytest.raises(ProcessLost, match=r"ended by SIGKILL .* nothing is known to be wrong with the file"):
                 reader.read_each(range(1))
     assert process not in children(os.getpid()), "nothing of it is left"
+
+
+@pytest.mark.parametrize("sent", ["", "no pickle"], ids=["nothing", "something else"])
+def test_reading_process_that_stops_answering(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sent: str
+) -> None:
+    stand_in = tmp_path / "python"
+    stand_in.write_text(f"#!/bin/sh\nprintf '{sent}'\nexec sleep 60 >&-\n")
+    stand_in.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(stand_in))
+    monkeypatch.setattr(isolated, "_END_SECONDS", 0.2)
+    with pytest.raises(ProcessLost, match=r"still runs, but what it sent is not an answer; nothing is known"):
+        IsolatedReader(built)

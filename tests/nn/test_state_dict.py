@@ -49,7 +49,7 @@ BIAS = "classifier__8__U__bias"
         ),
         (lambda state: {"module.x": state["classifier.8.U.bias"], **state}, r'1 unknown key \("module\.x"\)'),
         (lambda state: {"epoch": 90, "state_dict": state}, r'holds 2 values .* \("epoch", "state_dict"\); expected'),
-        (lambda state: {**state, 7: state["classifier.8.U.bias"]}, r'1 value that is no plain tensor \("7"\)'),
+        (lambda state: {**state, 7: state["classifier.8.U.bias"]}, r'1 value that is not a plain tensor \("7"\)'),
         (changed(**{BIAS: torch.ones(999)}), r"\(999,\); expected"),
         (changed(**{BIAS: torch.ones(1000).double()}), "float64"),
         (changed(**{BIAS: torch.full((1000,), float("nan"))}), "not finite"),

@@ -76,11 +76,14 @@ def test_refused(tmp_path: Path) -> None:
             DataError,
         ),
         "It is not in a class folder": (zipped(tmp_path / "c.zip", {"1.jpg": PHOTO}).read_bytes(), DataError),
-        "numbered from 1 to 1000": (
+        "numbered from 1; name the folders": (
             zipped(tmp_path / "n.zip", {"1/1.jpg": PHOTO, "1000/1.jpg": PHOTO}).read_bytes(),
             UsageError,
         ),
-        "larger than 5 MB": (zipped(tmp_path / "d.zip", {"lion/1.jpg": b"\0" * 6_000_000}).read_bytes(), UsageError),
+        "lion/1.jpg: It is larger than 5 MB": (
+            zipped(tmp_path / "d.zip", {"lion/1.jpg": b"\0" * 6_000_000}).read_bytes(),
+            DataError,
+        ),
         "unpacks to more": (bomb.getvalue(), UsageError),
         "expected at most 5": (os.urandom(6_000_000), UsageError),
     }
@@ -112,6 +115,19 @@ def test_the_class_at_any_level_and_hidden_folders(tmp_path: Path) -> None:
     assert (built.count, list(built.refused)) == (4, [])
     with LmdbReader(built.path) as reader:
         assert {record.label for record in reader} == {291}
+
+
+def test_a_folder_1000_that_is_no_class_refuses_nothing(tmp_path: Path) -> None:
+    built = build(zipped(tmp_path / "set.zip", {"lion/1000/1.jpg": PHOTO, "7/1.jpg": PHOTO}))
+    assert (built.count, list(built.refused)) == (2, [])
+
+
+def test_a_photo_that_is_too_large_is_listed_and_the_rest_is_built(tmp_path: Path) -> None:
+    built = build(zipped(tmp_path / "set.zip", {"lion/1.jpg": bytes(5_000_001), "lion/2.jpg": PHOTO}))
+    assert built.count == 1
+    assert [(str(item.path), item.reason) for item in built.refused] == [
+        ("lion/1.jpg", "It is larger than 5 MB; make it smaller.")
+    ]
 
 
 def damaged(path: Path, compression: int) -> bytes:
@@ -164,16 +180,15 @@ def test_when_every_photo_is_refused_the_reasons_are_shown(tmp_path: Path) -> No
     assert "/tmp" not in str(refused.value)
 
 
-@pytest.mark.parametrize(("code", "sentence"), [(errno.ENOSPC, "disk is full"), (errno.EACCES, "log says why")])
-def test_disk_full_is_said_for_a_full_disk_alone(
-    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, code: int, sentence: str
+def test_a_set_that_cannot_be_stored_is_not_called_a_full_disk(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The real full disk is in tests/faults; root, as whom tests may run, may write everywhere."""
+    """The full disk is in tests/faults; root, as whom tests may run, may write everywhere."""
 
     def fails(path: Path, data: bytes) -> int:
-        raise OSError(code, os.strerror(code))
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     path = zipped(tmp_path / "set.zip", {"lion/1.jpg": PHOTO})
     monkeypatch.setattr(Path, "write_bytes", fails)
-    with pytest.raises(Busy, match=sentence):
+    with pytest.raises(Busy, match=r"^The server could not store the set \(its log says why\)"):
         LabelledFiles(settings, []).upload(path)

@@ -119,11 +119,16 @@ class IsolatedReader:
         try:
             code = self._process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
-            code = 0  # it goes on, but what it wrote is no answer
+            code = None
         if self._late.is_set():
             return DataError(
                 f"{self.name} gave no answer within {_ANSWER_SECONDS} seconds; expected a batch of records. Check the "
                 "disk or the network that it lies on, and start again."
+            )
+        if code is None:
+            return ProcessLost(
+                f"The process that reads {self.name} still runs, but what it sent is not an answer; nothing is known "
+                "to be wrong with the file. Start again."
             )
         name = signal.Signals(-code).name if code < 0 else ""
         if name in _FAULTS:

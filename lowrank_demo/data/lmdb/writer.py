@@ -171,7 +171,7 @@ def _not_written(path: Path, error: lmdb.Error | OSError) -> NotWritten:
             f"{path.name} could not be written: the disk is full. Nothing was left behind; free space and try again."
         )
     cause = error.strerror if isinstance(error, OSError) else error
-    return NotWritten(f"{path} could not be written ({cause}). Nothing was left behind; mend that and try again.")
+    return NotWritten(f"{path} could not be written ({cause}). Nothing was left behind; fix that and try again.")
 
 
 def _is_full(folder: Path, error: lmdb.Error | OSError) -> bool:
