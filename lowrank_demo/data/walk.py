@@ -15,6 +15,10 @@ EXTENSIONS = frozenset(
 )
 
 
+_DEEPEST = 100
+"""Folders inside each other that are entered."""
+
+
 @dataclass(frozen=True)
 class Refused:
     """An image, or a folder, that was left out, and why."""
@@ -75,6 +79,9 @@ def _enter(folder: Path, above: frozenset[tuple[int, int]], files: list[Path], r
         here = (found.st_dev, found.st_ino)
         if here in above:
             refused.append(Refused(folder, "The link points back to one of its parent folders; remove it.", 0))
+            return
+        if len(above) > _DEEPEST:
+            refused.append(Refused(folder, f"It lies {len(above)} folders deep; expected at most {_DEEPEST}.", 0))
             return
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:

@@ -313,6 +313,15 @@ def test_exif_data_that_is_too_long_gives_way_to_the_orientation() -> None:
     assert dict(resized.getexif()) == {0x0112: 6}
 
 
+@pytest.mark.parametrize(("length", "kept"), [(60_000, True), (65_533, False)])
+def test_a_comment_that_leaves_no_room_is_dropped(length: int, kept: bool) -> None:
+    data = encoded(open_photo("tower.jpg"), "JPEG")
+    data = data[:2] + b"\xff\xfe" + (length + 2).to_bytes(2, "big") + b"c" * length + data[2:]
+    resized = opened(resize_bytes(data, comment="made here"))
+    assert min(resized.size) == 256
+    assert (b"c" * length in resize_bytes(data)) == kept
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "HEIF"])
 def test_unreadable_exif_data_harms_nothing(kind: str) -> None:
     resized = opened(resize_bytes(encoded(open_photo("tower.jpg"), kind, exif=b"Exif\0\0garbage-garbage-")))

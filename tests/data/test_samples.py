@@ -1,6 +1,8 @@
 """Finding images and their labels."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -23,6 +25,30 @@ def test_official_flat_val_folder(tmp_path: Path) -> None:
         # From ILSVRC2012's validation ground truth (synsets n01751748, n09193705, n02105855, n02437616).
         assert [sample.label for sample in samples][:3] == [65, 970, 230]
         assert len(samples) == 4
+
+
+@pytest.mark.parametrize(
+    ("folders", "split", "expected"),
+    [
+        (("train", "Validation"), "val", "Validation"),
+        (("Data/CLS-LOC/train", "Data/CLS-LOC/val", "Data/CLS-LOC/test"), "train", "Data/CLS-LOC/train"),
+        (("ILSVRC/Data/CLS-LOC/val", "LOC_info"), "val", "ILSVRC/Data/CLS-LOC/val"),
+        (("ILSVRC2012_img_train", "ILSVRC2012_img_val"), "val", "ILSVRC2012_img_val"),
+        (("n02129165",), "train", "."),
+        (("train", "test"), "val", "holds test and train; expected one folder of the val images, such as val"),
+        (("val", "valid"), "val", "holds val and valid; expected one folder"),
+    ],
+)
+def test_the_images_of_another_split_are_never_taken(
+    tmp_path: Path, folders: Sequence[str], split: Literal["val", "train"], expected: str
+) -> None:
+    touch(tmp_path, *(f"{folder}/lion/1.jpg" for folder in folders))
+    if "expected" in expected:
+        with pytest.raises(UsageError, match=expected):
+            imagenet_samples(tmp_path, split)
+    else:
+        samples = imagenet_samples(tmp_path, split).found
+        assert [sample.path.is_relative_to(tmp_path / expected) for sample in samples] == [True]
 
 
 def test_synset_folders(tmp_path: Path) -> None:
@@ -177,6 +203,10 @@ def test_missing_images_are_reported(tmp_path: Path) -> None:
         ("file_name,wordnet_id\na.jpg,n02129165\n", 291),
         ("id,class_idx\na,291\n", 291),
         ("image label\na.jpg 291\n", 291),
+        ("image_id,label,fold\na,291,0\n", 291),
+        ("filename,label,width,height\na.jpg,291,500,375\n", 291),
+        ("filename;label\na.jpg;lion\n", 291),
+        ("a\tsea lion\n", 150),
     ],
 )
 def test_label_files_as_others_write_them(tmp_path: Path, text: str, label: int) -> None:
@@ -197,6 +227,9 @@ def test_images_are_found_by_their_id(tmp_path: Path) -> None:
         "val/ILSVRC2012_val_00000001.JPEG",
         "a, b.jpg",
     ]
+    touch(images, "sub/café.jpg")  # accents as one character here, as two in the list
+    labels.write_text("sub\\cafe\u0301.jpg,291\n", encoding="utf-8")
+    assert [sample.path for sample in listed_samples(images, labels).found] == [images / "sub" / "café.jpg"]
     labels.write_text("twice,7\n")
     with pytest.raises(UsageError, match=r"lists no images with a class; .* It fits .*twice\.jpg and .*twice\.png"):
         listed_samples(images, labels)

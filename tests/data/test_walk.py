@@ -72,6 +72,16 @@ def test_links_without_an_end_are_listed(tmp_path: Path) -> None:
     assert sum(item.images for item in found.refused) == 1
 
 
+def test_the_walk_of_deep_folders_ends(tmp_path: Path) -> None:
+    deep = touch(tmp_path, "lion/1.jpg")
+    for _ in range(150):
+        deep /= "d"
+    touch(deep, "2.jpg")
+    found = image_files(tmp_path)
+    assert names(tmp_path, found) == ["lion/1.jpg"]
+    assert set(reasons(tmp_path, found).values()) == {"It lies 101 folders deep; expected at most 100."}
+
+
 @contextmanager
 def as_ordinary_user() -> Iterator[None]:
     """Give up root's right to enter every folder, where the tests run as root."""
