@@ -7,12 +7,9 @@ import io
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any
 
 from ..errors import NotWritten
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 
 class _Stream(io.FileIO):
@@ -27,7 +24,7 @@ class _Stream(io.FileIO):
         super().__init__(descriptor, "w", closefd=False)
         self._on_failure = on_failure
 
-    def write(self, data: ReadableBuffer, /) -> int:
+    def write(self, data: Any, /) -> int:
         try:
             written: int | None = super().write(data)
             if written is None:  # a pipe that does not wait, and is full
