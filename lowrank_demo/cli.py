@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from .commands import app, data, models, publish, train, validate
 from .errors import LowRankError
 from .runtime.stopping import end_as_by_ctrl_c
-from .runtime.terminal import discard_output, print_anything
+from .runtime.terminal import print_anything
 
 
 def main(argv: Sequence[str] | None = None, program: str = "lowrank-demo") -> int:
@@ -23,7 +23,8 @@ def main(argv: Sequence[str] | None = None, program: str = "lowrank-demo") -> in
         program: What the usage messages call the program.
 
     Returns:
-        The exit code: 0 done, 1 usage or something named that is not there, 2 bad data, 3 weights missing, 130 stopped.
+        The exit code: 0 done; 1 usage, or something named that is not there or cannot be written; 2 bad data or a disk
+        that fills up; 3 weights missing; 130 stopped.
     """
     print_anything()
     end_as_by_ctrl_c()
@@ -41,15 +42,7 @@ def main(argv: Sequence[str] | None = None, program: str = "lowrank-demo") -> in
         print(f"lowrank_demo: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:
-        discard_output()
         return 0
-    except OSError as error:
-        if error.filename is not None:
-            raise
-        # A write to an open file, as by print.
-        discard_output()
-        print(f"lowrank_demo: The output could not be written: {error.strerror}.", file=sys.stderr)
-        return 2
     except KeyboardInterrupt as stop:
         print(f"\nlowrank_demo: {str(stop) or 'stopped'}.", file=sys.stderr)
         return 130

@@ -113,7 +113,7 @@ def test_a_bad_setting_is_one_sentence(variable: str, value: str, sentence: str)
         timeout=100,
     )
     assert done.returncode == 1
-    assert re.fullmatch(rf"app: {variable} {sentence}\.", done.stderr.strip())
+    assert re.fullmatch(rf"lowrank_demo: {variable} {sentence}\.", done.stderr.strip())
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGTERM")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import LowRankError
+from ..errors import UsageError
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -40,12 +39,8 @@ def serve() -> int:
 
         desk = make_desk(service)
         demo = build_app(desk)
-    except LowRankError as error:
-        print(f"app: {error}", file=sys.stderr)
-        return error.exit_code
     except OSError as error:
-        print(f"app: {error.filename or 'A file'} cannot be written: {error.strerror}.", file=sys.stderr)
-        return 1
+        raise UsageError(f"{error.filename or 'A file'} cannot be written: {error.strerror}.") from error
     threading.Thread(target=service.warm_up, daemon=True).start()
     demo.launch(**launch_options(desk))
     return 0

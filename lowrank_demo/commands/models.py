@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..runtime.files import must_exist
+from ..runtime.outputs import output_file
 
 if TYPE_CHECKING:
     from ..models.cards import ModelCard
@@ -119,7 +120,8 @@ def _export(args: argparse.Namespace) -> int:
     from ..publish.onnx import export_onnx
 
     card, file = _weights(args)
-    difference = export_onnx(card, load_network(card, file), args.to)
+    target = output_file(args.to)
+    difference = export_onnx(card, load_network(card, file), target)
     print(f"{args.to}: {card.id}, {args.to.stat().st_size / 1e6:.1f} MB; logits differ by {difference:.1e} at most")
     return 0
 

@@ -32,6 +32,7 @@ def _train(args: argparse.Namespace) -> int:
     from ..runtime.allocator import keep_freed_memory
     from ..runtime.launch import Place
     from ..runtime.processes import Processes
+    from ..runtime.stopping import end_at_once
     from ..train import stages
     from ..train.config import read_config
 
@@ -41,11 +42,15 @@ def _train(args: argparse.Namespace) -> int:
     checkpoint = config.folder / f"{args.stage}.pt"
     if checkpoint.exists() and not args.resume:
         raise UsageError(f"{checkpoint} already exists; continue from it with --resume, or delete it.")
+    place = Place.from_environment()
     # Not with several processes: torch's threads then sometimes aborted one of them as it exited.
-    if Place.from_environment().world == 1:
+    if place.world == 1:
         keep_freed_memory()
     try:
-        with Processes.join() as processes:
+        with Processes.join(place) as processes:
+            if place.world > 1:
+                # In every step torch waits for the other processes. What is on disk is whole at any moment.
+                end_at_once()
             if args.stage == "finetune":
                 cards = stages.finetune(config, args.resume, processes)
                 for card in cards:

@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -43,8 +44,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "validate",
         help="measure errors on an LMDB file",
         description="Measure the top-1 error, top-5 error and loss of any number of models in one pass over an LMDB "
-        "file. Ctrl-C stops the pass and prints the results so far; --resume continues it. Exit codes: 0 done, 1 "
-        "usage or a file that is not there, 2 bad data or --verify failed, 3 weights missing.",
+        "file. Ctrl-C stops the pass and prints the results so far; --resume continues it. Exit codes: 0 done; 1 "
+        "usage, or a file that is not there or cannot be written; 2 bad data, a disk that fills up, or --verify "
+        "failed; 3 weights missing.",
     )
     validate.add_argument(
         "--lmdb-file", type=Path, required=True, metavar="F", help="built by build-lmdb or tensorpack"
@@ -92,11 +94,7 @@ def _validate(args: argparse.Namespace) -> int:
     cards = _chosen(service, args.models)
     if args.verify is not None and not any(card.published for card in cards):
         raise UsageError("--verify compares with published errors, and none of these models was published.")
-    if args.check_file:
-        from ..data.lmdb.manifest import verify
-
-        verify(args.lmdb_file)
-
+    from ..data.lmdb.manifest import verify
     from ..runtime.processes import Processes
 
     name = f"slice {place.rank + 1} of {place.world}" if place.world > 1 else ""
@@ -105,19 +103,22 @@ def _validate(args: argparse.Namespace) -> int:
         signal.signal(signal.SIGTERM, _terminate)
     # The sums are integers in the CPU's memory, so gloo can exchange them on any machine, with or without a GPU.
     # Before any work: a process that waits for others which nobody started says so at once.
-    with (
-        Processes.join("gloo", _GATHER_TIMEOUT) as processes,
-        service.open_validation(
-            args.lmdb_file,
-            cards,
-            batch_size=args.batch_size,
-            resume=args.resume,
-            on_progress=print_download,
-            part=(place.rank, place.world),
-        ) as run,
-    ):
+    with ExitStack() as opened:
+        processes = opened.enter_context(Processes.join(place, "gloo", _GATHER_TIMEOUT))
+        if args.check_file and place.local_rank == 0:
+            verify(args.lmdb_file)
+        run = opened.enter_context(
+            service.open_validation(
+                args.lmdb_file,
+                cards,
+                batch_size=args.batch_size,
+                resume=args.resume,
+                on_progress=print_download,
+                part=(place.rank, place.world),
+            )
+        )
         if args.resume:
-            at = "no saved pass; starting at the beginning"
+            at = "no saved pass of these models; starting at the beginning"
             found = at if run.resumed_at is None else f"continuing from record {run.resumed_at:,}"
             print(f"{name + ': ' if name else ''}{found}", file=sys.stderr)
         stopped = _run(run, place.rank, name)
@@ -186,19 +187,23 @@ class _Reports:
         """Return the places that the options name.
 
         Raises:
-            UsageError: One cannot be written, or would overwrite another or the labelled file.
+            UsageError: One cannot be written, or would overwrite another, the labelled file or its manifest.
         """
-        taken = {file.resolve(): "the labelled file" for file in (args.lmdb_file, args.lmdb_file / "data.mdb")}
-        places: dict[str, Output | None] = {}
+        from ..data.lmdb.manifest import manifest_path
+
+        file: Path = args.lmdb_file
+        taken: dict[Path | int, str] = {one.resolve(): "the labelled file" for one in (file, file / "data.mdb")}
+        taken |= {manifest_path(one).resolve(): "the file's manifest" for one in (file, file.resolve())}
+        outputs: dict[str, Output | None] = {}
         for kind in ("json", "csv", "html"):
             path = getattr(args, kind)
-            place = places[kind] = Output.checked(path) if path else None
-            if place and (place.is_file or place.descriptor is not None):
-                key = place.path if place.descriptor is None else place.descriptor
-                if key in taken:
-                    raise UsageError(f"--{kind} {path} would overwrite {taken[key]}; choose another place.")
-                taken[key] = f"the report of --{kind}"
-        return cls(**places)
+            output = outputs[kind] = Output.checked(path) if path else None
+            # A device such as /dev/null takes any number of reports.
+            if output and (output.is_file or isinstance(output.place, int)):
+                if output.place in taken:
+                    raise UsageError(f"--{kind} {path} would overwrite {taken[output.place]}; choose another place.")
+                taken[output.place] = f"the report of --{kind}"
+        return cls(**outputs)
 
     def write(self, report: Report, zoo: Zoo) -> list[str]:
         """Write the reports; return a sentence about each that could not be written."""
@@ -222,7 +227,7 @@ class _Reports:
     def table_stream(self) -> TextIO:
         """Return where the table is printed: not where a report goes."""
         reports = (self.json, self.csv, self.html)
-        return sys.stderr if any(one and one.descriptor == STDOUT for one in reports) else sys.stdout
+        return sys.stderr if any(one and one.place == STDOUT for one in reports) else sys.stdout
 
 
 def _environment(args: argparse.Namespace, place: Place) -> dict[str, str]:

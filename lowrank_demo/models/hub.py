@@ -6,15 +6,14 @@ The Hub states the digest of a large file on its first answer, ``X-Linked-ETag``
 from __future__ import annotations
 
 import re
-import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
 from ..errors import WeightsRefused, WeightsUnavailable
+from ..runtime.stopping import interruptible
 from .download import DownloadProgress, OnProgress, file_sha256
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 5.0
 """Longest wait for the Hub's first answer, the look-up of its name included."""
 _REPORT_SECONDS = 0.2
-Value = TypeVar("Value")
 
 
 def fetch_from_hub(repo: str, name: str, folder: Path, *, max_bytes: int, on_progress: OnProgress | None = None) -> str:
@@ -50,11 +48,12 @@ def fetch_from_hub(repo: str, name: str, folder: Path, *, max_bytes: int, on_pro
     stopped: list[BaseException] = []
     with FileLock(folder / f"{name}.lock"):
         try:
-            stated = _within(
-                ANSWER_SECONDS,
+            # The look-up of a host's name cannot be interrupted, nor has it a time limit of its own.
+            stated = interruptible(
                 lambda: huggingface_hub.get_hf_file_metadata(
                     url, timeout=ANSWER_SECONDS, token=huggingface_hub.get_token()
                 ),
+                ANSWER_SECONDS,
             )
             _check(stated.etag, stated.size, name, max_bytes)
             path = Path(
@@ -73,7 +72,7 @@ def fetch_from_hub(repo: str, name: str, folder: Path, *, max_bytes: int, on_pro
             if error in stopped:
                 raise
             raise WeightsUnavailable(
-                f"{name} of the Hub repository {repo} cannot be had ({_reason(error)})."
+                f"{name} of the Hub repository {repo} could not be downloaded ({_reason(error)})."
             ) from error
     if found != stated.etag:
         path.unlink()
@@ -94,30 +93,6 @@ def _check(digest: str | None, size: int | None, name: str, max_bytes: int) -> N
         raise WeightsRefused(
             f"{name} is larger than the {max_bytes / 1e6:.0f} MB that its model needs, so it was not fetched."
         )
-
-
-def _within(seconds: float, call: Callable[[], Value]) -> Value:
-    """Return what ``call`` returns. A thread runs it, because the look-up of a host's name cannot be interrupted.
-
-    Raises:
-        TimeoutError: It took longer.
-    """
-    outcome: list[Value | Exception] = []
-
-    def work() -> None:
-        try:
-            outcome.append(call())
-        except Exception as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if not outcome:
-        raise TimeoutError("no answer")
-    if isinstance(outcome[0], Exception):
-        raise outcome[0]
-    return outcome[0]
 
 
 def _reporting(on_progress: OnProgress | None, stopped: list[BaseException]) -> type[tqdm]:

@@ -34,7 +34,7 @@ def must_exist(path: Path, expected: str) -> None:
 
 
 def temporary_of(path: Path) -> Path:
-    """Return where :func:`atomic_write` writes before it renames."""
+    """Return where :func:`atomic_write` writes before it renames; the path has no links."""
     return path.with_name(f".{path.name}.tmp")
 
 
@@ -43,12 +43,14 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``, to be written to.
 
     The temporary file is renamed to ``path`` when the block ends, and removed if the block raises. A reader therefore
-    sees the old file or the new one, never a partial one.
+    sees the old file or the new one, never a partial one. A symbolic link stays one: the file that it leads to is
+    replaced.
     """
-    temporary = temporary_of(path)
+    target = Path(os.path.realpath(path))
+    temporary = temporary_of(target)
     try:
         yield temporary
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

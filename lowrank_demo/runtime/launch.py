@@ -49,10 +49,11 @@ class Place:
             )
         if (world or 1) == 1:
             return cls()
-        missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if not env.get(name)]
+        # Without LOCAL_RANK every process would take the first GPU and all processors.
+        missing = [name for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT") if not env.get(name)]
         if missing or rank is None or world is None:
             raise UsageError(
-                f"WORLD_SIZE is {world} in the environment, but {' and '.join(missing)} "
+                f"WORLD_SIZE is {world} in the environment, but {', '.join(missing)} "
                 f"{'is' if len(missing) == 1 else 'are'} not set: {_ALONE}."
             )
         port = _number(env, "MASTER_PORT") or 0

@@ -1,4 +1,4 @@
-"""Files that a user names for a result: a place is checked before long work begins, and never lost to another."""
+"""Outputs that a user names: checked before long work begins, written without replacing devices, pipes or links."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ STDOUT = 1
 
 @dataclass(frozen=True)
 class Output:
-    """A place for one text: a file, an open descriptor of this process, or a device or FIFO."""
+    """A place for one text."""
 
     name: str
     """As the user wrote it."""
-    path: Path
-    """Where it leads: symbolic links are followed."""
-    descriptor: int | None = None
-    """The descriptor that ``-``, ``/dev/stdout`` or a shell's ``>(…)`` means."""
-    is_file: bool = True
-    """Whether the text replaces a regular file, or makes one."""
+    place: Path | int
+    """A file, device or FIFO; or the open descriptor that ``-``, ``/dev/stdout`` or a shell's ``>(…)`` means."""
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the text replaces a regular file, or makes one."""
+        return isinstance(self.place, Path) and not _is_special(self.place)
 
     @classmethod
     def checked(cls, path: Path) -> Output:
@@ -44,11 +45,11 @@ class Output:
                 os.write(descriptor, b"")
             except OSError as error:
                 raise _refusal(path, error.strerror) from error
-            return cls(str(path), path, descriptor, is_file=False)
+            return cls(str(path), descriptor)
         if _is_special(path):
             if not os.access(path, os.W_OK):
                 raise _refusal(path, "Permission denied")
-            return cls(str(path), path, is_file=False)
+            return cls(str(path), path)
         folder = Path(os.path.realpath(path)).parent
         if not folder.is_dir():
             raise UsageError(f"There is no folder {folder} for {path.name}; create it first.")
@@ -63,18 +64,18 @@ class Output:
         # A file's name in another encoding is the only text that UTF-8 lacks.
         data = text.encode("utf-8", "backslashreplace")
         try:
-            if self.is_file:
-                with atomic_write(self.path) as temporary, temporary.open("wb") as file:
+            if isinstance(self.place, int):
+                # What was printed before comes before.
+                sys.stdout.flush()
+                _write_all(self.place, data)
+            elif _is_special(self.place):
+                with self.place.open("wb", buffering=0) as file:
+                    _write_all(file.fileno(), data)
+            else:
+                with atomic_write(self.place) as temporary, temporary.open("wb") as file:
                     file.write(data)
                     file.flush()
                     os.fsync(file.fileno())
-            elif self.descriptor is None:
-                with self.path.open("wb", buffering=0) as file:
-                    _write_all(file.fileno(), data)
-            else:
-                # What was printed before comes before.
-                sys.stdout.flush()
-                _write_all(self.descriptor, data)
         except OSError as error:
             raise NotWritten(f"{self.name} could not be written ({error.strerror}).") from error
 

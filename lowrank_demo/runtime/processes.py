@@ -19,6 +19,7 @@ from .stopping import interruptible
 from .words import counted
 
 Value = TypeVar("Value")
+_ALONE = Place()
 _JOIN_SECONDS = 600.0
 """Longest wait for all processes to start: they load the same libraries, on machines that may start one by one."""
 
@@ -51,19 +52,21 @@ class Processes:
     device: torch.device
 
     @classmethod
-    def join(cls, backend: str | None = None, timeout: datetime.timedelta | None = None) -> Processes:
+    def join(
+        cls, place: Place = _ALONE, backend: str | None = None, timeout: datetime.timedelta | None = None
+    ) -> Processes:
         """Join the process group, if there is more than one process. The wait for the others can be interrupted.
 
         Args:
+            place: From :meth:`Place.from_environment`; torch reads the same variables.
             backend: ``gloo`` to exchange values in the CPU's memory alone; None takes the process's own GPU and NCCL
                 where there is one, and gloo without.
             timeout: Longest wait for the other processes at each exchange; None means torch's default.
 
         Raises:
-            UsageError: What the environment says of the processes cannot be.
+            UsageError: The machine has fewer GPUs than processes.
             ProcessLost: The other processes could not be reached, or did not start in time.
         """
-        place = Place.from_environment()
         gpu = backend is None and torch.cuda.is_available()
         device = own_gpu(place) if gpu else torch.device("cpu")
         if place.world > 1 and not dist.is_initialized():
@@ -72,15 +75,23 @@ class Processes:
         return cls(place.rank, place.world, device)
 
     def sum(self, values: Tensor) -> Tensor:
-        """Add up ``values`` over all processes, in place, and return them."""
+        """Add up ``values`` over all processes, in place, and return them.
+
+        Raises:
+            ProcessLost: A process ended before.
+        """
         if self.world > 1:
-            dist.all_reduce(values)
+            self._exchange(lambda: dist.all_reduce(values))
         return values
 
     def broadcast(self, tensor: Tensor) -> Tensor:
-        """Copy the first process's tensor into every process's ``tensor``, in place, and return it."""
+        """Copy the first process's tensor into every process's ``tensor``, in place, and return it.
+
+        Raises:
+            ProcessLost: A process ended before.
+        """
         if self.world > 1:
-            dist.broadcast(tensor, 0)
+            self._exchange(lambda: dist.broadcast(tensor, 0))
         return tensor
 
     def gather(self, value: Value) -> list[Value]:
@@ -109,12 +120,17 @@ class Processes:
             self._exchange(dist.barrier)
 
     def _exchange(self, call: Callable[[], object]) -> None:
+        def exchange() -> None:
+            if self.device.type == "cuda":
+                torch.cuda.set_device(self.device)  # each thread has a GPU of its own, which is the first at first
+            call()
+
         try:
-            interruptible(call)
+            interruptible(exchange)
         except RuntimeError as error:
             raise ProcessLost(
-                "Another process of this run ended early. What each process has counted is kept: run the same command "
-                "again with --resume."
+                "Another process of this run ended early. What was saved is kept: run the same command again with "
+                "--resume."
             ) from error
 
     def __enter__(self) -> Processes:
@@ -141,7 +157,8 @@ def _meet(place: Place, join: Callable[[], object]) -> None:
     try:
         interruptible(join, _JOIN_SECONDS, say)
     except (RuntimeError, ValueError, TimeoutError) as error:
-        reason = str(error).partition("\n")[0][:200] or f"none came in {_JOIN_SECONDS / 60:.0f} minutes"
+        late = f"no answer in {_JOIN_SECONDS / 60:.0f} minutes"
+        reason = late if isinstance(error, TimeoutError) else str(error).partition("\n")[0][:200]
         raise ProcessLost(
             f"{found}, but the other processes could not be reached at {place.address} ({reason}); start them all with "
             f"torchrun, or {alone}."

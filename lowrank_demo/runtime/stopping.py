@@ -14,8 +14,7 @@ Piece = TypeVar("Piece")
 Value = TypeVar("Value")
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 STOPPED: Mapping[signal.Signals, str] = dict.fromkeys(_SIGNALS, "stopped")
-"""Ctrl-C, what ends a service or a job, and a terminal that is closed; each with the text of the exception it raises.
-"""
+"""The signals that ask the program to end, each with the message of the KeyboardInterrupt it raises."""
 _LOOK_SECONDS = 0.2
 _LONG_SECONDS = 5.0
 
@@ -35,20 +34,33 @@ def end_as_by_ctrl_c() -> None:
             signal.signal(number, stop)
 
 
+def end_at_once() -> None:
+    """Let every signal but Ctrl-C end Python on the spot again, as before :func:`end_as_by_ctrl_c`.
+
+    For work that waits outside Python at any moment, where no handler runs. Call it in the main thread.
+    """
+    for number in STOPPED.keys() - {signal.SIGINT}:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def interruptible(
     call: Callable[[], Value], seconds: float = math.inf, on_long: Callable[[], None] = lambda: None
 ) -> Value:
-    """Return what a call returns that waits for other processes outside Python, where no signal reaches it.
+    """Run a call that blocks outside Python, so that signals and a time limit can end the wait.
 
-    The call runs in a thread of its own, which is left behind when a signal or the time ends the wait.
+    The call runs in a thread of its own, which is left behind when the wait ends early.
 
     Args:
         call: Waits for others, and nothing more.
         seconds: The longest wait.
         on_long: Called once if the wait lasts some seconds, to say what for.
 
+    Returns:
+        What the call returns.
+
     Raises:
-        TimeoutError: The time is over.
+        TimeoutError: There was no answer in time.
         BaseException: What the call raised.
     """
     values: list[Value] = []
@@ -71,7 +83,7 @@ def interruptible(
             said = True
             on_long()
         if waited > seconds:
-            raise TimeoutError
+            raise TimeoutError("no answer")
     for error in errors:
         raise error
     return values[0]

@@ -83,7 +83,7 @@ class Checkpoint:
             os.fsync(file.fileno())
 
     def load(self) -> Sums | None:
-        """Return the state of this pass, or of one that measured more models; None if none was saved.
+        """Return the state of this pass, or of one that measured more models; None if none of its models has one.
 
         Raises:
             DataError: The state is damaged.
@@ -92,17 +92,19 @@ class Checkpoint:
         """
         if self.path.exists():
             return self._read(self.path)
-        saved = [state for state in map(_state_of, self._beside()) if state and self._is_of_this_slice(state[1])]
+        saved = [state for state in map(_state_of, self._beside()) if state and self._concerns(state[1])]
         # The one that got furthest.
         saved.sort(key=lambda state: state[2], reverse=True)
         for path, identity, _ in saved:
             if not self._differences(identity):
                 return self._read(path)
         if saved:
-            difference = self._differences(saved[0][1])
+            differences = self._differences(saved[0][1])
+            missing = self._missing(saved[0][1])
+            advice = f"leave {missing} out" if len(differences) == 1 and missing else "give the same"
             raise UsageError(
-                f"The saved pass over {self._file} {difference}; give the same to continue it, or leave --resume out "
-                "to start at the beginning."
+                f"The saved pass over {self._file} {', and '.join(differences)}; {advice} to continue it, or leave out "
+                "--resume to start again."
             )
         return None
 
@@ -129,16 +131,24 @@ class Checkpoint:
         """List the saved states of passes over files of this name."""
         return sorted(self.path.parent.glob(f"{glob.escape(self._file)}-*.npz"))
 
-    def _is_of_this_slice(self, identity: dict[str, Any]) -> bool:
-        """Whether a state is of this file, and of no other process of the same run."""
-        rank, world = self._identity["part"]
-        return identity["file"] == self._identity["file"] and (
-            identity["part"][1] != world or identity["part"][0] == rank
+    def _concerns(self, identity: dict[str, Any]) -> bool:
+        """Whether a state is of a file at this place, of a model of this pass, and of no other process of this run."""
+        own = self._identity
+        return (
+            identity["file"][0] == own["file"][0]
+            and bool(identity["models"].keys() & own["models"].keys())
+            and (identity["part"][1] != own["part"][1] or identity["part"] == own["part"])
         )
 
-    def _differences(self, identity: dict[str, Any]) -> str:
+    def _missing(self, identity: dict[str, Any]) -> str:
+        """Name the models of this pass that a saved one does not include."""
+        return ", ".join(name for name in self.models if name not in identity["models"])
+
+    def _differences(self, identity: dict[str, Any]) -> list[str]:
         """Say why a saved pass cannot be continued by this one; empty if it can."""
         own, parts = self._identity, []
+        if identity["file"] != own["file"]:
+            parts.append("is of another version of the file")
         if identity["batch_size"] != own["batch_size"]:
             parts.append(f"has batch size {identity['batch_size']} and this one {own['batch_size']}")
         if identity["conditions"] != own["conditions"]:
@@ -146,12 +156,12 @@ class Checkpoint:
         if identity["part"][1] != own["part"][1]:
             shared, by = (counted(one["part"][1], "process") for one in (identity, own))
             parts.append(f"was shared by {shared} and this one by {by}")
-        if missing := [name for name in self.models if name not in identity["models"]]:
-            parts.append(f"has not measured {', '.join(missing)}")
+        if missing := self._missing(identity):
+            parts.append(f"does not include {missing}")
         changed = [name for name in self.models if identity["models"].get(name, "") not in ("", own["models"][name])]
         if changed:
             parts.append(f"measured other weights of {', '.join(changed)}")
-        return ", and ".join(parts)
+        return parts
 
     def remove(self) -> None:
         """Delete the saved state, if there is one."""

@@ -19,7 +19,7 @@ from tests.helpers.paths import ROOT
 def stopped_under_way(
     arguments: Sequence[str], env: Mapping[str, str], number: signal.Signals = signal.SIGINT
 ) -> tuple[int, str, str]:
-    """Press Ctrl-C, or send another signal, once some images are done.
+    """Press Ctrl-C, close the terminal (SIGHUP), or send another signal, once some images are done.
 
     Returns:
         Exit code, output, and what the terminal showed.
@@ -43,6 +43,8 @@ def stopped_under_way(
     while part := read_screen(ours):
         said += part
         if not sent and re.search(r"[1-9][\d,]* of [\d,]+ images", said):
+            if number == signal.SIGHUP:
+                break
             if number == signal.SIGINT:
                 os.write(ours, b"\x03")
             else:

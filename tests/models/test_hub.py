@@ -81,6 +81,6 @@ def test_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     for url in (f"http://127.0.0.1:{free_port()}", "http://name.invalid"):
         ask(url, monkeypatch)
         began = time.monotonic()
-        with pytest.raises(WeightsUnavailable, match=r"cannot be had \([^()\n]+\)\.$"):
+        with pytest.raises(WeightsUnavailable, match=r"could not be downloaded \([^()\n]+\)\.$"):
             fetch_from_hub("owner/models", NAME, tmp_path, max_bytes=LIMIT)
         assert time.monotonic() - began < 6

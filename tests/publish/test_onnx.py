@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import os
 import re
 import sys
 from pathlib import Path
@@ -30,10 +31,12 @@ PREVIEW = "preview/scheme_2/v5"
 
 
 def test_an_exported_model_answers_as_the_app(zoo: Zoo, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file = tmp_path / "v5.onnx"
-    assert main(["export", PREVIEW, "--to", str(file)]) == 0
+    file, link = tmp_path / "v5.onnx", tmp_path / "link"
+    link.symlink_to(file.name)
+    assert main(["export", PREVIEW, "--to", str(link)]) == 0
     assert "logits differ by" in capsys.readouterr().out
-    assert [path.name for path in tmp_path.iterdir()] == ["v5.onnx"]
+    assert link.is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "v5.onnx"]
     session = onnxruntime.InferenceSession(file)
     assert session.get_modelmeta().custom_metadata_map["model"] == PREVIEW
     card = zoo.get(PREVIEW)
@@ -64,6 +67,15 @@ def test_a_file_that_computes_something_else_is_not_kept(
     assert main(["export", PREVIEW, "--to", str(tmp_path / "v5.onnx")]) == 2
     assert "it was not kept" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs pipes")
+def test_a_place_that_is_no_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    assert main(["export", PREVIEW, "--to", str(tmp_path / "link")]) == 1
+    assert "link is a device or a pipe; expected the name of a file" in capsys.readouterr().err
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_without_the_packages_it_says_what_to_install(

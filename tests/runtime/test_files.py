@@ -36,6 +36,18 @@ def test_a_file_is_replaced_when_it_is_whole(tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.iterdir()] == ["file"], "nothing is left behind"
 
 
+def test_a_link_stays_one(tmp_path: Path) -> None:
+    for name, folder in (("there", "real"), ("dangling", "new")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / name).symlink_to(f"{folder}/file")
+    (tmp_path / "real" / "file").write_text("old")
+    for name, folder in (("there", "real"), ("dangling", "new")):
+        with atomic_write(tmp_path / name) as temporary:
+            temporary.write_text("text")
+        assert (tmp_path / name).is_symlink()
+        assert [one.read_text() for one in (tmp_path / folder).iterdir()] == ["text"]
+
+
 def interrupted(path: Path) -> None:
     with atomic_write(path) as temporary:
         temporary.write_text("half")

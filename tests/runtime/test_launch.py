@@ -38,9 +38,16 @@ def test_a_process_alone(environment: dict[str, str]) -> None:
         ({"RANK": "0", "WORLD_SIZE": "0"}, "WORLD_SIZE is 0 in the environment; expected at least 1"),
         ({"RANK": "x", "WORLD_SIZE": "2"}, 'RANK is "x" in the environment; expected a whole number'),
         ({"RANK": "0", "WORLD_SIZE": "-2"}, 'WORLD_SIZE is "-2" in the environment; expected a whole number'),
-        ({"WORLD_SIZE": "2", **MEETING}, "WORLD_SIZE is 2 in the environment, but RANK is not set"),
-        ({"RANK": "0", "WORLD_SIZE": "2"}, "but MASTER_ADDR and MASTER_PORT are not set"),
-        ({"RANK": "0", "WORLD_SIZE": "2", **MEETING, "MASTER_PORT": "99999"}, "MASTER_PORT is 99999"),
+        (
+            {"WORLD_SIZE": "2", "LOCAL_RANK": "0", **MEETING},
+            "WORLD_SIZE is 2 in the environment, but RANK is not set",
+        ),
+        ({"RANK": "0", "WORLD_SIZE": "2"}, "but LOCAL_RANK, MASTER_ADDR, MASTER_PORT are not set"),
+        ({"RANK": "0", "WORLD_SIZE": "2", **MEETING}, "but LOCAL_RANK is not set"),
+        (
+            {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", **MEETING, "MASTER_PORT": "99999"},
+            "MASTER_PORT is 99999",
+        ),
         (
             {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "2", "LOCAL_WORLD_SIZE": "2", **MEETING},
             "expected a LOCAL_RANK below",

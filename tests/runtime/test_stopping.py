@@ -103,6 +103,26 @@ def test_a_program_that_is_ended_tidies_up(tmp_path: Path, name: str) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGTERM")
+def test_a_program_is_ended_at_once_again() -> None:
+    code = (
+        "import signal, time\n"
+        "from lowrank_demo.runtime.stopping import end_as_by_ctrl_c, end_at_once\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "end_as_by_ctrl_c()\nend_at_once()\n"
+        "assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN\n"
+        "assert signal.getsignal(signal.SIGINT) == signal.default_int_handler\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(60)"
+    )
+    program = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=-1, text=True)
+    assert program.stdout
+    assert program.stdout.readline() == "ready\n"
+    program.terminate()
+    assert program.wait(20) == -signal.SIGTERM
+    program.stdout.close()
+
+
 def test_a_wait_gives_what_the_call_gave() -> None:
     assert interruptible(lambda: 5) == 5
     with pytest.raises(ZeroDivisionError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,47 @@ def test_what_an_encoding_lacks_is_escaped(encoding: str, printed: bytes) -> Non
     done = subprocess.run([sys.executable, "-c", PRINT], cwd=ROOT, env=environment, capture_output=True, check=True)
     assert printed in done.stdout
     assert done.stderr.startswith(printed)
+
+
+FILL = """
+import subprocess, sys
+from lowrank_demo.runtime.terminal import print_anything
+print_anything()
+print_anything()
+for number in range(3):
+    print("lost", file=sys.stderr)
+print("still here", flush=True)
+subprocess.run([sys.executable, "-c", "import sys; sys.exit(sys.stderr.write('child') != 5)"])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_standard_error_that_fails_is_no_failure(unbuffered: str) -> None:
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", FILL], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=full, check=True
+        )
+    assert done.stdout == b"still here\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("place", ["/dev/full", "a pipe that nobody reads"])
+def test_a_standard_output_that_fails_is_one_sentence_or_none(unbuffered: str, place: str) -> None:
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    if place == "/dev/full":
+        target = os.open(place, os.O_WRONLY)
+        expected = (2, b"lowrank_demo: The output could not be written (No space left on device).\n")
+    else:
+        reader, target = os.pipe()
+        os.close(reader)
+        expected = (0, b"")
+    command = [sys.executable, "-m", "lowrank_demo", "models"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=target, stderr=subprocess.PIPE, check=False)
+    os.close(target)
+    assert (done.returncode, done.stderr) == expected
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a shell that closes streams")

@@ -39,6 +39,7 @@ from tests.helpers.photos import encoded, open_photo
 
 PREVIEW = "preview/scheme_2/v5"
 BUNDLED = ["preview/scheme_1/v4", PREVIEW]
+TRUNCATED = f"{PREVIEW}@7-20-40-40-40-100-100-100"
 CPU = torch.device("cpu")
 
 
@@ -280,7 +281,12 @@ def test_models_in_another_order_or_fewer_go_on(file: Path, stopped: Service, na
     [
         (BUNDLED, {"batch_size": 32}, "has batch size 16 and this one 32; give the same to continue it, or leave"),
         (BUNDLED, {"part": (0, 2)}, "was shared by 1 process and this one by 2 processes"),
-        ([*BUNDLED, "preview/scheme_2/v5@7-20-40-40-40-100-100-100"], {}, "has not measured preview/scheme_2/v5@7-20"),
+        (
+            [*BUNDLED, TRUNCATED],
+            {},
+            f"does not include {TRUNCATED}; leave {TRUNCATED} out to continue it, or leave out --resume to start",
+        ),
+        ([*BUNDLED, TRUNCATED], {"batch_size": 32}, f"and does not include {TRUNCATED}; give the same to continue it"),
     ],
 )
 def test_a_pass_that_cannot_go_on_says_why(
@@ -299,9 +305,12 @@ def test_a_state_of_another_file_or_slice_is_not_taken(file: Path, stopped: Serv
         run.checkpoint.save(run.validation.sums)
     with stopped.open_validation(file, cards, batch_size=16, part=(1, 3)) as run:
         assert run.resumed_at is None
+    other = [stopped.zoo.get(TRUNCATED)]
+    with stopped.open_validation(file, other, batch_size=16, resume=True) as run:
+        assert run.resumed_at is None, "no pass of this model was saved"
     file.touch()
-    with stopped.open_validation(file, cards, batch_size=16, resume=True) as run:
-        assert run.resumed_at is None, "the file may be another by now"
+    with pytest.raises(UsageError, match="is of another version of the file; give the same"):
+        stopped.open_validation(file, cards, batch_size=16, resume=True)
 
 
 def test_a_damaged_state_is_one_sentence(file: Path, stopped: Service, settings: Settings) -> None:
