@@ -273,6 +273,8 @@ class FolderResize:
                 temporary.write_bytes(resized)
                 shutil.copymode(path, temporary)
         except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                return ImageError("Its name is too long: a few bytes are added to it while it is written; shorten it.")
             mend = "free some space" if error.errno == errno.ENOSPC else "fix that"
             raise NotWritten(
                 f"{target} could not be written ({error.strerror}); {mend} and run the same command again."

@@ -338,6 +338,17 @@ def test_the_tables_of_the_original_are_kept() -> None:
         assert tables(opened(resize_bytes(data)))[0] == tables(opened(data))[0]
 
 
+def test_a_name_that_is_too_long_ends_no_run(tmp_path: Path) -> None:
+    for name in ("n" * 250 + ".jpg", "short.jpg"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(encoded(open_photo("tower.jpg"), "JPEG"))
+    resize = FolderResize(tmp_path / "in", tmp_path / "out")
+    for _ in resize:
+        pass
+    assert resize.resized == 1
+    assert "Its name is too long" in resize.refused[0].reason
+
+
 def test_an_odd_image_never_ends_a_run(tmp_path: Path) -> None:
     source = make_folder(tmp_path / "in")
     open_photo().resize((10, 3000)).save(source / "thin.jpg")
