@@ -15,6 +15,7 @@ EXTENSIONS = frozenset(
 )
 
 
+_POINTS_BACK = "The link points back to one of its parent folders; remove it."
 _DEEPEST = 100
 """Folders inside each other that are entered."""
 
@@ -78,7 +79,7 @@ def _enter(folder: Path, above: frozenset[tuple[int, int]], files: list[Path], r
         found = os.stat(f"{folder}/.")  # noqa: PTH116 - Path drops the dot
         here = (found.st_dev, found.st_ino)
         if here in above:
-            refused.append(Refused(folder, "The link points back to one of its parent folders; remove it.", 0))
+            refused.append(Refused(folder, _POINTS_BACK, 0))
             return
         if len(above) > _DEEPEST:
             refused.append(Refused(folder, f"It lies {len(above)} folders deep; expected at most {_DEEPEST}.", 0))
@@ -96,7 +97,9 @@ def _enter(folder: Path, above: frozenset[tuple[int, int]], files: list[Path], r
                 refused.append(Refused(path, _why_not(entry, error), int(is_image_name(entry.name))))
             continue
         if stat.S_ISDIR(mode):
-            if not is_hidden(entry.name):
+            if entry.is_symlink() and Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(path)):
+                refused.append(Refused(path, _POINTS_BACK, 0))
+            elif not is_hidden(entry.name):
                 _enter(path, above | {here}, files, refused)
         elif stat.S_ISREG(mode) and is_image_name(entry.name):
             files.append(path)

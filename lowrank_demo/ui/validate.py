@@ -24,6 +24,9 @@ _WELCOME = message(
     "lr-welcome",
 )
 
+_LISTED = 10
+"""Refusals that are shown."""
+
 
 def build(page: Page, tab: gr.Tab) -> None:
     """Build the tab."""
@@ -72,7 +75,7 @@ def build(page: Page, tab: gr.Tab) -> None:
         note = f"{photos} {'is' if built.count == 1 else 'are'} ready: press Start."
         if built.refused:
             left_out = counted(sum(item.images for item in built.refused), "photo")
-            note += f" {left_out} left out:{listed(built.refused)}"
+            note += f" {left_out} left out:{listed(built.refused, _LISTED)}"
         choices = [
             *((name, name) for name in on_server),
             (f"your upload: {photos}", built.token),

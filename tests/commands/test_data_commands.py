@@ -146,6 +146,14 @@ def test_a_training_file_is_shuffled(imagenet: Path, tmp_path: Path) -> None:
     assert read_manifest(tmp_path / "own.lmdb").seed is None
 
 
+def test_resize_to_the_originals_own_folder_is_refused(imagenet: Path) -> None:
+    before = {path: path.read_bytes() for path in imagenet.rglob("*.*")}
+    done = run("resize", str(imagenet), "--to", f"{imagenet}/../{imagenet.name}", "--shortest-edge", "50")
+    assert done.returncode == 1
+    assert "is the folder of the originals; expected another one, or --in-place" in done.stderr
+    assert {path: path.read_bytes() for path in imagenet.rglob("*.*")} == before
+
+
 def test_the_list_of_class_names() -> None:
     assert len(run("classes").stdout.splitlines()) == 1000
     assert run("classes", "crane").stdout == (

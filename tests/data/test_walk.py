@@ -60,6 +60,7 @@ def test_links_are_followed(tmp_path: Path) -> None:
 def test_links_without_an_end_are_listed(tmp_path: Path) -> None:
     touch(tmp_path, "lion/1.jpg")
     (tmp_path / "lion" / "up").symlink_to(tmp_path)
+    (tmp_path / "lion" / "out").symlink_to(tmp_path.parent)
     (tmp_path / "lion" / "self").symlink_to(tmp_path / "lion" / "self")
     (tmp_path / "lion" / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
     found = image_files(tmp_path)
@@ -67,6 +68,7 @@ def test_links_without_an_end_are_listed(tmp_path: Path) -> None:
     assert reasons(tmp_path, found) == {
         "lion/gone.jpg": "The link is broken: its target does not exist.",
         "lion/self": f"It cannot be read ({os.strerror(errno.ELOOP)}).",
+        "lion/out": "The link points back to one of its parent folders; remove it.",
         "lion/up": "The link points back to one of its parent folders; remove it.",
     }
     assert sum(item.images for item in found.refused) == 1
