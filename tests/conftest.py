@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,8 +31,12 @@ if TYPE_CHECKING:
 def pytest_configure(config: pytest.Config) -> None:
     """Give each of several workers one thread for computing: more of them than processors only wait for each other.
 
-    Child processes inherit it, so that all of a test's processes add in the same order.
+    Child processes inherit it, so that all of a test's processes add in the same order. They also inherit which signals
+    are ignored: a suite that a shell started in the background, or nohup, ignores those that tests send.
     """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if hasattr(config, "workerinput"):
         os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -122,7 +122,7 @@ def test_an_uploaded_set(small_disk: Path, tmp_path: Path, settings: Settings, m
     monkeypatch.setattr("tempfile.tempdir", str(small_disk))
     files = LabelledFiles(settings, [])
     filler = fill(small_disk, 5_000_000)
-    with pytest.raises(LowRankError, match="could not be") as refused:
+    with pytest.raises(LowRankError, match="could not store the set, because its disk is full") as refused:
         files.upload(path)
     assert str(small_disk) not in str(refused.value)
     left = [path for path in small_disk.rglob("*") if path.is_file() and path != filler]
