@@ -197,7 +197,7 @@ def _unpack(archive: zipfile.ZipFile, folder: Path, max_file: int, max_total: in
         raise UsageError("The zip holds no photo; expected photos in folders named by class, such as lion/1.jpg.")
     if len(photos) > MAX_PHOTOS:
         raise UsageError(f"The zip holds {counted(len(photos), 'photo')}; expected at most {MAX_PHOTOS:,}.")
-    labels = labels_of(path for _, path in photos)
+    labels = labels_of((path for _, path in photos), by_file_name=True)
     samples: list[Sample] = []
     without: list[tuple[PurePath, str]] = []
     unread: list[Refused] = []

@@ -108,6 +108,14 @@ def test_unknown_folders_are_listed_and_the_rest_is_built(tmp_path: Path) -> Non
         assert sorted(record.label for record in reader) == [151, 217, 291]
 
 
+def test_files_named_as_imagenets_need_no_folder(tmp_path: Path) -> None:
+    names = ("ILSVRC2012_val_00000293_n02129165.JPEG", "ILSVRC2012_val_00001359.jpg", "n01440764_18.JPEG", "other.jpg")
+    built = build(zipped(tmp_path / "set.zip", dict.fromkeys(names, PHOTO)))
+    assert [item.reason[:26] for item in built.refused] == ["It is not in a class folde"]
+    with LmdbReader(built.path) as reader:
+        assert sorted(record.label for record in reader) == [0, 291, 291]
+
+
 def test_the_class_at_any_level_and_hidden_folders(tmp_path: Path) -> None:
     files = ("lion/morning/1.jpg", "set/train/lion/a/b/2.jpg", "3/lion/3.jpg", "lion\\4.jpg")
     hidden = ("lion/.ipynb_checkpoints/1.jpg", "lion/@eaDir/2.jpg")
