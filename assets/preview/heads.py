@@ -20,7 +20,6 @@ import torch.nn.functional as F
 from fit import fit
 from stack import FEATURES, convolutions
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.optim.swa_utils import update_bn
 
 from lowrank_demo.models.architecture import LAYERS
@@ -36,7 +35,7 @@ from lowrank_demo.train.output import write_nested
 CONVOLUTIONS = tuple(layer for layer in LAYERS if layer.kind == "conv")
 STATISTICS, IMAGES = 8192, 512
 FAINT = 0.05
-HEAD = "classifier."
+HEAD = "classifier"
 
 
 class Heads(nn.Module):
@@ -47,15 +46,11 @@ class Heads(nn.Module):
         states = {one: LowRankAlexNet(one.scheme, one.ranks).state_dict() for one in versions}
         self.nested = NestedAlexNet(versions, merged(states))
         self.features = nn.BatchNorm1d(FEATURES, affine=False)
-        for name, parameter in self.nested.named_parameters():
-            parameter.requires_grad_(HEAD in name.replace(":", "."))
+        self.nested.train_only(HEAD)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the logits of a version drawn at random."""
-        version = self.nested.versions[int(torch.randint(len(self.nested.versions), ()))]
-        form = self.nested.forms[version].classifier.train(self.training)
-        state = {key.removeprefix(HEAD): value for key, value in self.nested.state_of(version).items() if HEAD in key}
-        return functional_call(form, state, (self.features(features),))
+        return self.nested.part(self.nested.drawn(), HEAD, self.features(features))
 
     @torch.no_grad()
     def folded(self) -> None:
@@ -64,11 +59,11 @@ class Heads(nn.Module):
         assert mean is not None
         assert variance is not None
         tensors = self.nested.tensors()
-        tensors[f"{HEAD}0.V.weight"].div_((variance + self.features.eps).sqrt())
+        tensors[f"{HEAD}.0.V.weight"].div_((variance + self.features.eps).sqrt())
         for version in self.nested.versions:
             state = self.nested.state_of(version)
-            moved = state[f"{HEAD}0.U.weight"] @ (state[f"{HEAD}0.V.weight"] @ mean)
-            state[f"{HEAD}0.U.bias"].sub_(moved)
+            moved = state[f"{HEAD}.0.U.weight"] @ (state[f"{HEAD}.0.V.weight"] @ mean)
+            state[f"{HEAD}.0.U.bias"].sub_(moved)
 
 
 def main(path: Path) -> None:

@@ -20,18 +20,18 @@ import torch.nn.functional as F
 from fit import fit
 from stack import FEATURES
 from torch import Tensor, nn
-from torch.func import functional_call
 
-from lowrank_demo.lowrank.calibration import measure_statistics
+from lowrank_demo.lowrank.calibration import measure_each
 from lowrank_demo.nn.nested import NestedAlexNet, Version, merged
 from lowrank_demo.train.answers import Answers
 from lowrank_demo.train.batches import Batches, LmdbImages, evenly_spaced
 from lowrank_demo.train.config import read_config
 from lowrank_demo.train.output import write_nested
+from lowrank_demo.train.stages import STATISTICS_IMAGES
 from lowrank_demo.train.start import chosen_starts
 
-CONVOLUTIONS = "features."
-STATISTICS, IMAGES = 8192, 1024
+CONVOLUTIONS = "features"
+STATISTICS = 8192
 FLOOR = 0.1
 """Share of the mean variance that is added to each feature's: what hardly ever occurs shall not decide."""
 
@@ -42,16 +42,11 @@ class Convolutions(nn.Module):
     def __init__(self, nested: NestedAlexNet) -> None:
         super().__init__()
         self.nested = nested
-        for name, parameter in nested.named_parameters():
-            parameter.requires_grad_(CONVOLUTIONS in name.replace(":", "."))
+        nested.train_only(CONVOLUTIONS)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the features, float32 [n, 9216], that a version drawn at random computes."""
-        version = self.nested.versions[int(torch.randint(len(self.nested.versions), ()))]
-        form = self.nested.forms[version].features.train(self.training)
-        whole = self.nested.state_of(version)
-        state = {key.removeprefix(CONVOLUTIONS): value for key, value in whole.items() if key.startswith(CONVOLUTIONS)}
-        return functional_call(form, state, (images,)).flatten(1)
+        return self.nested.part(self.nested.drawn(), CONVOLUTIONS, images).flatten(1)
 
 
 def main(path: Path) -> None:
@@ -77,11 +72,7 @@ def main(path: Path) -> None:
             yield F.mse_loss(network(crops) / deviation, wanted.float() / deviation)
 
     fit(network, losses, batches.per_epoch, config, "match")
-    some = evenly_spaced(config.data.train, IMAGES)
-    for version in nested.versions:
-        whole = nested.network_of(version)
-        measure_statistics(whole, some)
-        nested.set_buffers(version, whole)
+    measure_each(nested, evenly_spaced(config.data.train, STATISTICS_IMAGES))
     print(*write_nested(config, nested, lambdas), sep="\n")
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from ..nn.alexnet import LowRankAlexNet, LowRankLayer
-from ..nn.nested import set_dropout
+from ..nn.nested import NestedAlexNet, set_dropout
 from .c_step import to_matrix
 from .refactor import dense_weight, refactored
 
@@ -87,6 +87,19 @@ def measure_statistics(network: LowRankAlexNet, images: Tensor) -> None:
     set_dropout(network, 0.0)
     update_bn(images.split(_BATCH), network.train())
     network.eval()
+
+
+def measure_each(nested: NestedAlexNet, images: Tensor) -> None:
+    """Set the statistics of every version's batch normalisation to those of the images, in place.
+
+    Args:
+        nested: The versions.
+        images: Normalised float32 [n, 3, 227, 227].
+    """
+    for version in nested.versions:
+        network = nested.network_of(version)
+        measure_statistics(network, images)
+        nested.set_buffers(version, network)
 
 
 def _project(pair: LowRankLayer, matrix: Tensor, parts: Sequence[Tensor]) -> None:

@@ -129,10 +129,23 @@ class NestedAlexNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits, float [n, classes], of normalised images, float [n, 3, 227, 227]."""
-        version = self.evaluated
-        if self.training:
-            version = self.versions[int(torch.randint(len(self.versions), ()))]
+        version = self.drawn() if self.training else self.evaluated
         return functional_call(self.forms[version].train(self.training), self.state_of(version), (images,))
+
+    def drawn(self) -> Version:
+        """Return a version at random."""
+        return self.versions[int(torch.randint(len(self.versions), ()))]
+
+    def part(self, version: Version, name: str, inputs: Tensor) -> Tensor:
+        """Run a part of one version, such as ``features`` or ``classifier``."""
+        form = self.forms[version].get_submodule(name).train(self.training)
+        state = {key: value for key, value in self.state_of(version).items() if key.startswith(f"{name}.")}
+        return functional_call(form, {key.removeprefix(f"{name}."): value for key, value in state.items()}, (inputs,))
+
+    def train_only(self, name: str) -> None:
+        """Leave the weights of every part but this one as they are."""
+        for own, parameter in self.named_parameters():
+            parameter.requires_grad_(f"{name}." in own.replace(_DOT, "."))
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors by name."""

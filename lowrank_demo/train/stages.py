@@ -14,7 +14,7 @@ from torch import nn
 from ..errors import UsageError
 from ..lowrank import lc
 from ..lowrank.c_step import Criterion
-from ..lowrank.calibration import measure_statistics
+from ..lowrank.calibration import measure_each
 from ..models.architecture import INPUT_SIZE, LAYERS, Layer
 from ..nn.alexnet import DenseAlexNet, LowRankAlexNet
 from ..nn.nested import NestedAlexNet, Version, merged
@@ -27,7 +27,7 @@ from .output import write_model, write_nested, writing
 from .start import Start, chosen_starts, compressed_network, kept_weights, penalty_state
 from .trainer import Trainer
 
-_STATISTICS_IMAGES = 1024
+STATISTICS_IMAGES = 1024
 """Training images that a trained version's batch normalisation is measured on."""
 
 
@@ -156,11 +156,7 @@ def _finetune_nested(config: RunConfig, starts: Sequence[Start], resume: bool, p
     nested = trainer.best
     assert isinstance(nested, NestedAlexNet)
     # The average has seen each version's statistics with weights that have moved since.
-    images = evenly_spaced(config.data.train, _STATISTICS_IMAGES)
-    for version in versions:
-        network = nested.network_of(version)
-        measure_statistics(network, images)
-        nested.set_buffers(version, network)
+    measure_each(nested, evenly_spaced(config.data.train, STATISTICS_IMAGES))
     lambdas = {version: one.like.lambda_ for version, one in zip(versions, starts, strict=True)}
     return write_nested(config, nested, lambdas)
 
