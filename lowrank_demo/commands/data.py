@@ -87,11 +87,8 @@ def _resize(args: argparse.Namespace) -> int:
     if not 1 <= args.shortest_edge <= 65_000:
         raise UsageError(f"The shortest edge is {args.shortest_edge}; expected 1 to 65000 pixels.")
     _check_quality(args.quality)
-    if args.to and args.to.resolve() == args.folder.resolve():
-        raise UsageError(f"--to {args.to} is the folder of the originals; expected another one, or --in-place.")
-    target = args.folder if args.in_place else args.to
     threads = Settings.from_environment().threads
-    resize = FolderResize(args.folder, target, edge=args.shortest_edge, quality=args.quality, threads=threads)
+    resize = FolderResize(args.folder, args.to, edge=args.shortest_edge, quality=args.quality, threads=threads)
     line = ProgressLine()
     for progress in stoppable(resize):
         line.show(progress)

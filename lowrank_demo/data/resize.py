@@ -206,33 +206,35 @@ class FolderResize:
 
     Args:
         source: Folder with images, searched with its subfolders.
-        target: Folder for the resized files; the source itself resizes in place.
+        target: Folder for the resized files; None resizes in place.
         edge: The shortest edge.
         quality: Quality of JPEGs, 1 to 100; None keeps that of the originals.
         threads: Images resized at the same time.
 
     Raises:
-        UsageError: The source is not a folder or holds no images, the target lies inside the source or cannot be
-            written, or a link in the source leads out of it when it is resized in place, or else into the target.
+        UsageError: The source is not a folder or holds no images, the target is the source, lies inside it or cannot
+            be written, or a link in the source leads out of it when it is resized in place, or else into the target.
     """
 
     def __init__(
-        self, source: Path, target: Path, *, edge: int = EDGE, quality: int | None = None, threads: int = 1
+        self, source: Path, target: Path | None, *, edge: int = EDGE, quality: int | None = None, threads: int = 1
     ) -> None:
-        source, target = source.resolve(), target.resolve()
-        if target != source and target.is_relative_to(source):
+        source, target = source.resolve(), target.resolve() if target else None
+        if target == source:
+            raise UsageError(f"{target} is the folder of the originals; expected another one, or --in-place.")
+        if target and target.is_relative_to(source):
             raise UsageError(f"{target} lies inside {source}; expected a folder beside it, or --in-place.")
         self._source, self._target, self._edge, self._threads = source, target, edge, threads
-        self._quality, self._in_place = quality, target == source
+        self._quality = quality
         images = image_files(source)
         if not images.files:
             raise UsageError(f"There are no images in {source}; expected a folder with images.")
-        if self._in_place:
-            self.files = _own_files(images.files, source)
+        if target is None:
+            self.files: Sequence[Path] = _own_files(images.files, source)
         else:
             self.files = images.files
             _check_apart(self.files, target)
-        check_folder(target, target)
+        check_folder(target or source, target or source)
         self.refused: list[Refused] = list(images.refused)
         self.resized = 0
         self.skipped = 0
@@ -251,15 +253,11 @@ class FolderResize:
 
     def _resize(self, path: Path) -> bool | ImageError:
         """Return whether the file had to be written, or why it cannot be read."""
-        # Written through a link, a file is replaced where it is.
-        target = Path(os.path.realpath(self._target / path.relative_to(self._source)))
         try:
-            original = target.is_relative_to(self._source) or target == Path(os.path.realpath(path))
-            if original and not self._in_place:
-                raise ImageError(f"A link in {self._target} leads to an original, {target}; remove the link.")
+            target = self._target_of(path)
             data = read_image_file(path)
-            comment = "" if self._in_place else self._comment(data)
-            present = data if self._in_place else _present(target)
+            comment = "" if self._target is None else self._comment(data)
+            present = data if self._target is None else _present(target)
             if comment and comment.encode() in present:
                 return False
             resized = resize_bytes(data, self._edge, quality=self._quality, comment=comment)
@@ -280,6 +278,19 @@ class FolderResize:
                 f"{target} could not be written ({error.strerror}); {mend} and run the same command again."
             ) from error
         return True
+
+    def _target_of(self, path: Path) -> Path:
+        """Return where a file goes: written through a link, one is replaced where it is.
+
+        Raises:
+            ImageError: An original is there.
+        """
+        if self._target is None:
+            return path
+        target = Path(os.path.realpath(self._target / path.relative_to(self._source)))
+        if target.is_relative_to(self._source) or target == Path(os.path.realpath(path)):
+            raise ImageError(f"A link in {self._target} leads to an original, {target}; remove the link.")
+        return target
 
     def _comment(self, data: bytes) -> str:
         """Return what a file made from this source with these settings says about itself."""

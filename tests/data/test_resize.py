@@ -162,11 +162,11 @@ def test_stopped_in_the_middle(tmp_path: Path) -> None:
 
 def test_in_place(tmp_path: Path) -> None:
     source = make_folder(tmp_path / "in")
-    first = FolderResize(source, source)
+    first = FolderResize(source, None)
     list(first)
     assert first.skipped == 1
     assert Image.open(source / "a.jpg").size == (256, 407)
-    again = FolderResize(source, source)
+    again = FolderResize(source, None)
     list(again)
     assert again.skipped == 4
 
@@ -185,7 +185,7 @@ def test_in_place_never_changes_what_links_outside_the_folder_lead_to(tmp_path: 
     store, source = linked(tmp_path)
     before = {path: path.read_bytes() for path in store.rglob("*.*")}
     with pytest.raises(UsageError, match=r"in/a\.jpg leads to .*store/a\.jpg, outside .*in: .* use --to\."):
-        FolderResize(source, source)
+        FolderResize(source, None)
     assert before == {path: path.read_bytes() for path in store.rglob("*.*")}
     work = FolderResize(source, tmp_path / "out")
     list(work)
@@ -197,7 +197,7 @@ def test_in_place_resizes_once_what_links_inside_the_folder_lead_to(tmp_path: Pa
     source = make_folder(tmp_path / "in")
     (source / "again.jpg").symlink_to(source / "a.jpg")
     (source / "deeper").symlink_to(source / "deep" / "er")
-    work = FolderResize(source, source, threads=4)
+    work = FolderResize(source, None, threads=4)
     list(work)
     assert (work.resized, work.skipped, len(work.refused)) == (3, 1, 1)
     assert (source / "again.jpg").is_symlink()
