@@ -27,6 +27,7 @@ CONNECT_SECONDS = 2.5
 STALL_SECONDS = 30.0
 """Longest wait for an answer, or for the next bytes."""
 _CHUNK = 1 << 20
+_REPORT_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,29 @@ class DownloadProgress:
 
 
 OnProgress = Callable[[DownloadProgress], None]
+
+
+class ProgressReports:
+    """Reports a download a few times a second, and when it is complete.
+
+    Args:
+        on_progress: Called with the progress; None for nobody.
+        first: Bytes that an earlier attempt left.
+        total: Bytes of the whole file; None if the server did not state them.
+    """
+
+    def __init__(self, on_progress: OnProgress | None, first: int, total: int | None) -> None:
+        self._on_progress = on_progress
+        self._first, self._total = first, total
+        self._began = self._reported = time.monotonic()
+
+    def at(self, done: int) -> None:
+        """Report that so many bytes are here, if it is time."""
+        now = time.monotonic()
+        if self._on_progress and (now - self._reported > _REPORT_SECONDS or done == self._total):
+            self._reported = now
+            rate = (done - self._first) / max(now - self._began, 1e-6)
+            self._on_progress(DownloadProgress(done, self._total, rate))
 
 
 def print_download(progress: DownloadProgress) -> None:
@@ -173,7 +197,7 @@ class _Attempt:
         done = first = file.seek(0, os.SEEK_END)
         length = response.headers.get("content-length", "")
         total = done + int(length) if length.isdecimal() else None
-        began = reported = time.monotonic()
+        reports = ProgressReports(self.on_progress, first, total)
         for chunk in response.iter_raw():
             done += len(chunk)
             if max(done, total or 0) > self.max_bytes:
@@ -181,10 +205,7 @@ class _Attempt:
                     f"{name} is larger than the {self.max_bytes / 1e6:.0f} MB that its model needs, so it was not kept."
                 )
             file.write(chunk)
-            now = time.monotonic()
-            if self.on_progress and (now - reported > 0.2 or done == total):
-                reported = now
-                self.on_progress(DownloadProgress(done, total, (done - first) / max(now - began, 1e-6)))
+            reports.at(done)
         if total is not None and done < total:
             raise WeightsUnavailable(
                 f"The download of {name} stopped at {done / 1e6:.1f} of {total / 1e6:.1f} MB; try again: it "
@@ -234,12 +255,6 @@ def _range_start(response: httpx.Response) -> int | None:
     content_range = response.headers.get("content-range", "")
     start = content_range.removeprefix("bytes ").partition("-")[0]
     return int(start) if start.isdecimal() else None
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file in hex."""
-    with path.open("rb") as file:
-        return _digest(file)[0]
 
 
 def _digest(file: BinaryIO) -> tuple[str, bytes]:

@@ -6,22 +6,21 @@ The Hub states the digest of a large file on its first answer, ``X-Linked-ETag``
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
 from ..errors import WeightsRefused, WeightsUnavailable
+from ..runtime.files import file_sha256
 from ..runtime.stopping import interruptible
-from .download import DownloadProgress, OnProgress, file_sha256
+from .download import OnProgress, ProgressReports
 
 if TYPE_CHECKING:
     from huggingface_hub.utils import tqdm
 
 ANSWER_SECONDS = 5.0
 """Longest wait for the Hub's first answer, the look-up of its name included."""
-_REPORT_SECONDS = 0.2
 
 
 def fetch_from_hub(repo: str, name: str, folder: Path, *, max_bytes: int, on_progress: OnProgress | None = None) -> str:
@@ -102,21 +101,16 @@ def _reporting(on_progress: OnProgress | None, stopped: list[BaseException]) -> 
     class Reporting(tqdm):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **{**kwargs, "disable": True})
-            self.done = self.first = int(kwargs.get("initial") or 0)
-            self.size: int | None = kwargs.get("total")
-            self.began = self.reported = time.monotonic()
+            self.done = int(kwargs.get("initial") or 0)
+            self.reports = ProgressReports(on_progress, self.done, kwargs.get("total"))
 
         def update(self, n: float | None = 1) -> None:
             self.done += int(n or 0)
-            now = time.monotonic()
-            if on_progress and (now - self.reported > _REPORT_SECONDS or self.done == self.size):
-                self.reported = now
-                rate = (self.done - self.first) / max(now - self.began, 1e-6)
-                try:
-                    on_progress(DownloadProgress(self.done, self.size, rate))
-                except BaseException as error:
-                    stopped.append(error)
-                    raise
+            try:
+                self.reports.at(self.done)
+            except BaseException as error:
+                stopped.append(error)
+                raise
 
         def update_transfer(self, n: float) -> None:
             """Take no notice of bytes on the way. With this method the client makes one bar for a file, not two."""

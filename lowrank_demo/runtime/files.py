@@ -1,8 +1,9 @@
-"""Atomic file writes, missing files, and over-long names."""
+"""Atomic file writes, digests, missing files, and over-long names."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from ..errors import UsageError
 
 _LONGEST_NAME = 255
 """Bytes, on every usual file system."""
+_CHUNK = 1 << 22
 
 
 def has_long_name(path: Path) -> bool:
@@ -31,6 +33,15 @@ def must_exist(path: Path, expected: str) -> None:
     # Path.exists raises for a name that is too long.
     if not os.access(path, os.F_OK):
         raise UsageError(f"There is no {path}; expected {expected}.")
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def temporary_of(path: Path) -> Path:

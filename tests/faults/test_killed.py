@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from lowrank_demo.data.lmdb.manifest import file_sha256, verify
+from lowrank_demo.data.lmdb.manifest import verify
 from lowrank_demo.data.lmdb.reader import LmdbReader
+from lowrank_demo.runtime.files import file_sha256
 from lowrank_demo.train.trainer import load_checkpoint
 from tests.helpers.commands import start
 from tests.helpers.lmdb_files import build_long_lmdb

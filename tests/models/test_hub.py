@@ -52,7 +52,7 @@ def test_a_stopped_download_is_resumed(tmp_path: Path, hub: StandInHub, monkeypa
     def stop(_: DownloadProgress) -> None:
         raise Stop
 
-    monkeypatch.setattr("lowrank_demo.models.hub._REPORT_SECONDS", -1)
+    monkeypatch.setattr("lowrank_demo.models.download._REPORT_SECONDS", -1)
     with pytest.raises(Stop):
         fetch_from_hub("owner/models", NAME, tmp_path, max_bytes=LIMIT, on_progress=stop)
     assert not (tmp_path / NAME).exists()

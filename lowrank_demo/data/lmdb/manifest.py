@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,11 +11,10 @@ from typing import Annotated
 from pydantic import StrictInt
 
 from ...errors import DataError
-from ...runtime.files import atomic_write
+from ...runtime.files import atomic_write, file_sha256
 from ...runtime.schema import KnownKeys, matching, parse, read_json, within
 
 _FORMAT = 1
-_CHUNK = 1 << 22
 _Count = Annotated[StrictInt, within(ge=0)]
 
 
@@ -80,20 +78,3 @@ def verify(lmdb_file: Path) -> Manifest:
             "damaged after it was built: copy or build it again."
         )
     return manifest
-
-
-def file_sha256(path: Path, on_chunk: Callable[[int], None] | None = None) -> str:
-    """Return the SHA-256 of a file in hex.
-
-    Args:
-        path: The file.
-        on_chunk: Called after each part with the number of bytes read so far.
-    """
-    digest, done = hashlib.sha256(), 0
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-            done += len(chunk)
-            if on_chunk:
-                on_chunk(done)
-    return digest.hexdigest()

@@ -18,9 +18,10 @@ import msgpack
 from filelock import FileLock, Timeout
 
 from ...errors import DataError, DiskFull, NotWritten, UsageError
+from ...runtime.files import file_sha256
 from ...runtime.outputs import output_file
 from ...runtime.words import counted
-from .manifest import Manifest, file_sha256, write_manifest
+from .manifest import Manifest, write_manifest
 from .reader import KEY_LIST, LmdbReader, record_key
 from .record import Record, encode_record
 
