@@ -31,6 +31,17 @@ document.addEventListener('lr-changed', name);
 name();
 """
 
+# Browsers cannot show every photo that is answered, such as HEIC: a grey picture in place of a broken one.
+_REPLACE_BROKEN = """
+document.addEventListener('error', ({ target }) => {
+  if (target.tagName !== 'IMG' || !target.closest('#lr-photos')) return;
+  target.src = 'data:image/svg+xml,' + encodeURIComponent(
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100"><rect width="100" height="100" fill="#9ca3af"/>
+    <text x="50" y="54" text-anchor="middle" font-family="sans-serif" font-size="11" fill="#111827">no preview</text>
+    </svg>`);
+}, true);
+"""
+
 
 def build(page: Page, tab: gr.Tab) -> None:
     """Build the tab."""
@@ -49,6 +60,7 @@ def build(page: Page, tab: gr.Tab) -> None:
             gr.HTML(
                 "", js_on_load=_NAME_EXAMPLES % json.dumps([Path(path).name for path in EXAMPLES]), visible="hidden"
             )
+            gr.HTML("", js_on_load=_REPLACE_BROKEN, visible="hidden")
             decoder_note = gr.HTML("", elem_id="lr-decoder")
         with gr.Column(scale=3, min_width=300):
             page.results.render()
