@@ -2,37 +2,57 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
 
 from ..errors import NotWritten
 
 
-class _Stream(io.FileIO):
-    """A standard stream's descriptor.
+class _Text(io.TextIOWrapper):
+    """A standard stream.
+
+    What is written goes through buffers in C alone: a signal that came between two instructions of a raw stream in
+    Python would lose how much is written, and the buffer would write it again.
 
     Args:
+        stream: Python's own.
         descriptor: 1 or 2.
-        on_failure: Called with the error of a write. What was to be written is dropped, or what it raises is raised.
+        on_failure: Called with the error of a write, once what was to be written is dropped.
     """
 
-    def __init__(self, descriptor: int, on_failure: Callable[[OSError], None]) -> None:
-        super().__init__(descriptor, "w", closefd=False)
+    def __init__(self, stream: io.TextIOWrapper, descriptor: int, on_failure: Callable[[OSError], None]) -> None:
+        super().__init__(
+            io.BufferedWriter(io.FileIO(descriptor, "w", closefd=False)),
+            encoding=stream.encoding,
+            errors="backslashreplace",
+            line_buffering=stream.line_buffering or stream.write_through,
+        )
+        self._descriptor = descriptor
         self._on_failure = on_failure
 
-    def write(self, data: Any, /) -> int:
+    def write(self, text: str, /) -> int:
         try:
-            written: int | None = super().write(data)
-            if written is None:  # a pipe that does not wait, and is full
-                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-            return written
+            return super().write(text)
         except OSError as error:
-            self._on_failure(error)
-            return memoryview(data).nbytes
+            self._fail(error)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        kept, nowhere = os.dup(self._descriptor), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._descriptor)
+        super().flush()  # what the buffers hold
+        os.dup2(kept, self._descriptor)
+        os.close(kept)
+        os.close(nowhere)
+        self._on_failure(error)
 
 
 def print_anything() -> None:
@@ -55,16 +75,7 @@ def print_anything() -> None:
             stream.reconfigure(errors="backslashreplace")
             # Not one that a caller of this package has put in its place, nor the console of Windows.
             if stream is getattr(sys, f"__{name}__") and sys.platform != "win32":
-                setattr(sys, name, _safe(stream, _discard_output if descriptor == 1 else lambda _: None))
-
-
-def _safe(stream: io.TextIOWrapper, on_failure: Callable[[OSError], None]) -> io.TextIOWrapper:
-    return io.TextIOWrapper(
-        io.BufferedWriter(_Stream(stream.fileno(), on_failure)),
-        encoding=stream.encoding,
-        errors="backslashreplace",
-        line_buffering=stream.line_buffering or stream.write_through,
-    )
+                setattr(sys, name, _Text(stream, descriptor, _discard_output if descriptor == 1 else lambda _: None))
 
 
 def _discard_output(error: OSError) -> None:

@@ -82,3 +82,33 @@ def test_a_standard_output_that_fails_is_one_sentence_or_none(unbuffered: str, p
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_closed_stream_drops_what_is_printed(closed: str) -> None:
     subprocess.run(["sh", "-c", f'"$0" -c "$1" {closed}', sys.executable, PRINT], cwd=ROOT, check=True)
+
+
+INTERRUPT = r"""
+import signal, sys
+from lowrank_demo.runtime.terminal import print_anything
+print_anything()
+def interrupt(number, frame):
+    raise KeyboardInterrupt
+signal.signal(signal.SIGALRM, interrupt)
+signal.setitimer(signal.ITIMER_REAL, 1e-3, 2e-4)
+number = 0
+while number < 3000:
+    try:
+        while number < 3000:
+            number += 1
+            sys.stdout.write(f"line {number}\n")
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        pass
+signal.setitimer(signal.ITIMER_REAL, 0)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGALRM")
+def test_a_signal_while_something_is_printed_prints_nothing_twice() -> None:
+    command = [sys.executable, "-c", INTERRUPT]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(set(lines))
+    assert all(line.startswith("line ") for line in lines)
