@@ -134,3 +134,13 @@ def test_an_app_that_is_ended_leaves_no_temporary_files(tmp_path: Path, number: 
         running.process.wait(20)
     assert not list(temporary.glob("lowrank-*"))
     assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGTERM")
+def test_an_app_that_is_ended_while_it_warms_up_ends_cleanly(tmp_path: Path) -> None:
+    """Python ended under the warm-up's feet: a traceback of DALI's, or an abort."""
+    with running_app({}, tmp_path / "log") as running:
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(20) in (0, 130)
+    said = (tmp_path / "log").read_text()
+    assert "Traceback" not in said and "terminate called" not in said

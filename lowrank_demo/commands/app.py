@@ -41,8 +41,13 @@ def serve() -> int:
         demo = build_app(desk)
     except OSError as error:
         raise UsageError(f"{error.filename or 'A file'} cannot be written: {error.strerror}.") from error
-    threading.Thread(target=service.warm_up, daemon=True).start()
-    demo.launch(**launch_options(desk))
+    warm_up = threading.Thread(target=service.warm_up, daemon=True)
+    warm_up.start()
+    try:
+        demo.launch(**launch_options(desk))
+    finally:
+        # DALI closes its pipelines as Python exits. One that still ran then would print a traceback.
+        warm_up.join()
     return 0
 
 
