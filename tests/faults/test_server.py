@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -17,6 +19,7 @@ from tests.faults import load
 from tests.faults.client import ApiClient, Refused
 from tests.helpers.app import RunningApp, running_app
 from tests.helpers.lmdb_files import build_long_lmdb
+from tests.helpers.packages import MCP, installed
 from tests.helpers.paths import ROOT
 from tests.helpers.photos import photo_path
 from tests.helpers.server import FileServer
@@ -128,9 +131,38 @@ def test_a_request_that_is_too_large(server: RunningApp, client: ApiClient) -> N
     assert "more than 8 MB; send fewer or smaller files at once" in answer.text
     with pytest.raises(Refused, match="maximum allowed size"):
         client.upload("large.jpg", os.urandom(5_500_000))
-    answer = httpx.post(f"{server.url}/gradio_api/call/classify", content=b"[" * 9_000_000)
-    assert answer.status_code == 413
+    for body in (b"[" * 9_000_000, b"[" * 60_000, b'"' + b"x" * 9_000_000, json.dumps({"data": [{}] * 60_000}).encode()):
+        answer = httpx.post(f"{server.url}/gradio_api/call/classify", content=body)
+        assert answer.status_code == 413, answer.text
     assert client.classify(photo_path().read_bytes())["top"]
+
+
+def test_requests_outside_the_limits_cost_little(server: RunningApp, client: ApiClient) -> None:
+    """Each took seconds of the one event loop, or a gigabyte: every visitor waited."""
+    pid = server.process.pid
+    name = client.upload("photo.jpg", photo_path().read_bytes())
+    file = {"path": name, "meta": {"_type": "gradio.FileData"}}
+    address = "data:image/jpeg;base64," + "A" * 6_000_000
+    hostile: list[tuple[list[object], str]] = [
+        ([[file] * 5_000, MODEL], "A list has 5,000 items; expected at most 500"),
+        ([[[]] * 10_000, MODEL], "A list has 10,000 items"),
+        ([[file], "x" * 6_000_000], "A text has 6,000,000 characters"),
+        ([[file] * 400, MODEL], "expected at most 64"),
+        ([["x"] * 20_000, MODEL], "A list has 20,000 items"),
+        ([[address], MODEL], "expected a JPEG"),
+    ]
+    before, spent = load.resident_mb(pid), load.cpu_seconds(pid)
+    for arguments, sentence in hostile:
+        try:
+            said = json.dumps(client.call("classify", *arguments))
+        except Refused as error:
+            said = str(error)
+        assert sentence in said, said[:300]
+        now = load.cpu_seconds(pid)
+        print(f"{sentence}: {now - spent:.2f} s of CPU, {load.resident_mb(pid) - before:+.0f} MB")
+        assert now - spent < 2
+        spent = now
+    assert load.resident_mb(pid) < before + 200
 
 
 def test_uploads_have_bounded_room(server: RunningApp, client: ApiClient) -> None:
@@ -190,6 +222,35 @@ def test_no_address_is_fetched_for_a_visitor(server: RunningApp, client: ApiClie
     for address in (f"/gradio_api/proxy={url}", f"/gradio_api/file={url}"):
         httpx.get(server.url + address, follow_redirects=False)
     assert file_server.requests == []
+
+
+@pytest.mark.parametrize("tools", [False, True])
+def test_no_public_address_is_fetched_for_a_visitor(tools: bool, tmp_path: Path) -> None:
+    """A machine's own addresses are refused by Gradio itself; in a network namespace a public one is served here."""
+    if subprocess.run(["unshare", "-n", "ip", "link", "set", "lo", "up"], capture_output=True, check=False).returncode:
+        pytest.skip("no network namespace can be made here")
+    environment = dict(os.environ)
+    if tools:
+        environment["PYTHONPATH"] = str(installed("mcp", *MCP))
+    asked = subprocess.run(
+        ["unshare", "-n", sys.executable, "-m", "tests.faults.addresses", str(tmp_path), *["tools"] * tools],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert asked.returncode == 0, asked.stderr
+    found = json.loads(asked.stdout)
+    assert found["reached"] == []
+    answers = found["answers"]
+    assert len(answers) > 400
+    assert not any(": 200" in answer[:200] for answer in answers if answer.startswith(("GET", "HEAD")))
+    assert sum("no address is fetched here" in answer for answer in answers) > 100
+    assert not any("remote.jpg" in answer and "top" in answer for answer in answers)
+    if tools:
+        assert sum("tool:" in answer and "not uploaded here" in answer for answer in answers) >= 4
+    assert not [path for path in (tmp_path / "uploads").rglob("*") if path.name == "remote.jpg"]
 
 
 def test_nothing_is_monitored(server: RunningApp) -> None:
