@@ -26,6 +26,8 @@ CONNECT_SECONDS = 2.5
 """Longest wait for a connection."""
 STALL_SECONDS = 30.0
 """Longest wait for an answer, or for the next bytes."""
+DOWNLOAD_SECONDS = 900.0
+"""Longest time of a whole download: 46 to 172 MB at 0.2 MB/s. The next attempt continues where it stopped."""
 _CHUNK = 1 << 20
 
 
@@ -182,6 +184,11 @@ class _Attempt:
                 )
             file.write(chunk)
             now = time.monotonic()
+            if now - began > DOWNLOAD_SECONDS:
+                raise WeightsUnavailable(
+                    f"The download of {name} took more than {DOWNLOAD_SECONDS / 60:.0f} minutes; try again: it "
+                    "continues where it stopped."
+                )
             if self.on_progress and (now - reported > 0.2 or done == total):
                 reported = now
                 self.on_progress(DownloadProgress(done, total, (done - first) / max(now - began, 1e-6)))

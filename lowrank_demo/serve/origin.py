@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from typing import Any
 
 from starlette.datastructures import MutableHeaders
 from starlette.responses import PlainTextResponse
@@ -76,6 +75,6 @@ class OriginPolicy:
 
 
 def page_policy(body: bytes) -> str:
-    """Return the Content-Security-Policy of a page: of the scripts written into it, those that are there now may run."""
-    digests: list[Any] = [base64.b64encode(hashlib.sha256(script).digest()) for script in _SCRIPT.findall(body)]
+    """Return the Content-Security-Policy of a page, which lets only those scripts run that are written into it now."""
+    digests = [base64.b64encode(hashlib.sha256(script).digest()) for script in _SCRIPT.findall(body)]
     return _PAGE_POLICY.format(scripts="".join(f" 'sha256-{digest.decode()}'" for digest in digests))

@@ -17,6 +17,7 @@ from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
 from ..errors import LowRankError
+from ..serve.connections import ConnectionLimits, raise_open_files
 from ..serve.inspection import Inspection
 from ..serve.limits import RequestLimits
 from ..serve.origin import OriginPolicy
@@ -137,7 +138,14 @@ def launch_options(desk: page.Desk) -> dict[str, Any]:
         "theme": _theme(),
         "css_paths": ASSETS / "style.css",
         "max_file_size": max(settings.max_file_mb, settings.max_zip_mb) * 1_000_000,
-        "app_kwargs": {"middleware": [Middleware(OriginPolicy), limits], "routes": [report_route(desk.validations, desk.service.zoo)]},
+        "app_kwargs": {
+            "middleware": [
+                Middleware(OriginPolicy),
+                Middleware(ConnectionLimits, open_files=raise_open_files()),
+                limits,
+            ],
+            "routes": [report_route(desk.validations, desk.service.zoo)],
+        },
         # Each visitor or call that is remembered costs 90 kB, and 10,000 are by default.
         "state_session_capacity": 256,
         "ssr_mode": False,

@@ -37,7 +37,15 @@ def listen(reached: list[str]) -> None:
 def file_routes() -> Iterator[str]:
     """Yield every path that might stand for an address."""
     https, upper = URL.replace("http:", "https:"), URL.replace("http", "HTTP")
-    for address in (URL, https, upper, URL.replace("//", "/"), URL.replace(":", "%3A"), "%68" + URL[1:], "//" + URL[7:]):
+    for address in (
+        URL,
+        https,
+        upper,
+        URL.replace("//", "/"),
+        URL.replace(":", "%3A"),
+        "%68" + URL[1:],
+        "//" + URL[7:],
+    ):
         for route in ("/gradio_api/file=", "/file=", "/gradio_api/file/", "/gradio_api/proxy=", "/proxy=", "/static/"):
             yield f"{route}{address}"
 

@@ -11,6 +11,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -131,7 +132,12 @@ def test_a_request_that_is_too_large(server: RunningApp, client: ApiClient) -> N
     assert "more than 8 MB; send fewer or smaller files at once" in answer.text
     with pytest.raises(Refused, match="maximum allowed size"):
         client.upload("large.jpg", os.urandom(5_500_000))
-    for body in (b"[" * 9_000_000, b"[" * 60_000, b'"' + b"x" * 9_000_000, json.dumps({"data": [{}] * 60_000}).encode()):
+    for body in (
+        b"[" * 9_000_000,
+        b"[" * 60_000,
+        b'"' + b"x" * 9_000_000,
+        json.dumps({"data": [{}] * 60_000}).encode(),
+    ):
         answer = httpx.post(f"{server.url}/gradio_api/call/classify", content=body)
         assert answer.status_code == 413, answer.text
     assert client.classify(photo_path().read_bytes())["top"]
@@ -288,6 +294,32 @@ def test_odd_arguments(arguments: list[object], client: ApiClient) -> None:
     assert "/work" not in str(refused.value)
     assert "site-packages" not in str(refused.value)
     assert client.classify(photo_path().read_bytes())["top"]
+
+
+def listener_of(server: RunningApp, labels: str) -> dict[str, Any]:
+    """Return the page's first listener that takes a component with this id in the page."""
+    config = httpx.get(f"{server.url}/config").json()
+    numbers = [one["id"] for one in config["components"] if one["props"].get("elem_id") == labels]
+    return next(one for one in config["dependencies"] if one["backend_fn"] and set(numbers) & set(one["inputs"]))
+
+
+@pytest.mark.parametrize(
+    "odd", ["NaN", "Infinity", "null", '"\\u0000"', '{"path": "/etc/passwd"}', "[1]", '"<img src=x>"']
+)
+@pytest.mark.parametrize("component", ["lr-lambda", "lr-photos", "lr-version"])
+def test_odd_values_of_components(odd: str, component: str, server: RunningApp) -> None:
+    """What Python and Gradio say about them is for the log."""
+    listener = listener_of(server, component)
+    file = '{"path": "/etc/\\u0000passwd", "meta": {"_type": "gradio.FileData"}}'
+    for value in (odd, f'[{{"image": {file}, "caption": {odd}}}]'):
+        data = f"[{', '.join([value] * len(listener['inputs']))}]"
+        body = f'{{"data": {data}, "fn_index": {listener["id"]}, "session_hash": "odd"}}'
+        headers = {"Content-Type": "application/json"}
+        answer = httpx.post(f"{server.url}/gradio_api/run/predict", content=body, headers=headers, timeout=60).text
+        assert '"loc"' not in answer, "it reached the page"
+        assert odd not in ("NaN", "Infinity") or "expected a finite one" in answer
+        for word in ("NoneType", "object has no", "null byte", "Cannot move", "/tmp", "site-packages", "<img"):
+            assert word not in answer, answer[:400]
 
 
 def test_names_are_not_markup(client: ApiClient, tmp_path: Path) -> None:

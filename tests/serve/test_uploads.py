@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 import zipfile
@@ -11,7 +12,8 @@ import pytest
 
 from lowrank_demo.data.lmdb.reader import LmdbReader
 from lowrank_demo.errors import DataError, LowRankError, UsageError
-from lowrank_demo.serve.uploads import build_from_zip
+from lowrank_demo.serve.uploads import SAMPLE, LabelledFiles, build_from_zip
+from lowrank_demo.settings import Settings
 from tests.helpers.photos import encoded, open_photo, photo_path
 
 PHOTO = photo_path("lion.jpg").read_bytes()
@@ -82,3 +84,16 @@ def test_refused(tmp_path: Path) -> None:
         with pytest.raises(kind, match=sentence.strip()):
             build(path)
         assert not (tmp_path / "out.lmdb").exists()
+
+
+def test_only_files_are_on_offer(settings: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "lmdb"
+    (folder / "folder").mkdir(parents=True)
+    (folder / "folder" / "data.mdb").touch()
+    (folder / "good.lmdb").touch()
+    os.mkfifo(folder / "pipe.lmdb")
+    (folder / "pipes").mkdir()
+    os.mkfifo(folder / "pipes" / "data.mdb")
+    Path(os.fsdecode(bytes(folder) + b"/\xff.lmdb")).touch()
+    files = LabelledFiles(dataclasses.replace(settings, lmdb_dir=folder), [])
+    assert [name for name in files.names() if name != SAMPLE] == ["folder", "good.lmdb"]
