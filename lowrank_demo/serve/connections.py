@@ -20,7 +20,7 @@ def raise_open_files() -> int:
     now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST_FILES if most == resource.RLIM_INFINITY else min(most, _MOST_FILES)
     if now == resource.RLIM_INFINITY or now >= wanted:
-        return _MOST_FILES
+        return wanted
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
         return wanted

@@ -57,7 +57,7 @@ def test_the_size_of_a_body(tmp_path: Path) -> None:
 
 
 def test_the_values_of_a_body(tmp_path: Path) -> None:
-    size = {"max_json_bytes": 1_000_000, "max_bytes": 1_000_000, "max_upload_bytes": 1_000_000}
+    size: dict[str, Any] = {"max_json_bytes": 1_000_000, "max_bytes": 1_000_000, "max_upload_bytes": 1_000_000}
     assert arrived(tmp_path, [40_000, 10_000], content=b",", **size) == 50_000
     with pytest.raises(HTTPException, match="too many values") as caught:
         arrived(tmp_path, [10_000, 2_501], content=b"[{:,", **size)
