@@ -26,7 +26,10 @@ def check_values(value: object, max_items: int) -> None:
         one = waiting.pop()
         if isinstance(one, str):
             if len(one) > MAX_TEXT and not one.startswith("data:"):
-                raise UsageError(f"A text has {len(one):,} characters; expected at most {MAX_TEXT:,}.")
+                raise UsageError(
+                    f"A text has {len(one):,} characters; expected at most {MAX_TEXT:,}, or a photo as "
+                    "data:image/jpeg;base64,…."
+                )
         elif isinstance(one, float):
             if not math.isfinite(one):
                 raise UsageError(f"A number is {one}; expected a finite one.")

@@ -13,7 +13,7 @@ from lowrank_demo.serve.values import MAX_TEXT, check_values
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        ("x" * (MAX_TEXT + 1), "A text has 10,001 characters; expected at most 10,000."),
+        ("x" * (MAX_TEXT + 1), "A text has 10,001 characters; expected at most 10,000, or a photo as data:"),
         ({"x" * (MAX_TEXT + 1): 1}, "10,001 characters"),
         ([[1, 2, 3, 4]], "A list has 4 items; expected at most 3."),
         (math.nan, "A number is nan; expected a finite one."),
