@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -167,7 +168,8 @@ class Settings:
         unknown = sorted(values.keys() - known)
         if unknown:
             raise SettingError(f"{unknown[0]} is not a setting; expected one of: {', '.join(known)}.")
-        values.setdefault("LOWRANK_CACHE_DIR", str(_default_cache(env)))
+        if "LOWRANK_CACHE_DIR" not in values:
+            values["LOWRANK_CACHE_DIR"] = str(_default_cache(env))
         return parse(cls, values, "", SettingError)
 
     @property
@@ -183,4 +185,21 @@ def _default_cache(env: Mapping[str, str]) -> Path:
     path = home / "lowrank-alexnet"
     if _writable(path):
         return path
-    return Path(tempfile.gettempdir()) / f"lowrank-alexnet-{os.getuid() if hasattr(os, 'getuid') else 'cache'}"
+    user = os.getuid() if hasattr(os, "getuid") else None
+    fallback = Path(tempfile.gettempdir()) / f"lowrank-alexnet-{'cache' if user is None else user}"
+    if user is not None and not _private(fallback, user):
+        raise SettingError(
+            f"{path} cannot be written, and {fallback} belongs to another user or can be written by others; set "
+            "LOWRANK_CACHE_DIR to a folder of your own."
+        )
+    return fallback
+
+
+def _private(folder: Path, user: int) -> bool:
+    """Make a folder in /tmp if it is missing; return whether only this user can write to it."""
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == user and not found.st_mode & 0o022

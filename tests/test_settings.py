@@ -84,6 +84,22 @@ def test_home_that_cannot_be_written_means_tmp() -> None:
     assert settings.cache_dir.parent == Path(tempfile.gettempdir())
 
 
+def test_a_folder_in_tmp_that_others_can_write_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    made = Settings.from_environment({"HOME": "/dev/null"}).cache_dir
+    assert made.stat().st_mode & 0o777 == 0o700
+    made.chmod(0o777)
+    with pytest.raises(
+        SettingError, match="belongs to another user or can be written by others; set LOWRANK_CACHE_DIR"
+    ):
+        Settings.from_environment({"HOME": "/dev/null"})
+    Settings.from_environment({"HOME": "/dev/null", "LOWRANK_CACHE_DIR": str(tmp_path)})
+    made.rmdir()
+    made.symlink_to(tmp_path)
+    with pytest.raises(SettingError, match="belongs to another user"):
+        Settings.from_environment({"HOME": "/dev/null"})
+
+
 def test_empty_value_means_unset() -> None:
     assert Settings.from_environment({"LOWRANK_DECODER": " ", "LOWRANK_HUB_REPO": ""}).decoder == "auto"
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
@@ -23,6 +22,8 @@ TOP = 5
 """Classes in an answer."""
 BATCH = 32
 """Images that are decoded and classified together."""
+_BATCH_BYTES = 32_000_000
+"""A batch is full, too, once its files have so many bytes: visitors' files may be large, and one may be sent often."""
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -102,14 +103,29 @@ def decode_photos(
         turn: Held while a batch is decoded, not while its photos are read.
     """
     batches: list[tuple[Decoded, float]] = []
-    waiting = iter(contents)
-    while part := list(itertools.islice(waiting, BATCH)):
+    for part in _parts(contents):
         began = time.perf_counter()
         with turn or nullcontext():
             decoded = _decode_batch(part, decoder)
             _synchronise(decoded.pixels.device)
         batches.append((decoded, (time.perf_counter() - began) * 1e3 / len(part)))
+        part.clear()  # before the next is read
     return DecodedPhotos(tuple(batches))
+
+
+def _parts(contents: Iterable[bytes | ImageError]) -> Iterator[list[bytes | ImageError]]:
+    """Read the photos of one batch at a time: at most ``BATCH``, and fewer if they are large."""
+    part: list[bytes | ImageError] = []
+    size = 0
+    for content in contents:
+        part.append(content)
+        size += len(content) if isinstance(content, bytes) else 0
+        del content
+        if len(part) == BATCH or size >= _BATCH_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
 
 
 def answer(photos: DecodedPhotos, classifier: Classifier) -> list[Prediction | ImageError]:

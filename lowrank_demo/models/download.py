@@ -26,6 +26,8 @@ CONNECT_SECONDS = 2.5
 """Longest wait for a connection."""
 STALL_SECONDS = 30.0
 """Longest wait for an answer, or for the next bytes."""
+DOWNLOAD_SECONDS = 900.0
+"""Longest time of a whole download: 46 to 172 MB at 0.2 MB/s. The next attempt continues where it stopped."""
 _CHUNK = 1 << 20
 _REPORT_SECONDS = 0.2
 
@@ -58,8 +60,8 @@ class DownloadProgress:
 OnProgress = Callable[[DownloadProgress], None]
 
 
-class ProgressReports:
-    """Reports a download a few times a second, and when it is complete.
+class Transfer:
+    """Follows a download: reports it a few times a second and when it is complete, and ends one that takes too long.
 
     Args:
         on_progress: Called with the progress; None for nobody.
@@ -73,8 +75,17 @@ class ProgressReports:
         self._began = self._reported = time.monotonic()
 
     def at(self, done: int) -> None:
-        """Report that so many bytes are here, if it is time."""
+        """Take note that so many bytes are here.
+
+        Raises:
+            WeightsUnavailable: The download has taken :data:`DOWNLOAD_SECONDS`.
+        """
         now = time.monotonic()
+        if now - self._began > DOWNLOAD_SECONDS and done != self._total:
+            raise WeightsUnavailable(
+                f"The download took more than {DOWNLOAD_SECONDS / 60:.0f} minutes; try again: it continues where it "
+                "stopped."
+            )
         if self._on_progress and (now - self._reported > _REPORT_SECONDS or done == self._total):
             self._reported = now
             rate = (done - self._first) / max(now - self._began, 1e-6)
@@ -197,7 +208,7 @@ class _Attempt:
         done = first = file.seek(0, os.SEEK_END)
         length = response.headers.get("content-length", "")
         total = done + int(length) if length.isdecimal() else None
-        reports = ProgressReports(self.on_progress, first, total)
+        transfer = Transfer(self.on_progress, first, total)
         for chunk in response.iter_raw():
             done += len(chunk)
             if max(done, total or 0) > self.max_bytes:
@@ -205,7 +216,7 @@ class _Attempt:
                     f"{name} is larger than the {self.max_bytes / 1e6:.0f} MB that its model needs, so it was not kept."
                 )
             file.write(chunk)
-            reports.at(done)
+            transfer.at(done)
         if total is not None and done < total:
             raise WeightsUnavailable(
                 f"The download of {name} stopped at {done / 1e6:.1f} of {total / 1e6:.1f} MB; try again: it "

@@ -14,7 +14,7 @@ from filelock import FileLock
 from ..errors import WeightsRefused, WeightsUnavailable
 from ..runtime.files import file_sha256
 from ..runtime.stopping import interruptible
-from .download import OnProgress, ProgressReports
+from .download import OnProgress, Transfer
 
 if TYPE_CHECKING:
     from huggingface_hub.utils import tqdm
@@ -37,7 +37,7 @@ def fetch_from_hub(repo: str, name: str, folder: Path, *, max_bytes: int, on_pro
         The file's full SHA-256 in hex, as the Hub states it and as the file has it.
 
     Raises:
-        WeightsUnavailable: The Hub cannot be reached, or does not have the file; or the disk is full.
+        WeightsUnavailable: The Hub cannot be reached, is too slow, or does not have the file; or the disk is full.
         WeightsRefused: The Hub states no digest, or sent another file than it states.
     """
     import huggingface_hub
@@ -102,12 +102,12 @@ def _reporting(on_progress: OnProgress | None, stopped: list[BaseException]) -> 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **{**kwargs, "disable": True})
             self.done = int(kwargs.get("initial") or 0)
-            self.reports = ProgressReports(on_progress, self.done, kwargs.get("total"))
+            self.transfer = Transfer(on_progress, self.done, kwargs.get("total"))
 
         def update(self, n: float | None = 1) -> None:
             self.done += int(n or 0)
             try:
-                self.reports.at(self.done)
+                self.transfer.at(self.done)
             except BaseException as error:
                 stopped.append(error)
                 raise

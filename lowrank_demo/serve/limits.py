@@ -1,4 +1,7 @@
-"""Limits on one request: its size, the time it takes to arrive, and the disk space of all uploads. Plain ASGI."""
+"""Limits on one request: its size, the time it takes to arrive, and the disk space of all uploads. Plain ASGI.
+
+Only uploads may be large. Any other body is JSON, which takes many times its size once it is read.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from starlette.exceptions import HTTPException
+
+_MAX_MARKS = 50_000
+"""Commas, colons and opening brackets of a body that is no upload: more are more values than any request has."""
 
 _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
@@ -21,7 +27,8 @@ class RequestLimits:
 
     Args:
         app: The application behind the limits.
-        max_bytes: Largest body of a request.
+        max_bytes: Largest body of an upload.
+        max_json_bytes: Largest body of any other request.
         stall_seconds: Longest wait for the next chunk of a body.
         body_seconds: Longest time that a whole body may take.
         uploads: The folder of uploaded files.
@@ -32,6 +39,7 @@ class RequestLimits:
         self,
         app: _App,
         max_bytes: int,
+        max_json_bytes: int,
         uploads: Path,
         max_upload_bytes: int,
         stall_seconds: float = 20.0,
@@ -39,6 +47,7 @@ class RequestLimits:
     ) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._max_json_bytes = max_json_bytes
         self._uploads = uploads
         self._max_upload_bytes = max_upload_bytes
         self._stall_seconds = stall_seconds
@@ -51,10 +60,11 @@ class RequestLimits:
             return
         deadline = asyncio.get_running_loop().time() + self._body_seconds
         is_upload = str(scope["path"]).rstrip("/").endswith("/upload")
-        seen, complete, checked = 0, False, False
+        most = self._max_bytes if is_upload else self._max_json_bytes
+        seen, marks, complete, checked = 0, 0, False, False
 
         async def limited() -> _Message:
-            nonlocal seen, complete, checked
+            nonlocal seen, marks, complete, checked
             if complete:
                 # The next message is the end of the connection, which may be a long time away.
                 return await receive()
@@ -67,10 +77,15 @@ class RequestLimits:
                 message = await asyncio.wait_for(receive(), max(0.0, min(self._stall_seconds, left)))
             except asyncio.TimeoutError as error:
                 raise HTTPException(408, "The request came too slowly; send it again on a faster line.") from error
-            seen += len(message.get("body", b""))
-            if seen > self._max_bytes:
-                most = self._max_bytes // 1_000_000
-                raise HTTPException(413, f"The request has more than {most} MB; send fewer or smaller files at once.")
+            body = message.get("body", b"")
+            seen += len(body)
+            if seen > most:
+                instead = "send fewer or smaller files at once" if is_upload else "upload the photos instead"
+                raise HTTPException(413, f"The request has more than {most // 1_000_000} MB; {instead}.")
+            if not is_upload:
+                marks += sum(map(body.count, (b",", b":", b"[", b"{")))
+                if marks > _MAX_MARKS:
+                    raise HTTPException(413, "The request has too many values; send fewer at once.")
             complete = not message.get("more_body", False)
             return message
 

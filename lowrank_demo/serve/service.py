@@ -15,6 +15,7 @@ from ..settings import Settings
 from .answers import Comparison, ModelStatus, Photo
 from .machine import Machine
 from .networks import Networks
+from .places import DOWNLOADERS, WORKERS, Places
 
 if TYPE_CHECKING:
     from ..classify.inference import Prediction
@@ -44,6 +45,11 @@ class Service:
         self.zoo: Zoo = self.weights.zoo
         self.running = threading.Lock()
         """Held while a decoder or a network runs: one at a time."""
+        self._working = Places(WORKERS, "Too many photos are being classified; try again in a minute.")
+        self._downloading = Places(
+            DOWNLOADERS,
+            "Weights are being downloaded for other visitors; try again in a minute, or choose a model that is ready.",
+        )
         self._on_lent_gpu = lend_gpu(self._answer_by_ids) if lend_gpu else None
         self.machine = Machine(settings, lends_gpu=lend_gpu is not None)
         self.networks = Networks(settings, self.weights)
@@ -91,6 +97,7 @@ class Service:
         Raises:
             TooManyPhotos: There are more photos than the limit.
             WeightsError: A model cannot be loaded.
+            Busy: Too many others are waiting for a download.
         """
         limit = self.settings.max_photos
         if len(photos) > limit:
@@ -98,6 +105,20 @@ class Service:
                 f"{counted(len(photos), 'photo')} came at once; expected at most {limit}: send them in parts."
             )
         ordered = sorted(cards, key=lambda card: card.cost.macs, reverse=True)
+        for card in ordered:
+            self._download(card, on_progress)
+        with self._working.take(wait=True):
+            return self._compare(photos, ordered, with_views, on_progress)
+
+    def _download(self, card: ModelCard, on_progress: OnProgress | None) -> None:
+        """Download a model's weights where they are not here, in a place of its own: it may take minutes."""
+        if self.status(card).where == "to download":
+            with self._downloading.take(wait=False):
+                self.weights.ensure(card, on_progress)
+
+    def _compare(
+        self, photos: Sequence[Photo], ordered: Sequence[ModelCard], with_views: bool, on_progress: OnProgress | None
+    ) -> Comparison:
         contents = (self.read(photo) for photo in photos)
         if self._on_lent_gpu is None:
             return self._answer(contents, ordered, with_views, on_progress)

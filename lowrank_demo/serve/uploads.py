@@ -70,11 +70,7 @@ class LabelledFiles:
         self._make_sample()
         if not self._folder.is_dir():
             return []
-        found = [
-            path.name
-            for path in sorted(self._folder.iterdir())
-            if not path.name.startswith(".") and (path.suffix in (".lmdb", ".mdb") or (path / "data.mdb").is_file())
-        ]
+        found = [path.name for path in sorted(self._folder.iterdir()) if _on_offer(path)]
         return sorted(found, key=lambda name: name == SAMPLE)
 
     def find(self, name: str) -> tuple[Path, str]:
@@ -145,6 +141,14 @@ class LabelledFiles:
                 with LmdbWriter(target) as writer:
                     for path, label in self._sample:
                         writer.put(Record(path.read_bytes(), label))
+
+
+def _on_offer(path: Path) -> bool:
+    """Return whether what lies in the folder may be a labelled file, and has a name that the page can show."""
+    if path.name.startswith(".") or not path.name.isprintable():  # such as bytes that are no UTF-8
+        return False
+    # Not a pipe, which would be waited for, nor a device.
+    return (path.suffix in (".lmdb", ".mdb") and path.is_file()) or (path / "data.mdb").is_file()
 
 
 @dataclass(frozen=True)

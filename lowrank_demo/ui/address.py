@@ -15,7 +15,7 @@ import gradio as gr
 from ..errors import LowRankError
 from ..models.cards import DEFAULT_FAMILY
 from .events import QUIET
-from .page import Page
+from .page import Page, warn
 
 _WRITE = """({arguments}) => {{
   const url = new URL(window.location);
@@ -68,7 +68,7 @@ def build(page: Page, titles: Sequence[str]) -> None:
             if asked.other:
                 shown[page.other] = page.card(asked.other).id
         except LowRankError as error:
-            gr.Warning(str(error), title="The link names a model that is not here")
+            warn(error, "The link names a model that is not here")
         return shown
 
     page.loaded(restore, None, restored, **QUIET)

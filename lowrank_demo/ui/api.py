@@ -17,6 +17,7 @@ from ..errors import LowRankError, UsageError
 from ..runtime.schema import shown
 from ..serve.answers import Photo
 from ..serve.payloads import model_json, pareto_json, predictions_json, ranks_json, validation_json
+from ..serve.places import DOWNLOADERS, WORKERS
 from .page import Desk
 
 _FILE_ROUTE = "/gradio_api/file="
@@ -87,7 +88,7 @@ def build(desk: Desk) -> None:
         validations.cancel(job)
         return validation_json(validations.status(job))
 
-    gr.api(classify, api_name="classify", concurrency_limit=4)
+    gr.api(classify, api_name="classify", concurrency_limit=WORKERS + DOWNLOADERS)
     for endpoint in (ranks, pareto, models, validate, validation_status, cancel_validation):
         gr.api(endpoint, api_name=endpoint.__name__, concurrency_limit=8)
 
@@ -147,7 +148,8 @@ def _photo(file: Any) -> Photo:
             ) from error
         return Photo("photo", lambda: data)
     _, is_address, uploaded = named.partition(_FILE_ROUTE)
-    path = os.path.realpath(unquote(uploaded) if is_address else named) if named else ""
+    local = unquote(uploaded) if is_address else named
+    path = os.path.realpath(local) if local and "\0" not in local else ""
     if not path or not Path(path).is_relative_to(os.path.realpath(get_upload_folder())):
         raise not_uploaded()
     return Photo.from_file(Path(path))

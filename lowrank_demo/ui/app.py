@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import errno
 import importlib.util
+import logging
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import BlockFunction
 from gradio.exceptions import InvalidPathError
 from gradio.media import get_image
 from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
+from ..errors import LowRankError
+from ..serve.connections import ConnectionLimits, raise_open_files
 from ..serve.inspection import Inspection
 from ..serve.limits import RequestLimits
+from ..serve.origin import OriginPolicy
 from ..serve.service import Service
 from ..serve.uploads import LabelledFiles
 from ..serve.validations import Validations
+from ..serve.values import check_values
 from ..settings import ASSETS
 from . import about, address, api, classify, compare, explore, figure_tools, page, pareto, picker, ranks, validate
 from .reports import report_route
 
 _UPLOADS_CHECKED_SECONDS, _UPLOADS_KEPT_SECONDS = 1800, 5400
+_MIN_ITEMS = 500
+"""Items that one list of a request may have, even where fewer photos may come: the page sends all that were dropped."""
 _SAMPLE = (("lion.jpg", 291), ("cheetah.jpg", 293), ("cheetah1.jpg", 293))
 """Photos of the gradio package that show an ImageNet class, with its label."""
 _TITLE = """<header class="lr-title"><h1>Low-rank AlexNet</h1><p>Each layer's rank was learned, not guessed.
@@ -44,16 +53,43 @@ new MutationObserver(() => document.dispatchEvent(new Event('lr-changed')))
 
 
 class _Demo(gr.Blocks):
-    """The page. Gradio checks files before an endpoint sees them, and its errors hold paths of this machine."""
+    """The page. Every request's values are checked before Gradio handles them, and every refusal is one sentence.
 
-    async def preprocess_data(self, *args: Any, **kwargs: Any) -> Any:
-        """Take over a request's values; a file that is none is answered with one sentence."""
+    Gradio's own errors, and Python's, hold paths of this machine, and values that are shown as markup.
+    """
+
+    max_items = _MIN_ITEMS
+    """Items of one list in a request."""
+
+    async def process_api(
+        self, block_fn: BlockFunction | int, inputs: list[Any], *args: Any, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Answer a request of the page or of the API."""
+        listener = self.fns[block_fn] if isinstance(block_fn, int) else block_fn
         try:
-            return await super().preprocess_data(*args, **kwargs)
-        except (OSError, InvalidPathError) as error:
-            if isinstance(error, OSError) and error.errno != errno.ENAMETOOLONG:
-                raise
-            raise gr.Error(str(api.not_uploaded()), print_exception=False) from error
+            event = kwargs.get("event_data")
+            check_values([inputs, event._data if event else None], self.max_items)
+            return await super().process_api(block_fn, inputs, *args, **kwargs)
+        except Exception as error:
+            sentence = _sentence(error)
+        # Raised here, it does not hold on to what came with the request.
+        text = escape(sentence, quote=False) if listener.api_visibility == "private" else sentence
+        raise gr.Error(text, print_exception=False)
+
+
+def _sentence(error: Exception) -> str:
+    """Return what a visitor is told about an error."""
+    if isinstance(error, gr.Error):
+        return error.message
+    if isinstance(error, LowRankError):
+        return str(error)
+    if isinstance(error, InvalidPathError) or (isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG):
+        return str(api.not_uploaded())
+    logging.getLogger(__name__).error("a request failed", exc_info=error)
+    return (
+        "The request could not be answered: a value in it is of another kind than this part of the app expects. If it "
+        "is not, the server's log says what failed."
+    )
 
 
 def make_desk(service: Service) -> page.Desk:
@@ -65,6 +101,7 @@ def make_desk(service: Service) -> page.Desk:
 def build_app(desk: page.Desk) -> gr.Blocks:
     """Build the page and its API, to be launched with :func:`launch_options`."""
     with _Demo(title="Low-rank AlexNet", delete_cache=(_UPLOADS_CHECKED_SECONDS, _UPLOADS_KEPT_SECONDS)) as demo:
+        demo.max_items = max(_MIN_ITEMS, desk.service.settings.max_photos)
         shared = page.create(desk, demo, classify.WELCOME)
         gr.HTML(_TITLE)
         with gr.Row(elem_id="lr-main"):
@@ -92,6 +129,8 @@ def launch_options(desk: page.Desk) -> dict[str, Any]:
     limits = Middleware(
         RequestLimits,  # pyright: ignore[reportArgumentType]
         max_bytes=settings.max_request_mb * 1_000_000,
+        # As much as one photo of the largest size takes as base64, and then some.
+        max_json_bytes=settings.max_file_mb * 1_400_000 + 1_000_000,
         uploads=Path(get_upload_folder()),
         max_upload_bytes=settings.max_uploads_mb * 1_000_000,
     )
@@ -99,7 +138,14 @@ def launch_options(desk: page.Desk) -> dict[str, Any]:
         "theme": _theme(),
         "css_paths": ASSETS / "style.css",
         "max_file_size": max(settings.max_file_mb, settings.max_zip_mb) * 1_000_000,
-        "app_kwargs": {"middleware": [limits], "routes": [report_route(desk.validations, desk.service.zoo)]},
+        "app_kwargs": {
+            "middleware": [
+                Middleware(OriginPolicy),
+                Middleware(ConnectionLimits, open_files=raise_open_files()),
+                limits,
+            ],
+            "routes": [report_route(desk.validations, desk.service.zoo)],
+        },
         # Each visitor or call that is remembered costs 90 kB, and 10,000 are by default.
         "state_session_capacity": 256,
         "ssr_mode": False,

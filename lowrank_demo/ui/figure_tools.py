@@ -14,7 +14,9 @@ const save = (name, text) => {
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 };
 const cell = (value) => {
-  const text = value === null || value === undefined ? '' : String(value);
+  let text = value === null || value === undefined ? '' : String(value);
+  // A spreadsheet would compute a text that begins so.
+  if (typeof value === 'string' && /^[=+\-@\t\r]/.test(text)) text = "'" + text;
   return /[",\n]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
 };
 const plain = (html) => new DOMParser().parseFromString(String(html || ''), 'text/html').body.textContent;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -133,6 +134,6 @@ def _slider(name: str, elem_id: str, bounds: tuple[float, float], value: float, 
     )
 
 
-def warn(error: LowRankError) -> None:
-    """Show an error's sentence as a warning on the page."""
-    gr.Warning(str(error))
+def warn(error: LowRankError, title: str = "Warning") -> None:
+    """Show an error's sentence as a warning on the page, which would draw markup in it."""
+    gr.Warning(escape(str(error), quote=False), title=title)

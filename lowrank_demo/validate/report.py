@@ -180,8 +180,13 @@ def report_csv(report: Report) -> str:
     file = io.StringIO()
     writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
     return file.getvalue()
+
+
+def _cell(value: object) -> object:
+    """Return a value for a table; a spreadsheet would compute a text that begins like a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def report_text(report: Report) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,6 +20,7 @@ from tests.faults import load
 from tests.faults.client import ApiClient, Refused
 from tests.helpers.app import RunningApp, running_app
 from tests.helpers.lmdb_files import build_long_lmdb
+from tests.helpers.packages import MCP, installed
 from tests.helpers.paths import ROOT
 from tests.helpers.photos import photo_path
 from tests.helpers.server import FileServer
@@ -128,9 +132,43 @@ def test_a_request_that_is_too_large(server: RunningApp, client: ApiClient) -> N
     assert "more than 8 MB; send fewer or smaller files at once" in answer.text
     with pytest.raises(Refused, match="maximum allowed size"):
         client.upload("large.jpg", os.urandom(5_500_000))
-    answer = httpx.post(f"{server.url}/gradio_api/call/classify", content=b"[" * 9_000_000)
-    assert answer.status_code == 413
+    for body in (
+        b"[" * 9_000_000,
+        b"[" * 60_000,
+        b'"' + b"x" * 9_000_000,
+        json.dumps({"data": [{}] * 60_000}).encode(),
+    ):
+        answer = httpx.post(f"{server.url}/gradio_api/call/classify", content=body)
+        assert answer.status_code == 413, answer.text
     assert client.classify(photo_path().read_bytes())["top"]
+
+
+def test_requests_outside_the_limits_cost_little(server: RunningApp, client: ApiClient) -> None:
+    """Each took seconds of the one event loop, or a gigabyte: every visitor waited."""
+    pid = server.process.pid
+    name = client.upload("photo.jpg", photo_path().read_bytes())
+    file = {"path": name, "meta": {"_type": "gradio.FileData"}}
+    address = "data:image/jpeg;base64," + "A" * 6_000_000
+    hostile: list[tuple[list[object], str]] = [
+        ([[file] * 5_000, MODEL], "A list has 5,000 items; expected at most 500"),
+        ([[[]] * 10_000, MODEL], "A list has 10,000 items"),
+        ([[file], "x" * 6_000_000], "A text has 6,000,000 characters"),
+        ([[file] * 400, MODEL], "expected at most 64"),
+        ([["x"] * 20_000, MODEL], "A list has 20,000 items"),
+        ([[address], MODEL], "expected a JPEG"),
+    ]
+    before, spent = load.resident_mb(pid), load.cpu_seconds(pid)
+    for arguments, sentence in hostile:
+        try:
+            said = json.dumps(client.call("classify", *arguments))
+        except Refused as error:
+            said = str(error)
+        assert sentence in said, said[:300]
+        now = load.cpu_seconds(pid)
+        print(f"{sentence}: {now - spent:.2f} s of CPU, {load.resident_mb(pid) - before:+.0f} MB")
+        assert now - spent < 2
+        spent = now
+    assert load.resident_mb(pid) < before + 200
 
 
 def test_uploads_have_bounded_room(server: RunningApp, client: ApiClient) -> None:
@@ -192,6 +230,35 @@ def test_no_address_is_fetched_for_a_visitor(server: RunningApp, client: ApiClie
     assert file_server.requests == []
 
 
+@pytest.mark.parametrize("tools", [False, True])
+def test_no_public_address_is_fetched_for_a_visitor(tools: bool, tmp_path: Path) -> None:
+    """A machine's own addresses are refused by Gradio itself; in a network namespace a public one is served here."""
+    if subprocess.run(["unshare", "-n", "ip", "link", "set", "lo", "up"], capture_output=True, check=False).returncode:
+        pytest.skip("no network namespace can be made here")
+    environment = dict(os.environ)
+    if tools:
+        environment["PYTHONPATH"] = str(installed("mcp", *MCP))
+    asked = subprocess.run(
+        ["unshare", "-n", sys.executable, "-m", "tests.faults.addresses", str(tmp_path), *["tools"] * tools],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert asked.returncode == 0, asked.stderr
+    found = json.loads(asked.stdout)
+    assert found["reached"] == []
+    answers = found["answers"]
+    assert len(answers) > 400
+    assert not any(": 200" in answer[:200] for answer in answers if answer.startswith(("GET", "HEAD")))
+    assert sum("no address is fetched here" in answer for answer in answers) > 100
+    assert not any("remote.jpg" in answer and "top" in answer for answer in answers)
+    if tools:
+        assert sum("tool:" in answer and "not uploaded here" in answer for answer in answers) >= 4
+    assert not [path for path in (tmp_path / "uploads").rglob("*") if path.name == "remote.jpg"]
+
+
 def test_nothing_is_monitored(server: RunningApp) -> None:
     for address in ("/monitoring", "/gradio_api/monitoring", "/gradio_api/monitoring/summary"):
         assert httpx.get(server.url + address).status_code in (403, 404)
@@ -227,6 +294,32 @@ def test_odd_arguments(arguments: list[object], client: ApiClient) -> None:
     assert "/work" not in str(refused.value)
     assert "site-packages" not in str(refused.value)
     assert client.classify(photo_path().read_bytes())["top"]
+
+
+def listener_of(server: RunningApp, labels: str) -> dict[str, Any]:
+    """Return the page's first listener that takes a component with this id in the page."""
+    config = httpx.get(f"{server.url}/config").json()
+    numbers = [one["id"] for one in config["components"] if one["props"].get("elem_id") == labels]
+    return next(one for one in config["dependencies"] if one["backend_fn"] and set(numbers) & set(one["inputs"]))
+
+
+@pytest.mark.parametrize(
+    "odd", ["NaN", "Infinity", "null", '"\\u0000"', '{"path": "/etc/passwd"}', "[1]", '"<img src=x>"']
+)
+@pytest.mark.parametrize("component", ["lr-lambda", "lr-photos", "lr-version"])
+def test_odd_values_of_components(odd: str, component: str, server: RunningApp) -> None:
+    """What Python and Gradio say about them is for the log."""
+    listener = listener_of(server, component)
+    file = '{"path": "/etc/\\u0000passwd", "meta": {"_type": "gradio.FileData"}}'
+    for value in (odd, f'[{{"image": {file}, "caption": {odd}}}]'):
+        data = f"[{', '.join([value] * len(listener['inputs']))}]"
+        body = f'{{"data": {data}, "fn_index": {listener["id"]}, "session_hash": "odd"}}'
+        headers = {"Content-Type": "application/json"}
+        answer = httpx.post(f"{server.url}/gradio_api/run/predict", content=body, headers=headers, timeout=60).text
+        assert '"loc"' not in answer, "it reached the page"
+        assert odd not in ("NaN", "Infinity") or "expected a finite one" in answer
+        for word in ("NoneType", "object has no", "null byte", "Cannot move", "/tmp", "site-packages", "<img"):
+            assert word not in answer, answer[:400]
 
 
 def test_names_are_not_markup(client: ApiClient, tmp_path: Path) -> None:

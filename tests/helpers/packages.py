@@ -48,3 +48,7 @@ def as_here(*changing: str) -> list[str]:
     """Return constraints that keep every package at its version here, but for those whose names begin so."""
     here = {f"{found.metadata['Name']}=={found.version}" for found in distributions()}
     return sorted(line for line in here if not line.lower().startswith(changing))
+
+
+MCP = (["mcp>=1.21,<2", "pydantic<2.12.6"], as_here("pydantic", "torch", "lowrank-demo"))
+"""What :func:`installed` needs for the extra ``mcp``, whose pydantic is older than the one here."""

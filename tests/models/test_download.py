@@ -50,6 +50,18 @@ def test_an_interrupted_download_is_resumed(address: str, target: Path, file_ser
     assert file_server.requests[-1][1] == "bytes=2000000-"
 
 
+def test_a_download_that_drips_ends(
+    address: str, target: Path, file_server: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lowrank_demo.models.download.DOWNLOAD_SECONDS", 0.5)
+    file_server.seconds_for_each_mb = 0.4
+    with pytest.raises(WeightsUnavailable, match="try again: it continues where it stopped"):
+        download(address, target, sha256=DIGEST, max_bytes=LIMIT)
+    file_server.seconds_for_each_mb = 0
+    download(address, target, sha256=DIGEST, max_bytes=LIMIT)
+    assert target.read_bytes() == CONTENT
+
+
 def test_a_stopped_download_is_resumed(address: str, target: Path, file_server: FileServer) -> None:
     class Stop(Exception):
         pass

@@ -60,6 +60,19 @@ def test_a_stopped_download_is_resumed(tmp_path: Path, hub: StandInHub, monkeypa
     assert (tmp_path / NAME).read_bytes() == CONTENT
 
 
+def test_a_download_that_takes_too_long_is_resumed(
+    tmp_path: Path, hub: StandInHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lowrank_demo.models.download.DOWNLOAD_SECONDS", -1)
+    with pytest.raises(WeightsUnavailable, match="try again: it continues where it stopped"):
+        fetch_from_hub("owner/models", NAME, tmp_path, max_bytes=LIMIT)
+    assert not (tmp_path / NAME).exists()
+    monkeypatch.undo()
+    ask(hub.url, monkeypatch)
+    fetch_from_hub("owner/models", NAME, tmp_path, max_bytes=LIMIT)
+    assert (tmp_path / NAME).read_bytes() == CONTENT
+
+
 def test_what_is_refused(tmp_path: Path, hub: StandInHub) -> None:
     with pytest.raises(WeightsRefused, match=r"larger than the 0 MB that its model needs"):
         fetch_from_hub("owner/models", NAME, tmp_path, max_bytes=400_000)

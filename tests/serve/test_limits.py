@@ -14,10 +14,17 @@ from lowrank_demo.serve.limits import RequestLimits
 
 
 def arrived(
-    uploads: Path, chunks: list[int], *, path: str = "/call", method: str = "POST", pause: float = 0, **limits: float
+    uploads: Path,
+    chunks: list[int],
+    *,
+    path: str = "/call",
+    method: str = "POST",
+    pause: float = 0,
+    content: bytes = b"x",
+    **limits: float,
 ) -> int:
     """Send chunks of these sizes through the limits; return the bytes that reached the app behind them."""
-    body: list[MutableMapping[str, Any]] = [{"body": b"x" * size, "more_body": True} for size in chunks]
+    body: list[MutableMapping[str, Any]] = [{"body": content * size, "more_body": True} for size in chunks]
     body += [{"body": b"", "more_body": False}, {"type": "http.disconnect"}]
     total = 0
 
@@ -33,7 +40,7 @@ def arrived(
         while (message := await receive()).get("type") != "http.disconnect":
             total += len(message["body"])
 
-    sizes: dict[str, Any] = {"max_bytes": 10, "max_upload_bytes": 10, **limits}
+    sizes: dict[str, Any] = {"max_bytes": 10, "max_json_bytes": 10, "max_upload_bytes": 10, **limits}
     limited = RequestLimits(app, uploads=uploads, **sizes)
     asyncio.run(limited({"type": "http", "method": method, "path": path}, receive, send))
     return total
@@ -41,10 +48,21 @@ def arrived(
 
 def test_the_size_of_a_body(tmp_path: Path) -> None:
     assert arrived(tmp_path, [5, 5]) == 10
-    with pytest.raises(HTTPException, match="send fewer or smaller files") as caught:
-        arrived(tmp_path, [5, 5, 1])
+    with pytest.raises(HTTPException, match="upload the photos instead") as caught:
+        arrived(tmp_path, [5, 5, 1], max_bytes=20)
     assert caught.value.status_code == 413
+    with pytest.raises(HTTPException, match="send fewer or smaller files"):
+        arrived(tmp_path, [5, 5, 1], path="/gradio_api/upload", max_upload_bytes=100_000, max_json_bytes=20)
     assert arrived(tmp_path, [20], method="GET") == 20, "not what the limits are for"
+
+
+def test_the_values_of_a_body(tmp_path: Path) -> None:
+    size: dict[str, Any] = {"max_json_bytes": 1_000_000, "max_bytes": 1_000_000, "max_upload_bytes": 1_000_000}
+    assert arrived(tmp_path, [40_000, 10_000], content=b",", **size) == 50_000
+    with pytest.raises(HTTPException, match="too many values") as caught:
+        arrived(tmp_path, [10_000, 2_501], content=b"[{:,", **size)
+    assert caught.value.status_code == 413
+    assert arrived(tmp_path, [60_000], content=b"[", path="/gradio_api/upload", **size) == 60_000, "a photo's bytes"
 
 
 def test_the_time_of_a_body(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The service: defaults, limits, and many threads at once."""
 
 import dataclasses
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,14 +11,23 @@ import pytest
 from PIL import Image
 
 from lowrank_demo.classify.inference import Prediction
-from lowrank_demo.errors import ImageError, TooManyPhotos, UnknownModel, WeightsRefused, WeightsUnavailable
+from lowrank_demo.errors import (
+    ImageError,
+    LowRankError,
+    TooManyPhotos,
+    UnknownModel,
+    WeightsRefused,
+    WeightsUnavailable,
+)
 from lowrank_demo.models.store import LocalFile
 from lowrank_demo.serve.answers import Photo
+from lowrank_demo.serve.places import DOWNLOADERS
 from lowrank_demo.serve.service import Service
 from lowrank_demo.settings import Settings
 from tests.helpers.app import free_port
 from tests.helpers.models import own_model, zoo_with
 from tests.helpers.photos import photo_path
+from tests.helpers.server import FileServer
 
 PREVIEW = "preview/scheme_2/v5"
 
@@ -74,6 +85,36 @@ def test_threads_get_their_own_answers(settings: Settings) -> None:
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(top, names * 10))
     assert answers == [expected[name] for name in names * 10]
+
+
+def test_slow_downloads_leave_the_others_alone(
+    served_settings: Settings, file_server: FileServer, tmp_path: Path
+) -> None:
+    file_server.stall_after = 1000
+    service = Service(served_settings)
+    photos, slow = [Photo.from_file(photo_path())], service.zoo.get("published/scheme_2/v5")
+    told: list[str] = []
+
+    def wait() -> None:
+        try:
+            service.classify(photos, slow)
+        except LowRankError as error:
+            told.append(str(error))
+
+    waiting = [threading.Thread(target=wait) for _ in range(DOWNLOADERS + 2)]
+    for one in waiting:
+        one.start()
+    deadline = time.monotonic() + 10
+    while len(told) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(told) == 2
+    assert all(sentence.startswith("Weights are being downloaded for other visitors; try again") for sentence in told)
+    (answer,) = service.classify(photos, service.zoo.get("preview/scheme_2/v5"))
+    assert isinstance(answer, Prediction)
+    file_server.stall_after = None  # for those that try now
+    file_server.closing.set()
+    for one in waiting:
+        one.join()
 
 
 def test_warm_up_loads_the_default(settings: Settings, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import io
 import os
@@ -14,7 +15,7 @@ import pytest
 
 from lowrank_demo.data.lmdb.reader import LmdbReader
 from lowrank_demo.errors import Busy, DataError, LowRankError, UsageError
-from lowrank_demo.serve.uploads import LabelledFiles, build_from_zip
+from lowrank_demo.serve.uploads import SAMPLE, LabelledFiles, build_from_zip
 from lowrank_demo.settings import Settings
 from tests.helpers.photos import encoded, open_photo, photo_path
 
@@ -200,3 +201,16 @@ def test_a_set_that_cannot_be_stored_is_not_called_a_full_disk(
     monkeypatch.setattr(Path, "write_bytes", fails)
     with pytest.raises(Busy, match=r"^The server could not store the set \(its log says why\)"):
         LabelledFiles(settings, []).upload(path)
+
+
+def test_only_files_are_on_offer(settings: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "lmdb"
+    (folder / "folder").mkdir(parents=True)
+    (folder / "folder" / "data.mdb").touch()
+    (folder / "good.lmdb").touch()
+    os.mkfifo(folder / "pipe.lmdb")
+    (folder / "pipes").mkdir()
+    os.mkfifo(folder / "pipes" / "data.mdb")
+    Path(os.fsdecode(bytes(folder) + b"/\xff.lmdb")).touch()
+    files = LabelledFiles(dataclasses.replace(settings, lmdb_dir=folder), [])
+    assert [name for name in files.names() if name != SAMPLE] == ["folder", "good.lmdb"]

@@ -87,12 +87,13 @@ BASE64 = base64.b64encode(photo_path("lion.jpg").read_bytes()).decode()
 @pytest.mark.parametrize(
     ("sent", "sentence"),
     [
-        ([BASE64], "not uploaded here; expected"),
-        (BASE64, "not uploaded here; expected"),
+        ([BASE64], "expected at most 10,000, or a photo as data:image/jpeg;base64,"),
+        (BASE64, "expected at most 10,000, or a photo as data:image/jpeg;base64,"),
+        (["lion.jpg"], "not uploaded here; expected"),
         # Gradio answered these itself: with the whole of the base64, and with the folder that the server runs in.
         ([{"path": f"data:image/jpeg;base64,{BASE64}", **META}], "not uploaded here; expected"),
         ([{"path": "", "url": f"data:image/jpeg;base64,{BASE64}", **META}], "not uploaded here; expected"),
-        ([{"data": BASE64, "name": "lion.jpg"}], "not uploaded here; expected"),
+        ([{"data": BASE64, "name": "lion.jpg"}], "expected at most 10,000, or a photo as data:image/jpeg;base64,"),
         (["data:image/jpeg;base64,###"], "is not base64"),
         ([["lion.jpg"]], "not uploaded here; expected"),
         (None, "files is null; expected a list of photos."),

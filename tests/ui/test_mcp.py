@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.app import running_app
-from tests.helpers.packages import as_here, installed
+from tests.helpers.packages import MCP, installed
 from tests.helpers.photos import photo_path
 
 PREVIEW = "preview/scheme_2/v5"
@@ -38,8 +38,8 @@ asyncio.run(main())
 
 @pytest.fixture(scope="module")
 def extra() -> Path:
-    """Return the folder of the mcp extra, whose pydantic is older than the one here."""
-    return installed("mcp", ["mcp>=1.21,<2", "pydantic<2.12.6"], as_here("pydantic", "torch", "lowrank-demo"))
+    """Return the folder of the mcp extra."""
+    return installed("mcp", *MCP)
 
 
 def test_a_real_client(extra: Path, tmp_path: Path) -> None:

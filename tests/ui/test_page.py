@@ -8,6 +8,7 @@ import json
 import re
 import zipfile
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from PIL import Image
@@ -325,6 +326,14 @@ def test_a_link_to_what_is_not_there(app: RunningApp, page: Page) -> None:
     expect(page.get_by_text('There is no model "published/scheme_9/v1"').first).to_be_visible()
     drop(page, photo_path("lion.jpg"))
     expect(page.locator(".lr-card li")).to_have_count(5)
+
+
+def test_a_link_is_no_markup(app: RunningApp, page: Page) -> None:
+    link = "<a href='https://example.com'>free</a><img src=x>"
+    opened(page, app, f"with={quote(link)}")
+    toast = page.locator(".toast-body")
+    expect(toast).to_contain_text("<a href=")
+    expect(toast.locator("a, img")).to_have_count(0)
 
 
 def test_phone(app: RunningApp, browser: Browser) -> None:

@@ -181,6 +181,8 @@ def test_unreadable_images_are_counted_and_not_fatal(file: Path, settings: Setti
     assert model["top1_error"] == pytest.approx(100 * wrong / 145)
     assert sum(pair["count"] for pair in data["most_confused"][PREVIEW]) <= round(wrong)
     assert report_csv(report).splitlines()[1].startswith(f"{PREVIEW},145,")
+    formula = dataclasses.replace(report.models[0], card=dataclasses.replace(report.models[0].card, family="=1+1"))
+    assert report_csv(dataclasses.replace(report, models=(formula,))).splitlines()[1].startswith("'=1+1/")
 
 
 @pytest.mark.parametrize("size", [1, 7, 64, 150, 1000])

@@ -1,0 +1,62 @@
+"""How many requests are answered at a time, so that there is always a file left to accept the next. Plain ASGI."""
+
+from __future__ import annotations
+
+import contextlib
+
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+_MOST_FILES = 65_536
+_MOST_REQUESTS = 4_000
+
+
+def raise_open_files() -> int:
+    """Let this process have as many files open as it may, connections among them; return how many."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return 2 * _MOST_REQUESTS
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if most == resource.RLIM_INFINITY else min(most, _MOST_FILES)
+    if now == resource.RLIM_INFINITY or now >= wanted:
+        return wanted
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+        return wanted
+    return now
+
+
+class ConnectionLimits:
+    """Refuses requests while too many are answered. Half of the places are for other requests than heartbeats.
+
+    Every open page holds a heartbeat: a request whose answer does not end.
+
+    Args:
+        app: The application behind.
+        open_files: Files that this process may have open; half of them may be requests.
+    """
+
+    def __init__(self, app: ASGIApp, open_files: int) -> None:
+        self._app = app
+        self._most = min(open_files // 2, _MOST_REQUESTS)
+        self._requests = self._heartbeats = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on if there is a place for it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        heartbeat = "/heartbeat/" in scope["path"]
+        if self._requests >= self._most or (heartbeat and self._heartbeats >= self._most // 2):
+            headers = {"Connection": "close", "Retry-After": "60"}
+            refusal = PlainTextResponse("Too many visitors are here; try again in a minute.", 503, headers)
+            await refusal(scope, receive, send)
+            return
+        self._requests += 1
+        self._heartbeats += heartbeat
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._requests -= 1
+            self._heartbeats -= heartbeat

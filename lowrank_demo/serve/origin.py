@@ -1,0 +1,80 @@
+"""What may run on the app's origin, and what it fetches: answers carry a policy, and no address is fetched. Plain ASGI.
+
+Gradio's file route would pass on what another server answers, a page with scripts too.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+
+from starlette.datastructures import MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_ADDRESS = re.compile(r"/(?:file[=/]|proxy=)\W*[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+"""A path of Gradio's routes for files, with an address where the file's own path should be."""
+_SCRIPT = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
+# What a visitor opens beside the page, such as an uploaded SVG or a figure, runs nothing.
+_FILE_POLICY = "default-src 'none'; sandbox"
+# Gradio compiles the page's own JavaScript, hence unsafe-eval; it and Plotly write styles into elements. Photos that
+# are dropped or shown are blob: and data: addresses. The gallery's Share button uploads to the Hub.
+_PAGE_POLICY = (
+    "default-src 'none'; script-src 'self' 'unsafe-eval'{scripts}; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; "
+    "connect-src 'self' data: blob: https://huggingface.co; manifest-src 'self'; base-uri 'self'; form-action 'none'"
+)
+
+
+class OriginPolicy:
+    """Refuses addresses where a file is meant, and adds the headers that keep foreign scripts from running.
+
+    Args:
+        app: The application behind.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and its answer back with the headers."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        page: list[Message] = []
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(raw=message["headers"])
+                headers["X-Content-Type-Options"] = "nosniff"
+                headers["Referrer-Policy"] = "same-origin"
+                headers["Content-Security-Policy"] = _FILE_POLICY
+                message["headers"] = headers.raw
+                if headers.get("content-type", "").startswith("text/html"):
+                    page.append(message)
+                    return
+            if page:
+                # The policy of a page names its scripts by their digests, so it is sent once the page is whole.
+                page.append(message)
+                if message.get("more_body"):
+                    return
+                start, *parts = page
+                body = b"".join(part.get("body", b"") for part in parts)
+                page.clear()
+                MutableHeaders(raw=start["headers"])["Content-Security-Policy"] = page_policy(body)
+                await send(start)
+                message = {"type": "http.response.body", "body": body}
+            await send(message)
+
+        if _ADDRESS.search(scope["path"]):
+            refusal = PlainTextResponse("No address is fetched here; expected the path of a file of this server.", 403)
+            await refusal(scope, receive, answer)
+            return
+        await self._app(scope, receive, answer)
+
+
+def page_policy(body: bytes) -> str:
+    """Return the Content-Security-Policy of a page, which lets only those scripts run that are written into it now."""
+    digests = [base64.b64encode(hashlib.sha256(script).digest()) for script in _SCRIPT.findall(body)]
+    return _PAGE_POLICY.format(scripts="".join(f" 'sha256-{digest.decode()}'" for digest in digests))

@@ -1,0 +1,44 @@
+"""Places for requests: how many may do the same thing at a time, so that no kind of request keeps out the others."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+
+from ..errors import Busy
+
+WORKERS = 4
+"""Requests that hold decoded photos at a time."""
+DOWNLOADERS = 6
+"""Requests that wait for a download at a time; more are refused, and those that need none go on."""
+
+
+class Places:
+    """So many requests at a time. Safe for use by several threads.
+
+    Args:
+        count: How many.
+        full: What the next one is told.
+    """
+
+    def __init__(self, count: int, full: str) -> None:
+        self._free = threading.BoundedSemaphore(count)
+        self._full = full
+
+    @contextlib.contextmanager
+    def take(self, *, wait: bool) -> Iterator[None]:
+        """Hold a place for the length of the block.
+
+        Args:
+            wait: Wait for one; if not, it is an error that none is free.
+
+        Raises:
+            Busy: None is free.
+        """
+        if not self._free.acquire(blocking=wait):
+            raise Busy(self._full)
+        try:
+            yield
+        finally:
+            self._free.release()
