@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from ..decode.base import CROP, read_header
-from ..decode.pillow import check_image
+from ..decode.pixels import check_image
 from ..errors import DataError, ImageError, UsageError
 from ..runtime.parallel import map_ahead
 from ..runtime.progress import Meter, Progress
