@@ -123,7 +123,9 @@ def read_header(data: bytes, max_pixels: int) -> Header:
     except UnidentifiedImageError as error:
         raise ImageError(f"The file is {_apparent_type(data)}; expected {_FORMATS_TEXT}.") from error
     except Exception as error:  # on damaged headers Pillow's parsers raise nearly any type
-        raise ImageError(f"The file's header is damaged; expected {_FORMATS_TEXT}.") from error
+        raise ImageError(
+            f"The file's header is damaged, or its size takes too much memory; expected {_FORMATS_TEXT}."
+        ) from error
     width, height = image.size
     if width * height > max_pixels:
         raise ImageError(

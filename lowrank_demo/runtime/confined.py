@@ -25,9 +25,9 @@ from ..errors import TooCostly
 
 Answer = TypeVar("Answer")
 
-CPU_SECONDS = 1.5
+CPU_SECONDS = 1.3
 """Processor time of one call: with what starting another child takes, less than two seconds."""
-_MEGABYTES = 270
+_MEGABYTES = 240
 """Memory that a call may take, beside what the child holds once its function is imported."""
 _NICE = 10
 _IMPORT_ROOT = Path(__file__).parents[2]
