@@ -5,11 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 import threading
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ..errors import LowRankError
+
+_SWEEP_SECONDS = 60.0
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -30,9 +35,14 @@ def serve() -> int:
 
     from ..runtime.allocator import share_arenas
     from ..serve.service import Service
+    from ..serve.sweeper import UPLOADS_KEPT_SECONDS, delete_older, sweep_regularly
     from ..settings import Settings
 
     share_arenas()
+    # A folder of this app's own: what is old in it is deleted, whoever left it there.
+    user = os.getuid() if hasattr(os, "getuid") else "cache"
+    uploads = Path(os.environ.setdefault("GRADIO_TEMP_DIR", f"{tempfile.gettempdir()}/lowrank-uploads-{user}"))
+    delete_older(uploads, UPLOADS_KEPT_SECONDS)
     try:
         service = Service(Settings.from_environment(), lend_gpu)
         service.machine.check()
@@ -46,6 +56,10 @@ def serve() -> int:
     except OSError as error:
         print(f"app: {error.filename or 'A file'} cannot be written: {error.strerror}.", file=sys.stderr)
         return 1
+    started = time.time()
+    sweep_regularly(
+        _SWEEP_SECONDS, desk.files.sweep, lambda: delete_older(uploads, UPLOADS_KEPT_SECONDS, since=started)
+    )
     threading.Thread(target=service.warm_up, daemon=True).start()
     demo.launch(**launch_options(desk))
     return 0

@@ -22,7 +22,7 @@ def process() -> int:
 
 
 def refuse() -> None:
-    raise UsageError("No.")
+    raise UsageError("one sentence")
 
 
 def spin() -> None:
@@ -50,7 +50,7 @@ def chat() -> str:
 def test_answers_and_errors_come_back() -> None:
     with Children(2) as children:
         assert children.call(double, 21) == 42
-        with pytest.raises(UsageError, match="No."):
+        with pytest.raises(UsageError, match="one sentence"):
             children.call(refuse)
         with pytest.raises(TypeError):
             children.call(double)
