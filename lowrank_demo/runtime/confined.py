@@ -57,10 +57,10 @@ class Children:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         with self._lock:
-            children, self._idle = self._idle, [None] * len(self._idle)
+            children = [child for child in self._idle if child]
+            self._idle = [None for _ in self._idle]
         for child in children:
-            if child:
-                child.close()
+            child.close()
 
     def call(self, function: Callable[..., Answer], *arguments: object) -> Answer:
         """Call a function of a module in a child.
@@ -194,7 +194,8 @@ def _limit_memory() -> None:
     import resource
 
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + _MEGABYTES * 1_000_000,) * 2)
+    limit = used + _MEGABYTES * 1_000_000
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import tempfile
 import threading
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
@@ -116,7 +116,7 @@ class LabelledFiles:
         assert upload
         return upload
 
-    def building(self, zip_file: Path) -> Iterator[Progress | Upload]:
+    def building(self, zip_file: Path) -> Generator[Progress | Upload, None, None]:
         """Build a visitor's zip of class-named folders into a labelled file.
 
         Yields:
