@@ -37,6 +37,10 @@ class Busy(LowRankError):
     """Too many requests are waiting; trying again later helps."""
 
 
+class TooCostly(LowRankError):
+    """Work on a stranger's data took more time or memory than it may, or crashed."""
+
+
 class DataError(LowRankError):
     """Input data is damaged, in another format, or outside the limits."""
 

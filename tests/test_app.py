@@ -127,7 +127,7 @@ def test_an_app_that_is_ended_leaves_no_temporary_files(tmp_path: Path, number: 
     with running_app(environment, tmp_path / "log") as running, ApiClient(running.url) as client:
         client.press("on_upload", {"path": client.upload("set.zip", photos.getvalue())})
         deadline = time.monotonic() + 60
-        while not list(temporary.glob("lowrank-uploads-*/*.lmdb")):
+        while not list(temporary.glob("lowrank-sets-*/*.lmdb")):
             assert time.monotonic() < deadline, (tmp_path / "log").read_text()
             time.sleep(0.05)
         running.process.send_signal(number)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from torch import nn
 
 from ..data.imagenet import ImageNetClass, classes
 from ..decode.base import CROP, MEAN, STD, Decoded, Decoder
+from ..decode.gate import Admitted
+from ..decode.pillow import PillowDecoder, normalised
 from ..errors import ImageError
 from ..nn.alexnet import LowRankAlexNet
 from ..nn.fuse import inference_form
@@ -93,23 +95,26 @@ class DecodedPhotos:
 
 
 def decode_photos(
-    contents: Iterable[bytes | ImageError], decoder: Decoder, turn: AbstractContextManager[object] | None = None
+    contents: Iterable[Admitted], decoder: Decoder, turn: AbstractContextManager[object] | None = None
 ) -> DecodedPhotos:
     """Decode photos once, for any number of networks.
 
     Args:
-        contents: The photos' bytes, read one batch at a time; an error stands for a photo that could not be read.
+        contents: The photos' bytes, taken one batch at a time; pixels stand for a photo that was decoded already, and
+            an error for one that cannot be used.
         decoder: Decodes each batch. A photo that cannot be used does not affect the others.
-        turn: Held while a batch is decoded, not while its photos are read.
+        turn: Held while a batch is decoded, not while its photos are taken.
     """
     batches: list[tuple[Decoded, float]] = []
+    began = time.perf_counter()
     for part in _parts(contents):
-        began = time.perf_counter()
         with turn or nullcontext():
             decoded = _decode_batch(part, decoder)
             _synchronise(decoded.pixels.device)
-        batches.append((decoded, (time.perf_counter() - began) * 1e3 / len(part)))
-        part.clear()  # before the next is read
+        ended = time.perf_counter()
+        batches.append((decoded, (ended - began) * 1e3 / len(part)))
+        began = ended
+        part.clear()  # before the next is taken
     return DecodedPhotos(tuple(batches))
 
 
@@ -157,17 +162,21 @@ def denormalised(pixels: torch.Tensor) -> np.ndarray:
     return (pixels.cpu() * std + mean).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
 
 
-def _decode_batch(contents: Sequence[bytes | ImageError], decoder: Decoder) -> Decoded:
-    """Decode what could be read; rows and errors count positions among all contents."""
-    readable = [position for position, content in enumerate(contents) if isinstance(content, bytes)]
+def _decode_batch(contents: Sequence[Admitted], decoder: Decoder) -> Decoded:
+    """Decode what is not decoded yet; rows and errors count positions among all contents."""
+    encoded = {position: content for position, content in enumerate(contents) if isinstance(content, bytes)}
+    known = {position: content for position, content in enumerate(contents) if isinstance(content, np.ndarray)}
     refused = {position: content for position, content in enumerate(contents) if isinstance(content, ImageError)}
-    if not readable:
-        return Decoded(torch.empty(0, 3, CROP, CROP), (), (), refused)
-    decoded = decoder.decode([content for content in contents if isinstance(content, bytes)])
-    return replace(
-        decoded,
-        rows=tuple(readable[row] for row in decoded.rows),
-        refused=refused | {readable[position]: error for position, error in decoded.refused.items()},
+    decoded = Decoded(torch.empty(0, 3, CROP, CROP), (), (), {})
+    if encoded:
+        decoded = decoder.decode(list(encoded.values()))
+    pixels = [normalised(content) for content in known.values()]
+    positions = list(encoded)
+    return Decoded(
+        torch.cat([decoded.pixels, torch.stack(pixels).to(decoded.pixels.device)]) if pixels else decoded.pixels,
+        (*(positions[row] for row in decoded.rows), *known),
+        (*decoded.decoders, *(PillowDecoder.name for _ in known)),
+        refused | {positions[row]: error for row, error in decoded.refused.items()},
     )
 
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import tempfile
 import threading
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
+
+_SWEEP_SECONDS = 60.0
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -29,9 +34,14 @@ def serve() -> int:
 
     from ..runtime.allocator import share_arenas
     from ..serve.service import Service
+    from ..serve.sweeper import UPLOADS_KEPT_SECONDS, delete_older, sweep_regularly
     from ..settings import Settings
 
     share_arenas()
+    # A folder of this app's own: what is old in it is deleted, whoever left it there.
+    user = os.getuid() if hasattr(os, "getuid") else "cache"
+    uploads = Path(os.environ.setdefault("GRADIO_TEMP_DIR", f"{tempfile.gettempdir()}/lowrank-uploads-{user}"))
+    delete_older(uploads, UPLOADS_KEPT_SECONDS)
     try:
         service = Service(Settings.from_environment(), lend_gpu)
         service.machine.check()
@@ -41,6 +51,10 @@ def serve() -> int:
         demo = build_app(desk)
     except OSError as error:
         raise UsageError(f"{error.filename or 'A file'} cannot be written: {error.strerror}.") from error
+    started = time.time()
+    sweep_regularly(
+        _SWEEP_SECONDS, desk.files.sweep, lambda: delete_older(uploads, UPLOADS_KEPT_SECONDS, since=started)
+    )
     warm_up = threading.Thread(target=service.warm_up, daemon=True)
     warm_up.start()
     try:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+from collections.abc import Callable, Generator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
-from ..decode.base import CROP, read_header
-from ..decode.pillow import check_image
+from ..decode.base import CROP, EDGE, read_header
+from ..decode.markers import ordinary_jpeg
+from ..decode.pixels import check_image, load_image, to_rgb
 from ..errors import DataError, ImageError, UsageError
 from ..runtime.parallel import map_ahead
 from ..runtime.progress import Meter, Progress
@@ -16,6 +19,55 @@ from .lmdb.writer import LmdbWriter
 from .resize import MAX_PIXELS, read_image_file, resize_bytes
 from .samples import Sample, Samples
 from .walk import Refused, listed
+
+_MAX_RATIO = 16
+"""Ratio of the edges of a stranger's photo: its shortest edge becomes 256 pixels, so a record is no larger than
+256 x 4096."""
+
+
+def encoded_record(data: bytes, edge: int | None = None, quality: int | None = None) -> bytes:
+    """Return the bytes to store for an image file, which is checked by decoding it.
+
+    Args:
+        data: The bytes of the file.
+        edge: Resize it to this shortest edge; None leaves it unchanged.
+        quality: Quality of a resized JPEG; None keeps that of the original.
+
+    Raises:
+        ImageError: The image cannot be used.
+    """
+    if edge is not None:
+        resized = resize_bytes(data, edge, quality=quality)
+        if resized is not data:
+            return resized
+    read_header(data, MAX_PIXELS)
+    check_image(data)
+    return data
+
+
+def strangers_record(data: bytes, max_pixels: int) -> bytes:
+    """Return the bytes to store for a stranger's photo, resized to shortest edge 256: a file that costs little to read.
+
+    Call it in a child process: the photo itself may cost much.
+
+    Raises:
+        ImageError: The photo cannot be used, or is larger or longer than it may be.
+    """
+    header = read_header(data, max_pixels)
+    if max(header.width, header.height) > _MAX_RATIO * min(header.width, header.height):
+        raise ImageError(
+            f"The photo has {header.width} x {header.height} pixels; expected edges of at most {_MAX_RATIO} to 1: crop "
+            "it."
+        )
+    resized = resize_bytes(data, EDGE, max_pixels)
+    if resized is not data:
+        return resized
+    if jpeg := ordinary_jpeg(data, max_pixels):
+        check_image(jpeg)
+        return jpeg
+    file = io.BytesIO()
+    to_rgb(load_image(data)).save(file, "PNG")
+    return file.getvalue()
 
 
 class LmdbBuild:
@@ -31,6 +83,7 @@ class LmdbBuild:
         quality: Quality of resized JPEGs, 1 to 100; None keeps that of the originals.
         threads: Images read and checked at the same time.
         overwrite: Replace ``path`` if it exists.
+        encode: Turns the bytes of a file into those to store, or raises ImageError; None for :func:`encoded_record`.
 
     Raises:
         UsageError: ``path`` exists, or the shortest edge is too small.
@@ -45,12 +98,12 @@ class LmdbBuild:
         quality: int | None = None,
         threads: int = 1,
         overwrite: bool = False,
+        encode: Callable[[bytes], bytes] | None = None,
     ) -> None:
         if shortest_edge is not None and shortest_edge < CROP:
             raise UsageError(f"The shortest edge is {shortest_edge}; expected at least {CROP}, the networks' input.")
         self._samples = samples.found
-        self._edge = shortest_edge
-        self._quality = quality
+        self._encode = encode or partial(encoded_record, edge=shortest_edge, quality=quality)
         self._threads = threads
         self._writer = LmdbWriter(path, shortest_edge=shortest_edge, seed=samples.seed, overwrite=overwrite)
         self.refused: list[Refused] = list(samples.refused)
@@ -60,7 +113,7 @@ class LmdbBuild:
         """Images stored so far."""
         return self._writer.count
 
-    def __iter__(self) -> Iterator[Progress]:
+    def __iter__(self) -> Generator[Progress, None, None]:
         meter = Meter(len(self._samples))
         outcomes = map_ahead(self._read, self._samples, threads=self._threads, name="build")
         with self._writer as writer, closing(outcomes):
@@ -79,13 +132,6 @@ class LmdbBuild:
     def _read(self, sample: Sample) -> bytes | ImageError:
         """Return the bytes to store, or why the file is not an image that can be decoded."""
         try:
-            data = read_image_file(sample.path)
-            if self._edge is not None:
-                resized = resize_bytes(data, self._edge, quality=self._quality)
-                if resized is not data:
-                    return resized
-            read_header(data, MAX_PIXELS)
-            check_image(data)
+            return self._encode(read_image_file(sample.path))
         except ImageError as error:
             return error
-        return data

@@ -23,7 +23,7 @@ from typing import Any
 from PIL import Image, JpegImagePlugin, PngImagePlugin
 
 from ..decode.base import EDGE, read_header
-from ..decode.pillow import load_image, to_rgb
+from ..decode.pixels import load_image, to_rgb
 from ..errors import ImageError, NotWritten, UsageError
 from ..runtime.files import atomic_write
 from ..runtime.outputs import check_folder

@@ -15,14 +15,16 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from PIL import Image, UnidentifiedImageError
 from pillow_heif import register_heif_opener
-from torch import Tensor
 
 from ..errors import ImageError
 from ..runtime.words import counted
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 register_heif_opener()
 Image.init()
@@ -116,10 +118,14 @@ def read_header(data: bytes, max_pixels: int) -> Header:
             f"The photo has more than {counted(round(max_pixels / 1e6), 'megapixel')}, the limit here; make it smaller "
             "and try again."
         ) from error
+    except MemoryError:
+        raise
     except UnidentifiedImageError as error:
         raise ImageError(f"The file is {_apparent_type(data)}; expected {_FORMATS_TEXT}.") from error
     except Exception as error:  # on damaged headers Pillow's parsers raise nearly any type
-        raise ImageError(f"The file's header is damaged; expected {_FORMATS_TEXT}.") from error
+        raise ImageError(
+            f"The file's header is damaged, or its size takes too much memory; expected {_FORMATS_TEXT}."
+        ) from error
     width, height = image.size
     if width * height > max_pixels:
         raise ImageError(
@@ -169,6 +175,8 @@ def _orientation(image: Image.Image) -> int | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+    except MemoryError:
+        raise
     except Exception:  # Pillow raises nearly any type
         return None
     return orientation if orientation in range(1, 9) else 1

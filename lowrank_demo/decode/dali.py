@@ -34,6 +34,8 @@ for _warning in _caught:
         warnings.showwarning(_warning.message, _warning.category, _warning.filename, _warning.lineno)
 
 MAX_BATCH = 64
+_MAX_BATCH_PIXELS = 32_000_000
+"""A pipeline keeps the memory of its largest batch; a single photo may be larger."""
 _MIRRORED_ROWS = frozenset({3, 4, 6, 7})
 """EXIF orientations in which the stored rows run in the opposite direction of the upright photo's axis."""
 _MIRRORED_COLUMNS = frozenset({2, 3, 7, 8})
@@ -51,6 +53,7 @@ class _File:
     data: bytes
     orientation: int
     """EXIF orientation to undo, 1 to 8."""
+    pixels: int
 
 
 _Decode = Callable[[Sequence[_File]], Tensor]
@@ -174,8 +177,8 @@ class DaliDecoder:
             except ImageError as error:
                 refused[position] = error
                 continue
-            file = _File(position, data, header.orientation if oriented else 1)
             size = (header.width, header.height)
+            file = _File(position, data, header.orientation if oriented else 1, header.width * header.height)
             if not header.dali:
                 for_pillow.append(position)
             elif file.orientation == 1 and target_size(*size) == size:
@@ -271,7 +274,15 @@ def _as_arrays(files: Sequence[_File]) -> list[np.ndarray]:
 
 def _batches(files: list[_File], decode: _Decode) -> list[tuple[list[_File], _Decode]]:
     """Split files into batches that a pipeline accepts, each with the function that decodes it."""
-    return [(files[start : start + MAX_BATCH], decode) for start in range(0, len(files), MAX_BATCH)]
+    batches: list[list[_File]] = []
+    pixels = 0
+    for file in files:
+        pixels += file.pixels
+        if not batches or len(batches[-1]) == MAX_BATCH or pixels > _MAX_BATCH_PIXELS:
+            batches.append([])
+            pixels = file.pixels
+        batches[-1].append(file)
+    return [(batch, decode) for batch in batches]
 
 
 def _empty(count: int, device: torch.device) -> Tensor:

@@ -81,17 +81,18 @@ class Inspection:
         """
         from ..classify.inference import denormalised
         from ..classify.occlusion import occlusion
-        from ..decode.base import read_header
-        from ..decode.pillow import decode_one
+        from ..decode.pillow import normalised
+        from ..decode.pixels import read_crop
 
         service = self._service
         for card in cards:
             self._refuse_download(card)
-        data = service.read(photo)
-        if isinstance(data, ImageError):
-            raise data
-        header = read_header(data, service.settings.max_megapixels * 1_000_000)
-        pixels = decode_one(data, header.orientation)
+        (admitted,) = service.machine.gate.admit([service.read(photo)])
+        if isinstance(admitted, ImageError):
+            raise admitted
+        if isinstance(admitted, bytes):
+            admitted = read_crop(admitted, service.settings.max_megapixels * 1_000_000)
+        pixels = normalised(admitted)
         found: list[Occlusion] = []
         for card in cards:
             classifier = service.networks.get(card, service.machine.background_device)

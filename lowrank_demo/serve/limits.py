@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 
 from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse
 
 _MAX_MARKS = 50_000
 """Commas, colons and opening brackets of a body that is no upload: more are more values than any request has."""
@@ -25,14 +28,17 @@ _App = Callable[[MutableMapping[str, Any], _Receive, _Send], Awaitable[None]]
 class RequestLimits:
     """Refuses a body that is too large or too slow, and uploads for which there is no disk space.
 
+    Of an upload that fails, nothing stays on the disk.
+
     Args:
         app: The application behind the limits.
         max_bytes: Largest body of an upload.
         max_json_bytes: Largest body of any other request.
         stall_seconds: Longest wait for the next chunk of a body.
         body_seconds: Longest time that a whole body may take.
-        uploads: The folder of uploaded files.
+        uploads: The folder of uploaded files. While a file arrives it lies in the folder itself, then in one below it.
         max_upload_bytes: Largest size of that folder; more is refused until old files have been deleted.
+        also_kept: Returns the bytes of what counts as uploaded but lies elsewhere.
     """
 
     def __init__(
@@ -44,14 +50,14 @@ class RequestLimits:
         max_upload_bytes: int,
         stall_seconds: float = 20.0,
         body_seconds: float = 900.0,
+        also_kept: Callable[[], int] = lambda: 0,
     ) -> None:
         self._app = app
         self._max_bytes = max_bytes
         self._max_json_bytes = max_json_bytes
-        self._uploads = uploads
-        self._max_upload_bytes = max_upload_bytes
         self._stall_seconds = stall_seconds
         self._body_seconds = body_seconds
+        self._room = _Room(uploads, max_upload_bytes, also_kept)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
         """Pass a request on, counting its body on the way."""
@@ -61,17 +67,15 @@ class RequestLimits:
         deadline = asyncio.get_running_loop().time() + self._body_seconds
         is_upload = str(scope["path"]).rstrip("/").endswith("/upload")
         most = self._max_bytes if is_upload else self._max_json_bytes
-        seen, marks, complete, checked = 0, 0, False, False
+        seen, marks, complete = 0, 0, False
 
         async def limited() -> _Message:
-            nonlocal seen, marks, complete, checked
+            nonlocal seen, marks, complete
             if complete:
                 # The next message is the end of the connection, which may be a long time away.
                 return await receive()
-            if is_upload and not checked:
-                checked = True
-                # In a thread: the folder may hold thousands of files, and the server has one event loop.
-                await asyncio.to_thread(self._refuse_without_room)
+            if is_upload and not seen:
+                await self._room.take(0)
             left = deadline - asyncio.get_running_loop().time()
             try:
                 message = await asyncio.wait_for(receive(), max(0.0, min(self._stall_seconds, left)))
@@ -82,24 +86,114 @@ class RequestLimits:
             if seen > most:
                 instead = "send fewer or smaller files at once" if is_upload else "upload the photos instead"
                 raise HTTPException(413, f"The request has more than {most // 1_000_000} MB; {instead}.")
-            if not is_upload:
+            if is_upload:
+                await self._room.take(len(body))
+            else:
                 marks += sum(map(body.count, (b",", b":", b"[", b"{")))
                 if marks > _MAX_MARKS:
                     raise HTTPException(413, "The request has too many values; send fewer at once.")
             complete = not message.get("more_body", False)
             return message
 
-        await self._app(scope, limited, send)
+        if is_upload:
+            await self._pass_upload(scope, limited, send)
+        else:
+            await self._app(scope, limited, send)
 
-    def _refuse_without_room(self) -> None:
-        if _size(self._uploads) > self._max_upload_bytes:
-            raise HTTPException(503, "The server has no room for more uploads now; try again in half an hour.")
+    async def _pass_upload(self, scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
+        """Pass an upload on, and delete what it leaves if it is not answered with success."""
+        status = 0
+
+        async def noting(message: _Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        except Exception as error:
+            if status or isinstance(error, HTTPException):
+                raise
+            # Gradio raises anything where a form is not what it expects, and where the line breaks.
+            refusal = PlainTextResponse("The upload cannot be read; expected a form of whole files alone.", 400)
+            await refusal(scope, receive, noting)
+        # Once the exception is gone, and with it the last that holds the files open.
+        await self._room.delete_left()
+
+
+class _Room:
+    """The disk space of uploads. Used by one event loop."""
+
+    def __init__(self, folder: Path, max_bytes: int, also_kept: Callable[[], int]) -> None:
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._also_kept = also_kept
+        self._measured: int | None = None
+        self._since = 0
+        """Bytes of all uploads that arrived since the folder was measured."""
+        self._measuring = asyncio.Lock()
+
+    async def take(self, size: int) -> None:
+        """Count bytes that arrive.
+
+        Raises:
+            HTTPException: There is no room for them.
+        """
+        self._since += size
+        if self._fits():
+            return
+        async with self._measuring:
+            if self._fits():  # another upload measured meanwhile
+                return
+            gc.collect()  # what holds the files of broken uploads open
+            await self.delete_left()
+            since = self._since
+            # In a thread: the folder may hold thousands of files, and the server has one event loop.
+            self._measured = size + await asyncio.to_thread(lambda: _size(self._folder) + self._also_kept())
+            self._since -= since
+            if not self._fits():
+                raise HTTPException(503, "The server has no room for more uploads now; try again in half an hour.")
+
+    def _fits(self) -> bool:
+        return self._measured is not None and self._measured + self._since <= self._max_bytes
+
+    async def delete_left(self) -> None:
+        """Delete the files of uploads that failed: those in the folder itself that are no longer open."""
+        files = await asyncio.to_thread(_files_in, self._folder)
+        # Without a pause from here on: Gradio closes a file and moves it away without one.
+        arriving = _open_files() if files else set()
+        for path in files:
+            if arriving is not None and str(path) not in arriving:
+                path.unlink(missing_ok=True)
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """Return the files in a folder itself; none if there is no such folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return [folder.resolve() / entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+    except OSError:
+        return []
+
+
+def _open_files() -> set[str] | None:
+    """Return the paths of what this process has open; None where the system does not say."""
+    try:
+        descriptors = list(Path("/proc/self/fd").iterdir())
+    except OSError:
+        return None
+    found: set[str] = set()
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):  # closed meanwhile
+            found.add(str(descriptor.readlink()))
+    return found
 
 
 def _size(folder: Path) -> int:
     """Return the bytes of all files below a folder."""
     total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):  # deleted meanwhile
-            total += path.stat().st_size
+    for place, _, files in os.walk(folder):
+        for name in files:
+            with contextlib.suppress(OSError):  # deleted meanwhile
+                total += Path(place, name).lstat().st_size
     return total

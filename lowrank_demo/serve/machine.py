@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from ..decode.base import Decoder
     from ..decode.choose import Choice
+    from ..decode.gate import Gate
 
 
 class Machine:
@@ -58,6 +59,13 @@ class Machine:
         from ..decode.choose import choose_decoder
 
         return choose_decoder(self._settings, self.device)
+
+    @cached_property
+    def gate(self) -> Gate:
+        """What visitors' files pass before the decoder sees them."""
+        from ..decode.gate import Gate
+
+        return Gate(self._settings.max_megapixels * 1_000_000, max(2, self._settings.threads // 2))
 
     @cached_property
     def background_decoder(self) -> Decoder:

@@ -19,10 +19,11 @@ from .places import DOWNLOADERS, WORKERS, Places
 
 if TYPE_CHECKING:
     from ..classify.inference import Prediction
+    from ..decode.gate import Admitted
     from ..models.download import OnProgress
     from ..validate.run import ValidationRun
 
-LentGpu: TypeAlias = Callable[[Sequence["bytes | ImageError"], Sequence[str], bool], Comparison]
+LentGpu: TypeAlias = Callable[[Sequence["Admitted"], Sequence[str], bool], Comparison]
 """Decodes photos and answers with the models of these ids, in a process that a GPU is lent to; see ``with_views``."""
 
 
@@ -119,7 +120,7 @@ class Service:
     def _compare(
         self, photos: Sequence[Photo], ordered: Sequence[ModelCard], with_views: bool, on_progress: OnProgress | None
     ) -> Comparison:
-        contents = (self.read(photo) for photo in photos)
+        contents = self.machine.gate.admit(self.read(photo) for photo in photos)
         if self._on_lent_gpu is None:
             return self._answer(contents, ordered, with_views, on_progress)
         # Loaded here, where a download does not use up the time of the GPU, and the process on the GPU finds them.
@@ -187,14 +188,12 @@ class Service:
             )
         return data
 
-    def _answer_by_ids(
-        self, contents: Sequence[bytes | ImageError], model_ids: Sequence[str], with_views: bool
-    ) -> Comparison:
+    def _answer_by_ids(self, contents: Sequence[Admitted], model_ids: Sequence[str], with_views: bool) -> Comparison:
         return self._answer(contents, [self.zoo.get(model_id) for model_id in model_ids], with_views)
 
     def _answer(
         self,
-        contents: Iterable[bytes | ImageError],
+        contents: Iterable[Admitted],
         cards: Sequence[ModelCard],
         with_views: bool,
         on_progress: OnProgress | None = None,

@@ -7,28 +7,33 @@ import logging
 import secrets
 import tempfile
 import threading
+import time
 import zipfile
-from collections import OrderedDict
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 
-from ..data.build import LmdbBuild
+from ..data.build import LmdbBuild, strangers_record
 from ..data.lmdb.record import Record
 from ..data.lmdb.writer import LmdbWriter
 from ..data.samples import Sample, Samples, by_folder, labels_of
 from ..data.walk import Refused, is_hidden, is_image_name, listed
 from ..decode.base import EDGE
-from ..errors import Busy, DataError, DiskFull, LowRankError, NotWritten, UsageError
+from ..errors import Busy, DataError, DiskFull, ImageError, LowRankError, NotWritten, TooCostly, UsageError
+from ..runtime.confined import Children
+from ..runtime.progress import Progress
 from ..runtime.schema import shown
 from ..runtime.words import counted
 from ..settings import Settings
 
 SAMPLE = "sample-photos.lmdb"
 MAX_PHOTOS = 5_000
-_MAX_UPLOADS = 20
-_UPLOAD_SECONDS = 2 * 3600
+_MAX_SETS = 200
+_SET_SECONDS = 2 * 3600
+_BUILD_SECONDS = 600.0
+"""Longest time that building one set may take."""
+_UNPACK_CPU_SECONDS = 20.0
 _MAX_UNPACKED = 4
 """Largest unpacked size, in multiples of the largest zip."""
 _ENCRYPTED = 1
@@ -48,8 +53,19 @@ class Upload:
     """What was left out: photos that cannot be read, and folders that name no class."""
 
 
+@dataclass(frozen=True)
+class _Set:
+    """A visitor's set on the disk."""
+
+    path: Path
+    size: int
+    """Bytes."""
+    until: float
+    """When it is deleted, by ``time.monotonic``."""
+
+
 class LabelledFiles:
-    """Names labelled files and keeps visitors' uploads for two hours. Safe for use by several threads.
+    """Names labelled files and keeps visitors' sets for two hours. Safe for use by several threads.
 
     Args:
         settings: Folders and limits.
@@ -60,8 +76,8 @@ class LabelledFiles:
         self._settings = settings
         self._sample = sample
         self._folder = settings.lmdb_dir or settings.cache_dir / "lmdb"
-        self._uploads: OrderedDict[str, Path] = OrderedDict()
-        self._upload_folder: tempfile.TemporaryDirectory[str] | None = None
+        self._sets: dict[str, _Set] = {}
+        self._sets_folder: tempfile.TemporaryDirectory[str] | None = None
         self._built = 0
         self._lock = threading.Lock()
 
@@ -80,58 +96,80 @@ class LabelledFiles:
             UsageError: There is no such file; the message lists those on offer.
         """
         with self._lock:
-            upload = self._uploads.get(name)
-        if upload:
-            return upload, "your photos"
+            kept = self._sets.get(name)
+        if kept:
+            return kept.path, "your photos"
         names = self.names()
         if name not in names:
             raise UsageError(f"There is no file {shown(name)} here; expected one of: {', '.join(names) or 'none'}.")
         return self._folder / name, name
 
     def upload(self, zip_file: Path) -> Upload:
-        """Build a visitor's zip of class-named folders into a labelled file; the oldest uploads make room.
+        """Build a visitor's zip of class-named folders into a labelled file; see :meth:`building`."""
+        upload = None
+        for step in self.building(zip_file):
+            upload = step if isinstance(step, Upload) else None
+        assert upload
+        return upload
+
+    def building(self, zip_file: Path) -> Generator[Progress | Upload, None, None]:
+        """Build a visitor's zip of class-named folders into a labelled file.
+
+        Yields:
+            The progress after each photo, and the set in the end. Closing the generator cancels the build.
 
         Raises:
-            UsageError: The zip is too large, or its photos are not in class-named folders.
+            UsageError: The zip is too large, or its photos are not in class-named folders, or it took too long.
             DataError: The zip is damaged.
             Busy: There is no room for it now.
         """
         token = secrets.token_urlsafe(16)
+        self.sweep()
         with self._lock:
-            if self._upload_folder is None:
-                self._upload_folder = tempfile.TemporaryDirectory(prefix="lowrank-uploads-", ignore_cleanup_errors=True)
+            if len(self._sets) >= _MAX_SETS or self._kept_bytes() >= self._settings.max_uploads_mb * 1_000_000:
+                raise Busy("The server has no room for more sets now; try again in half an hour.")
+            if self._sets_folder is None:
+                self._sets_folder = tempfile.TemporaryDirectory(prefix="lowrank-sets-", ignore_cleanup_errors=True)
             self._built += 1
-            target = Path(self._upload_folder.name) / f"your photos {self._built}.lmdb"
+            target = Path(self._sets_folder.name) / f"your photos {self._built}.lmdb"
+        building = SetBuild(
+            zip_file,
+            target,
+            max_file_mb=self._settings.max_file_mb,
+            max_zip_mb=self._settings.max_zip_mb,
+            max_pixels=self._settings.max_megapixels * 1_000_000,
+        )
         try:
-            built = build_from_zip(
-                zip_file,
-                target,
-                max_file_mb=self._settings.max_file_mb,
-                max_zip_mb=self._settings.max_zip_mb,
-                threads=self._settings.threads,
-            )
+            yield from building
         except (OSError, NotWritten) as error:
             if not isinstance(error, DiskFull) and getattr(error, "errno", None) != errno.ENOSPC:
                 logging.getLogger(__name__).exception("an uploaded set could not be kept")
                 raise Busy("The server could not store the set (its log says why); try again later.") from error
             raise Busy("The server could not store the set, because its disk is full; try again later.") from error
         with self._lock:
-            self._uploads[token] = target
-            oldest = next(iter(self._uploads)) if len(self._uploads) > _MAX_UPLOADS else None
-        if oldest:
-            self._delete(oldest)
-        timer = threading.Timer(_UPLOAD_SECONDS, self._delete, [token])
-        timer.daemon = True
-        timer.start()
-        return Upload(token, built.count, built.refused)
+            self._sets[token] = _Set(target, target.stat().st_size, time.monotonic() + _SET_SECONDS)
+        yield Upload(token, building.count, building.refused)
 
-    def _delete(self, token: str) -> None:
-        """Delete an upload. A validation that is reading it continues; one that waits for its turn fails."""
+    def kept_bytes(self) -> int:
+        """Return the bytes of all visitors' sets."""
         with self._lock:
-            path = self._uploads.pop(token, None)
-        if path:
-            for part in path.parent.glob(f"{path.name}*"):
+            return self._kept_bytes()
+
+    def sweep(self) -> None:
+        """Delete the sets that were kept long enough.
+
+        A validation that is reading one continues; one that waits for its turn fails.
+        """
+        with self._lock:
+            over = {token: kept for token, kept in self._sets.items() if kept.until < time.monotonic()}
+            for token in over:
+                del self._sets[token]
+        for kept in over.values():
+            for part in kept.path.parent.glob(f"{kept.path.name}*"):
                 part.unlink(missing_ok=True)
+
+    def _kept_bytes(self) -> int:
+        return sum(kept.size for kept in self._sets.values())
 
     def _make_sample(self) -> None:
         target = self._folder / SAMPLE
@@ -151,51 +189,118 @@ def _on_offer(path: Path) -> bool:
     return (path.suffix in (".lmdb", ".mdb") and path.is_file()) or (path / "data.mdb").is_file()
 
 
-@dataclass(frozen=True)
-class Built:
-    """A labelled file built from a zip."""
+class SetBuild:
+    """A build of an LMDB file from a zip of photos in class-named folders, resized to shortest edge 256.
 
-    path: Path
-    count: int
-    refused: Sequence[Refused]
-
-
-def build_from_zip(zip_file: Path, target: Path, *, max_file_mb: int, max_zip_mb: int, threads: int) -> Built:
-    """Build an LMDB file from a zip of photos in class-named folders, resized to shortest edge 256.
+    Iterate over it to do the work; it yields progress. The zip and every photo in it are read in child processes that
+    may be killed.
 
     Args:
         zip_file: The zip.
         target: The LMDB file to build.
         max_file_mb: Largest photo in the zip, in megabytes.
         max_zip_mb: Largest zip, in megabytes; its photos may take four times as much.
-        threads: Photos checked at the same time.
-
-    Raises:
-        UsageError: The zip is too large, or it holds no photo, or its classes are numbered from 1.
-        DataError: The file is not a zip, or nothing in it can be used; the message says why.
+        max_pixels: Pixels of the largest photo.
+        seconds: Longest time for the whole.
     """
-    size = zip_file.stat().st_size
-    if size > max_zip_mb * 1_000_000:
-        raise UsageError(f"The zip has {size / 1e6:.0f} MB; expected at most {max_zip_mb}.")
-    # Unlike mkdtemp's, this folder also goes if the server is ended while it builds.
-    with tempfile.TemporaryDirectory(prefix="lowrank-upload-", ignore_cleanup_errors=True) as folder:
-        with _opened(zip_file) as archive:
-            samples = _unpack(archive, Path(folder), max_file_mb * 1_000_000, _MAX_UNPACKED * max_zip_mb * 1_000_000)
-        building = LmdbBuild(samples, target, shortest_edge=EDGE, threads=threads)
-        for _ in building:
-            pass
-        return Built(target, building.count, building.refused)
+
+    def __init__(
+        self,
+        zip_file: Path,
+        target: Path,
+        *,
+        max_file_mb: int,
+        max_zip_mb: int,
+        max_pixels: int,
+        seconds: float = _BUILD_SECONDS,
+    ) -> None:
+        self._zip, self._target = zip_file, target
+        self._max_file_mb, self._max_zip_mb, self._max_pixels = max_file_mb, max_zip_mb, max_pixels
+        self._seconds = seconds
+        self.count = 0
+        """Photos in the finished file."""
+        self.refused: Sequence[Refused] = ()
+
+    def __iter__(self) -> Iterator[Progress]:
+        """Do the work.
+
+        Raises:
+            UsageError: The zip is too large, or it holds no photo, or its classes are numbered from 1, or the build
+                took too long.
+            DataError: The file is not a zip, or nothing in it can be used; the message says why.
+        """
+        ends = time.monotonic() + self._seconds
+        size = self._zip.stat().st_size
+        if size > self._max_zip_mb * 1_000_000:
+            raise UsageError(f"The zip has {size / 1e6:.0f} MB; expected at most {self._max_zip_mb}.")
+        with tempfile.TemporaryDirectory(prefix="lowrank-set-") as folder, Children(1) as children:
+            samples = self._unpacked(Path(folder))
+
+            def encode(data: bytes) -> bytes:
+                try:
+                    return children.call(strangers_record, data, self._max_pixels)
+                except TooCostly as error:
+                    raise ImageError(
+                        "It takes too much time or memory to decode; expected an ordinary photo."
+                    ) from error
+
+            building = LmdbBuild(samples, self._target, shortest_edge=EDGE, encode=encode)
+            with closing(iter(building)) as steps:
+                for progress in steps:
+                    if time.monotonic() > ends:
+                        raise UsageError(
+                            f"The set took more than {self._seconds / 60:.0f} minutes for {progress.done:,} of "
+                            f"{counted(progress.total, 'photo')}; send it in parts, or with smaller photos."
+                        )
+                    yield progress
+            self.count, self.refused = building.count, building.refused
+
+    def _unpacked(self, folder: Path) -> Samples:
+        try:
+            with Children(1, _UNPACK_CPU_SECONDS) as child:
+                return child.call(
+                    unpack,
+                    self._zip,
+                    folder,
+                    self._max_file_mb * 1_000_000,
+                    _MAX_UNPACKED * self._max_zip_mb * 1_000_000,
+                )
+        except TooCostly as error:
+            raise DataError(
+                "The zip takes too much time or memory to unpack; expected an ordinary zip: send it in parts."
+            ) from error
 
 
 def _opened(zip_file: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(zip_file)
+    except MemoryError:
+        raise
     except Exception as error:  # on a damaged directory zipfile raises nearly any type
         raise DataError("The file is not a zip that can be read; expected a zip of class-named folders.") from error
 
 
+def unpack(zip_file: Path, folder: Path, max_file: int, max_total: int) -> Samples:
+    """Write the photos as ``<number>.<extension>``: no path in the archive reaches the file system.
+
+    Call it in a child process: a zip may cost much time and memory.
+
+    Args:
+        zip_file: The zip.
+        folder: Where the photos go.
+        max_file: Bytes of the largest photo.
+        max_total: Bytes of all photos.
+
+    Raises:
+        UsageError: There are too many photos or none, or their classes are numbered from 1.
+        DataError: The file is not a zip, or nothing in it can be used; the message says why.
+        OSError: A photo cannot be written.
+    """
+    with _opened(zip_file) as archive:
+        return _unpack(archive, folder, max_file, max_total)
+
+
 def _unpack(archive: zipfile.ZipFile, folder: Path, max_file: int, max_total: int) -> Samples:
-    """Write the photos as ``<number>.<extension>``: no path in the archive reaches the file system."""
     photos = [(item, path) for item in archive.infolist() if _is_photo(item, path := _path(item))]
     if not photos:
         raise UsageError("The zip holds no photo; expected photos in folders named by class, such as lion/1.jpg.")

@@ -133,6 +133,7 @@ def launch_options(desk: page.Desk) -> dict[str, Any]:
         max_json_bytes=settings.max_file_mb * 1_400_000 + 1_000_000,
         uploads=Path(get_upload_folder()),
         max_upload_bytes=settings.max_uploads_mb * 1_000_000,
+        also_kept=desk.files.kept_bytes,
     )
     return {
         "theme": _theme(),

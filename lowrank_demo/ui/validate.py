@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ..data.walk import listed
 from ..errors import LowRankError, UnknownJob
 from ..runtime.words import counted
 from ..serve.answers import ModelStatus
+from ..serve.uploads import Upload
 from ..serve.validations import Validations
 from .events import QUIET
 from .page import Page, warn
@@ -19,6 +21,7 @@ from .present import message
 from .present_job import job_view
 
 _REMEMBERED = 20
+_SHOWN_SECONDS = 0.5
 _WELCOME = message(
     "Choose a file and models, then press Start. Errors appear here while they are measured, beside those published.",
     "lr-welcome",
@@ -63,24 +66,23 @@ def build(page: Page, tab: gr.Tab) -> None:
             view = gr.HTML(_WELCOME, elem_id="lr-validation")
     shown = [view, start, cancel, timer, finished]
 
-    def on_upload(path: str | None) -> tuple[Any, str]:
+    def on_upload(path: str | None) -> Iterator[tuple[Any, str]]:
         on_server = files.names()
         if not path:
-            return gr.Dropdown(choices=on_server, value=next(iter(on_server), None)), _WELCOME
+            yield gr.Dropdown(choices=on_server, value=next(iter(on_server), None)), _WELCOME
+            return
+        shown_at = 0.0
         try:
-            built = files.upload(Path(path))
+            for step in files.building(Path(path)):
+                if isinstance(step, Upload):
+                    choices = [(name, name) for name in on_server]
+                    choices.append((f"your upload: {counted(step.count, 'photo')}", step.token))
+                    yield gr.Dropdown(choices=choices, value=step.token), message(_what_came(step))
+                elif time.monotonic() > shown_at + _SHOWN_SECONDS:
+                    shown_at = time.monotonic()
+                    yield gr.skip(), message(f"{step.done:,} of {counted(step.total, 'photo')} checked.")
         except LowRankError as error:
-            return gr.skip(), message(str(error))
-        photos = counted(built.count, "photo")
-        note = f"{photos} {'is' if built.count == 1 else 'are'} ready: press Start."
-        if built.refused:
-            left_out = counted(sum(item.images for item in built.refused), "photo")
-            note += f" {left_out} left out:{listed(built.refused, _LISTED)}"
-        choices = [
-            *((name, name) for name in on_server),
-            (f"your upload: {photos}", built.token),
-        ]
-        return gr.Dropdown(choices=choices, value=built.token), message(note)
+            yield gr.skip(), message(str(error))
 
     def on_start(name: str | None, model_ids: list[str]) -> tuple[Any, ...]:
         try:
@@ -102,12 +104,23 @@ def build(page: Page, tab: gr.Tab) -> None:
         except UnknownJob as error:
             warn(error)
 
-    upload.change(on_upload, upload, [file, view], api_visibility="private", show_progress_on=view)
+    building = upload.change(on_upload, upload, [file, view], api_visibility="private", show_progress_on=view)
+    # Whoever takes the zip away, or leaves the page, ends the work on it.
+    upload.clear(None, None, None, cancels=building, **QUIET)
     start.click(on_start, [file, chosen], [job, *shown], **QUIET)
     timer.tick(on_tick, [job, finished], shown, **QUIET)
     cancel.click(on_cancel, job, None, **QUIET)
     # A visitor who comes back finds the validation again.
     gr.on(page.loaded, on_tick, [job, finished], shown, **QUIET)
+
+
+def _what_came(upload: Upload) -> str:
+    """Say how many photos a set has, and what was left out."""
+    note = f"{counted(upload.count, 'photo')} {'is' if upload.count == 1 else 'are'} ready: press Start."
+    if upload.refused:
+        left_out = counted(sum(item.images for item in upload.refused), "photo")
+        note += f" {left_out} left out:{listed(upload.refused, _LISTED)}"
+    return note
 
 
 def _shown(validations: Validations, job_id: str, ended: Sequence[str]) -> tuple[Any, ...]:

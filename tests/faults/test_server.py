@@ -10,6 +10,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,52 @@ def test_uploads_have_bounded_room(server: RunningApp, client: ApiClient) -> Non
     for path in Path(uploads_of(server)).rglob("*.jpg"):
         path.unlink()
     assert client.classify(photo_path().read_bytes())["top"]
+
+
+def test_an_upload_that_fails_leaves_nothing(server: RunningApp, client: ApiClient) -> None:
+    client.classify(photo_path().read_bytes())
+    folder, address = Path(uploads_of(server)), httpx.URL(server.url)
+    before = sorted(folder.rglob("*"))
+    part = '--b\r\nContent-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n'
+    head = (
+        f"POST /gradio_api/upload HTTP/1.1\r\nHost: {address.host}\r\nContent-Length: 7000000\r\n"
+        f"Content-Type: multipart/form-data; boundary=b\r\n\r\n{part}"
+    )
+    for _ in range(14):  # more than the 60 MB that uploads may take
+        with socket.create_connection((address.host, address.port or 80), timeout=60) as line:
+            line.sendall(head.encode() + os.urandom(4_500_000))
+    url = f"{server.url}/gradio_api/upload"
+    mixed = httpx.post(url, files={"files": ("a.jpg", b"x" * 10_000)}, data={"text": "hello"})
+    assert (mixed.status_code, mixed.text) in [
+        (400, "The upload cannot be read; expected a form of whole files alone."),
+        (200, mixed.text),
+    ]
+    httpx.post(url, files=[("files", ("a.jpg", os.urandom(3_000_000))) for _ in range(3)])
+    httpx.post(url, files={"other": ("a.jpg", os.urandom(100_000))})
+    httpx.post(f"{url}?upload_id=1", files={"files": ("a.jpg", b"x" * 10_000)}, data={"text": "hello"})
+    assert client.classify(photo_path().read_bytes())["top"]
+    deadline = time.monotonic() + 10
+    while len([path for path in folder.iterdir() if path.is_file()]) and time.monotonic() < deadline:
+        client.upload("photo.jpg", photo_path().read_bytes())
+        time.sleep(0.2)
+    left = [path for path in sorted(folder.rglob("*")) if path not in before and path.is_file()]
+    assert sum(path.stat().st_size for path in left) < 20_000, left
+    assert client.classify(photo_path().read_bytes())["top"]
+
+
+def test_parallel_uploads_share_the_room(server: RunningApp) -> None:
+    def send() -> int:
+        return httpx.post(
+            f"{server.url}/gradio_api/upload", files={"files": ("a.jpg", os.urandom(4_500_000))}, timeout=60
+        ).status_code
+
+    with ThreadPoolExecutor(23) as pool:
+        codes = list(pool.map(lambda _: send(), range(23)))
+    folder = Path(uploads_of(server))
+    assert {200, 503} == set(codes)
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 61_000_000
+    for path in folder.rglob("a.jpg"):
+        path.unlink()
 
 
 def uploads_of(server: RunningApp) -> str:

@@ -21,7 +21,7 @@ def arrived(
     method: str = "POST",
     pause: float = 0,
     content: bytes = b"x",
-    **limits: float,
+    **limits: Any,
 ) -> int:
     """Send chunks of these sizes through the limits; return the bytes that reached the app behind them."""
     body: list[MutableMapping[str, Any]] = [{"body": content * size, "more_body": True} for size in chunks]
@@ -82,11 +82,62 @@ def test_a_whole_body_may_be_followed_by_a_long_wait(tmp_path: Path) -> None:
 def test_the_room_for_uploads(tmp_path: Path, path: str) -> None:
     (tmp_path / "folder").mkdir()
     file = tmp_path / "folder" / "file"
-    room = (tmp_path / "folder").stat().st_size
-    file.write_bytes(b"x" * 10)
-    assert arrived(tmp_path, [1], path=path, max_upload_bytes=room + 10) == 1
-    file.write_bytes(b"x" * 11)
+    file.write_bytes(b"x" * 9)
+    assert arrived(tmp_path, [1], path=path) == 1
     with pytest.raises(HTTPException, match="no room for more uploads") as caught:
-        arrived(tmp_path, [1], path=path, max_upload_bytes=room + 10)
+        arrived(tmp_path, [2], path=path)
     assert caught.value.status_code == 503
-    assert arrived(tmp_path, [1], max_upload_bytes=room + 10) == 1, "no upload"
+    assert arrived(tmp_path, [2]) == 2, "no upload"
+    with pytest.raises(HTTPException, match="no room"):
+        arrived(tmp_path, [1], path=path, also_kept=lambda: 1)
+
+
+def test_uploads_at_the_same_time_share_the_room(tmp_path: Path) -> None:
+    most = 0
+
+    async def app(scope: object, receive: Any, send: object) -> None:
+        nonlocal most
+        with (tmp_path / str(id(receive))).open("wb") as file:
+            while (message := await receive()).get("more_body"):
+                file.write(message["body"])
+                file.flush()
+                most = max(most, sum(path.stat().st_size for path in tmp_path.iterdir()))
+
+    async def receive() -> MutableMapping[str, Any]:
+        await asyncio.sleep(0.01)
+        return {"body": b"x" * 10, "more_body": True}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        raise AssertionError(message)
+
+    async def all_at_once() -> list[Any]:
+        limited = RequestLimits(app, max_bytes=1000, max_json_bytes=1000, uploads=tmp_path, max_upload_bytes=300)
+        scope = {"type": "http", "method": "POST", "path": "/upload"}
+        return await asyncio.gather(*(limited(dict(scope), receive, send) for _ in range(8)), return_exceptions=True)
+
+    for outcome in asyncio.run(all_at_once()):
+        assert outcome.status_code == 503
+    assert 200 < most <= 300 + 8 * 10, "at most one chunk each that was on its way when the folder was measured"
+
+
+def test_what_breaks_in_an_upload_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def app(scope: object, receive: Any, send: object) -> None:
+        (tmp_path / "moved").mkdir()
+        (tmp_path / "moved" / "photo.jpg").write_bytes(b"x")
+        with (tmp_path / "tmp1").open("wb"):
+            raise TypeError("str has no file")
+
+    async def receive() -> MutableMapping[str, Any]:
+        return {"body": b"x", "more_body": False}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    limited = RequestLimits(app, max_bytes=10, max_json_bytes=10, uploads=tmp_path, max_upload_bytes=100)
+    with (tmp_path / "tmp2").open("wb"):  # another upload that is arriving
+        asyncio.run(limited({"type": "http", "method": "POST", "path": "/upload"}, receive, send))
+        assert sent[0]["status"] == 400
+        assert b"expected a form" in sent[1]["body"]
+        assert sorted(path.name for path in tmp_path.rglob("*")) == ["moved", "photo.jpg", "tmp2"]

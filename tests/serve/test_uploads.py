@@ -6,17 +6,26 @@ import dataclasses
 import errno
 import io
 import os
+import random
 import re
 import struct
+import threading
+import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 from lowrank_demo.data.lmdb.reader import LmdbReader
+from lowrank_demo.data.lmdb.record import Record
+from lowrank_demo.data.samples import Samples
 from lowrank_demo.errors import Busy, DataError, LowRankError, UsageError
-from lowrank_demo.serve.uploads import SAMPLE, LabelledFiles, build_from_zip
+from lowrank_demo.runtime.progress import Progress
+from lowrank_demo.serve.uploads import SAMPLE, LabelledFiles, SetBuild
 from lowrank_demo.settings import Settings
+from tests.faults.hostile import hostile_files, png, scans
 from tests.helpers.photos import encoded, open_photo, photo_path
 
 PHOTO = photo_path("lion.jpg").read_bytes()
@@ -29,8 +38,18 @@ def zipped(path: Path, files: dict[str, bytes], compression: int = zipfile.ZIP_D
     return path
 
 
-def build(path: Path, max_file_mb: int = 5, max_zip_mb: int = 5):
-    return build_from_zip(path, path.parent / "out.lmdb", max_file_mb=max_file_mb, max_zip_mb=max_zip_mb, threads=2)
+def build(path: Path, **limits: Any) -> SetBuild:
+    built = SetBuild(
+        path, path.parent / "out.lmdb", **{"max_file_mb": 5, "max_zip_mb": 5, "max_pixels": 64_000_000, **limits}
+    )
+    for _ in built:
+        pass
+    return built
+
+
+def records(path: Path) -> list[Record]:
+    with LmdbReader(path / "out.lmdb") as reader:
+        return list(reader)
 
 
 def test_class_named_folders_however_deep(tmp_path: Path) -> None:
@@ -47,7 +66,7 @@ def test_class_named_folders_however_deep(tmp_path: Path) -> None:
     assert built.count == 3
     assert len(built.refused) == 1
     assert "is a text" in built.refused[0].reason
-    with LmdbReader(built.path) as reader:
+    with LmdbReader(tmp_path / "out.lmdb") as reader:
         assert sorted(record.label for record in reader) == [0, 291, 293]
 
 
@@ -105,7 +124,7 @@ def test_unknown_folders_are_listed_and_the_rest_is_built(tmp_path: Path) -> Non
     assert "134 (n02012849" in said["crane"][1]
     assert "517 (n03126707" in said["crane"][1]
     assert "python -m lowrank_demo classes" in said["unicorn"][1]
-    with LmdbReader(built.path) as reader:
+    with LmdbReader(tmp_path / "out.lmdb") as reader:
         assert sorted(record.label for record in reader) == [151, 217, 291]
 
 
@@ -113,7 +132,7 @@ def test_files_named_as_imagenets_need_no_folder(tmp_path: Path) -> None:
     names = ("ILSVRC2012_val_00000293_n02129165.JPEG", "ILSVRC2012_val_00001359.jpg", "n01440764_18.JPEG", "other.jpg")
     built = build(zipped(tmp_path / "set.zip", dict.fromkeys(names, PHOTO)))
     assert [item.reason[:26] for item in built.refused] == ["It is not in a class folde"]
-    with LmdbReader(built.path) as reader:
+    with LmdbReader(tmp_path / "out.lmdb") as reader:
         assert sorted(record.label for record in reader) == [0, 291, 291]
 
 
@@ -122,7 +141,7 @@ def test_the_class_at_any_level_and_hidden_folders(tmp_path: Path) -> None:
     hidden = ("lion/.ipynb_checkpoints/1.jpg", "lion/@eaDir/2.jpg")
     built = build(zipped(tmp_path / "set.zip", dict.fromkeys((*files, *hidden), PHOTO)))
     assert (built.count, list(built.refused)) == (4, [])
-    with LmdbReader(built.path) as reader:
+    with LmdbReader(tmp_path / "out.lmdb") as reader:
         assert {record.label for record in reader} == {291}
 
 
@@ -189,17 +208,18 @@ def test_when_every_photo_is_refused_the_reasons_are_shown(tmp_path: Path) -> No
     assert "/tmp" not in str(refused.value)
 
 
-def test_a_set_that_cannot_be_stored_is_not_called_a_full_disk(
-    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("code", "sentence"), [(errno.ENOSPC, "its disk is full"), (errno.EACCES, "its log says why")])
+def test_disk_full_is_said_for_a_full_disk_alone(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, code: int, sentence: str
 ) -> None:
-    """The full disk is in tests/faults; root, as whom tests may run, may write everywhere."""
+    """The real full disk is in tests/faults; root, as whom tests may run, may write everywhere."""
 
-    def fails(path: Path, data: bytes) -> int:
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    def fails(build: SetBuild, folder: Path) -> Samples:
+        raise OSError(code, os.strerror(code))
 
     path = zipped(tmp_path / "set.zip", {"lion/1.jpg": PHOTO})
-    monkeypatch.setattr(Path, "write_bytes", fails)
-    with pytest.raises(Busy, match=r"^The server could not store the set \(its log says why\)"):
+    monkeypatch.setattr(SetBuild, "_unpacked", fails)
+    with pytest.raises(Busy, match=f"The server could not store the set.*{sentence}"):
         LabelledFiles(settings, []).upload(path)
 
 
@@ -214,3 +234,109 @@ def test_only_files_are_on_offer(settings: Settings, tmp_path: Path) -> None:
     Path(os.fsdecode(bytes(folder) + b"/\xff.lmdb")).touch()
     files = LabelledFiles(dataclasses.replace(settings, lmdb_dir=folder), [])
     assert [name for name in files.names() if name != SAMPLE] == ["folder", "good.lmdb"]
+
+
+def children() -> int:
+    """Processes that this one has started and that are there."""
+    parents = [path.read_text().rpartition(")")[2].split()[1] for path in Path("/proc").glob("[0-9]*/stat")]
+    return parents.count(str(os.getpid()))
+
+
+def test_pixels_and_edges_are_limited(tmp_path: Path) -> None:
+    files = {
+        "lion/good.jpg": PHOTO,
+        "lion/large.png": png(13_300, 13_300),
+        "lion/long.png": png(1, 8000),
+        "lion/costly.gif": hostile_files()["GIF of empty comments"](),
+        "lion/costly.tif": hostile_files()["TIFF whose tags share bytes"](),
+    }
+    built = build(zipped(tmp_path / "set.zip", files))
+    assert built.count == 1
+    said = {item.path.name: item.reason for item in built.refused}
+    assert "177 megapixels; expected at most 64" in said["large.png"]
+    assert "1 x 8000 pixels; expected edges of at most 16 to 1" in said["long.png"]
+    assert (
+        said["costly.gif"]
+        == said["costly.tif"]
+        == ("It takes too much time or memory to decode; expected an ordinary photo.")
+    )
+
+
+def test_what_is_stored_costs_little_to_read(tmp_path: Path) -> None:
+    """A photo that has the size is stored as it is, unless it is unusual."""
+    photo = open_photo().resize((256, 300))
+    files = {
+        "lion/1.jpg": encoded(photo, "JPEG", exif=b"Exif\0\0" + bytes(60_000)),
+        "lion/2.jpg": scans(256, 200),
+        "lion/3.tif": encoded(photo, "TIFF"),
+        "lion/4.png": png(256, 256),
+    }
+    assert build(zipped(tmp_path / "set.zip", files)).count == 4
+    stored = [record.image for record in records(tmp_path)]
+    assert stored[0] == encoded(photo, "JPEG")
+    assert [image[:4] for image in stored[1:]] == [b"\x89PNG"] * 3
+
+
+def test_a_zip_that_costs_much_to_open(tmp_path: Path) -> None:
+    """A directory of a million entries."""
+    whole = zipped(tmp_path / "set.zip", {"lion/1.jpg": b"x"}).read_bytes()
+    at, end = whole.index(b"PK\x01\x02"), whole.index(b"PK\x05\x06")
+    directory = whole[at:end] * 400_000
+    tail = bytearray(whole[end:])
+    tail[12:16] = struct.pack("<I", len(directory))
+    path = tmp_path / "large.zip"
+    path.write_bytes(whole[:at] + directory + bytes(tail))
+    with pytest.raises((DataError, UsageError), match=r"too much time or memory to unpack|holds 400,000 photos"):
+        build(path, max_zip_mb=100)
+
+
+def test_a_set_has_a_time_limit(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="took more than 0 minutes for 1 of 3 photos; send it in parts"):
+        build(zipped(tmp_path / "set.zip", {f"lion/{i}.jpg": PHOTO for i in range(3)}), seconds=0.0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["set.zip"]
+
+
+def test_a_build_can_be_cancelled(tmp_path: Path, settings: Settings) -> None:
+    files = LabelledFiles(settings, [])
+    before = children()
+    building = files.building(zipped(tmp_path / "set.zip", {f"lion/{i}.jpg": PHOTO for i in range(30)}))
+    assert isinstance(next(building), Progress)
+    building.close()
+    assert children() == before
+    assert files.kept_bytes() == 0
+
+
+def test_sets_share_the_room_of_uploads_and_none_makes_room_for_another(tmp_path: Path, settings: Settings) -> None:
+    files = LabelledFiles(dataclasses.replace(settings, max_uploads_mb=1), [])
+    path = zipped(tmp_path / "set.zip", {f"lion/{i}.png": noise(i) for i in range(8)})
+    threads = threading.active_count()
+    tokens = [files.upload(path).token]
+    assert 0 < files.kept_bytes() < 10_000_000
+    while files.kept_bytes() < 1_000_000:
+        tokens.append(files.upload(path).token)
+    with pytest.raises(Busy, match="no room for more sets now; try again"):
+        files.upload(path)
+    for token in tokens:
+        assert files.find(token)[0].exists()
+    assert threading.active_count() == threads
+
+
+def test_sets_are_deleted_when_they_were_kept_long_enough(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = LabelledFiles(settings, [])
+    token = files.upload(zipped(tmp_path / "set.zip", {"lion/1.jpg": PHOTO})).token
+    kept, _ = files.find(token)
+    files.sweep()
+    assert kept.exists()
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 2 * 3600 + 1)
+    files.sweep()
+    assert not list(kept.parent.iterdir())
+    assert files.kept_bytes() == 0
+    with pytest.raises(UsageError, match="There is no file"):
+        files.find(token)
+
+
+def noise(seed: int) -> bytes:
+    return encoded(Image.frombytes("RGB", (256, 256), random.Random(seed).randbytes(256 * 256 * 3)), "PNG")

@@ -1,0 +1,64 @@
+"""What strangers' files pass before anything of this process decodes them.
+
+An ordinary JPEG passes, reduced to what decoding needs, and costs a walk over its markers. Every other file is decoded
+in a child process that may be killed. No lock is held meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
+
+import numpy as np
+
+from ..errors import ImageError, TooCostly
+from ..runtime.confined import Children
+from .markers import ordinary_jpeg
+from .pixels import read_crop
+
+Admitted: TypeAlias = "bytes | np.ndarray | ImageError"
+"""A JPEG for a decoder, or what a network sees of another image (uint8 [227, 227, 3]), or why it cannot be used."""
+
+_MAX_COSTLY = 3
+"""Files of one request that may use up the time or memory of one."""
+
+
+class Gate:
+    """Admits strangers' files. Safe for use by several threads.
+
+    Args:
+        max_pixels: Larger images are refused.
+        children: Files that are decoded in child processes at the same time, for all requests together.
+    """
+
+    def __init__(self, max_pixels: int, children: int) -> None:
+        self._max_pixels = max_pixels
+        self._children = Children(children)
+
+    def admit(self, files: Iterable[bytes | ImageError]) -> Iterator[Admitted]:
+        """Yield what becomes of each file of one request, in order; an error is passed on.
+
+        The files are taken when they are needed, one at a time, so that requests take turns.
+        """
+        costly = 0
+        for data in files:
+            if isinstance(data, ImageError):
+                yield data
+            elif jpeg := ordinary_jpeg(data, self._max_pixels):
+                yield jpeg
+            elif costly == _MAX_COSTLY:
+                yield ImageError(
+                    f"{_MAX_COSTLY} files of this request took too long to decode, so this one was not tried; expected "
+                    "ordinary photos: send it again without them, or save it as a JPEG."
+                )
+            else:
+                try:
+                    yield self._children.call(read_crop, data, self._max_pixels)
+                except ImageError as error:
+                    yield error
+                except TooCostly:
+                    costly += 1
+                    yield ImageError(
+                        "The photo takes too much time or memory to decode; expected an ordinary one: make it smaller, "
+                        "or save it as a JPEG, and try again."
+                    )

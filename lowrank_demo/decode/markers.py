@@ -1,0 +1,166 @@
+"""Walk a JPEG's markers without decoding it: is it an ordinary one, and what of it does decoding need?
+
+Ordinary photos cost little to decode. A small file can cost much: thousands of scans over many pixels, a million empty
+segments, EXIF data whose tags all share the same bytes.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+
+_MAX_SEGMENTS = 500
+"""Segments beside the scans. A profile or a preview in pieces of 64 kB takes a few dozen."""
+_MAX_SCANS = 64
+"""Encoders write 1 to 20."""
+_MAX_PIXELS = 32_000_000
+_MAX_SCANNED_PIXELS = 20_000_000
+"""Pixels of a JPEG in several scans: all its coefficients are in memory until the last one is read."""
+_STEP = 1 << 18
+"""Bytes that are searched at a time: other threads wait meanwhile."""
+_MAX_FF_SHARE = 1 / 8
+"""Of coded data, the bytes 0xFF, at each of which the search stops. In photos it is a hundredth."""
+
+_SOI, _EOI, _SOS, _DHT, _DQT, _DRI, _APP0, _APP1, _APP14 = 0xD8, 0xD9, 0xDA, 0xC4, 0xDB, 0xDD, 0xE0, 0xE1, 0xEE
+_FRAMES = (0xC0, 0xC1, 0xC2)
+"""Baseline, extended and progressive, with Huffman coding."""
+_LEFT_OUT = frozenset({0xFE, *range(_APP0, 0xF0)})
+"""Comments and what applications add: decoding does not need them, but for the two below."""
+_JFIF, _ADOBE, _EXIF, _XMP = b"JFIF\0", b"Adobe", b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
+# In entropy-coded data, 0x00 or a restart marker follows 0xFF. Anything else is the marker of the next segment.
+_NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
+_ORIENTATION_TAG = 0x0112
+_NUMBERS = {3: "H", 4: "I"}
+"""EXIF's types of whole numbers."""
+_XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
+
+
+def ordinary_jpeg(data: bytes, max_pixels: int) -> bytes | None:
+    """Return an ordinary JPEG with no more than decoding needs: of its EXIF data, the orientation.
+
+    Args:
+        data: Any file.
+        max_pixels: The limit of a photo; there are lower ones for what is decoded in this process.
+
+    Returns:
+        A JPEG that decodes to the same pixels; None for any other file, and for a JPEG that is damaged or unusual.
+    """
+    try:
+        return _Walk(data, max_pixels).kept()
+    except (_Unusual, struct.error, IndexError):
+        return None
+
+
+class _Unusual(Exception):
+    """The file is no ordinary JPEG."""
+
+
+class _Walk:
+    """One pass over a file."""
+
+    def __init__(self, data: bytes, max_pixels: int) -> None:
+        self._data = data
+        self._max_pixels = max_pixels
+        self._pixels = 0
+        self._scans = 0
+        self._kept: list[memoryview] = []
+        self._exif: int | None = None
+        self._xmp: int | None = None
+
+    def kept(self) -> bytes:
+        """Return the segments that decoding needs.
+
+        Raises:
+            _Unusual: The file is no ordinary JPEG.
+        """
+        data, view = self._data, memoryview(self._data)
+        if data[:2] != bytes((0xFF, _SOI)):
+            raise _Unusual
+        at = 2
+        for _ in range(_MAX_SEGMENTS + _MAX_SCANS):
+            begin = at
+            if data[at] != 0xFF:
+                raise _Unusual
+            marker = data[at + 1]
+            if marker == _EOI:
+                return self._joined()
+            (length,) = struct.unpack_from(">H", data, at + 2)
+            at += 2 + length
+            if length < 2 or at >= len(data):
+                raise _Unusual
+            content = view[begin + 4 : at]
+            if marker == _SOS:
+                at = self._scan(at)
+            elif marker in _FRAMES:
+                self._frame(content)
+            elif marker in _LEFT_OUT:
+                if not self._belongs(marker, content):
+                    continue
+            elif marker not in (_DHT, _DQT, _DRI):
+                raise _Unusual
+            self._kept.append(view[begin:at])
+        raise _Unusual
+
+    def _scan(self, at: int) -> int:
+        """Return where the coded data that starts here ends."""
+        self._scans += 1
+        limit = _MAX_PIXELS if self._scans == 1 else _MAX_SCANNED_PIXELS
+        if not self._pixels or self._pixels > min(limit, self._max_pixels) or self._scans > _MAX_SCANS:
+            raise _Unusual
+        for start in range(at, len(self._data), _STEP):
+            end = start + _STEP + 1
+            if self._data.count(0xFF, start, end) > _MAX_FF_SHARE * _STEP:
+                raise _Unusual
+            found = _NEXT_MARKER.search(self._data, start, end)
+            if found:
+                return found.start()
+        raise _Unusual
+
+    def _frame(self, content: memoryview) -> None:
+        bits, height, width, components = struct.unpack_from(">BHHB", content)
+        if self._pixels or bits != 8 or not width * height or components not in (1, 3, 4):
+            raise _Unusual
+        self._pixels = width * height
+
+    def _belongs(self, marker: int, content: memoryview) -> bool:
+        """Return whether decoding needs an application's segment; note an orientation that it states."""
+        if marker == _APP1 and content[: len(_EXIF)] == _EXIF and self._exif is None:
+            self._exif = _exif_orientation(bytes(content[len(_EXIF) :]))
+        elif marker == _APP1 and content[: len(_XMP)] == _XMP and self._xmp is None:
+            found = _XMP_ORIENTATION.search(content)
+            self._xmp = int(found[1]) if found else None
+        # Each says what the colours are.
+        return (marker == _APP0 and content[: len(_JFIF)] == _JFIF) or (
+            marker == _APP14 and content[: len(_ADOBE)] == _ADOBE
+        )
+
+    def _joined(self) -> bytes:
+        if not self._scans:
+            raise _Unusual
+        orientation = self._exif or self._xmp or 1
+        exif = _exif_segment(orientation) if orientation in range(2, 9) else b""
+        return b"".join([bytes((0xFF, _SOI)), exif, *self._kept, bytes((0xFF, _EOI))])
+
+
+def _exif_orientation(tiff: bytes) -> int | None:
+    """Return the orientation that EXIF data states; None if it states none, or is damaged."""
+    order = _BYTE_ORDERS.get(tiff[:4])
+    if order is None:
+        return None
+    try:
+        (directory,) = struct.unpack_from(f"{order}I", tiff, 4)
+        (count,) = struct.unpack_from(f"{order}H", tiff, directory)
+        for at in range(directory + 2, directory + 2 + 12 * count, 12):
+            tag, kind, values = struct.unpack_from(f"{order}HHI", tiff, at)
+            if tag == _ORIENTATION_TAG and kind in _NUMBERS and values == 1:
+                return struct.unpack_from(f"{order}{_NUMBERS[kind]}", tiff, at + 8)[0]
+    except struct.error:  # cut off
+        pass
+    return None
+
+
+def _exif_segment(orientation: int) -> bytes:
+    """Return a segment that states an orientation and nothing else."""
+    tiff = struct.pack("<4sIHHHIII", b"II*\0", 8, 1, _ORIENTATION_TAG, 3, 1, orientation, 0)
+    return struct.pack(">BBH", 0xFF, _APP1, 2 + len(_EXIF) + len(tiff)) + _EXIF + tiff

@@ -1,0 +1,202 @@
+"""Work on strangers' data, in child processes that may be killed.
+
+A child has limits: of memory, of processor time for each call, and a deadline. One that meets a limit or crashes is
+gone, and the next call starts another. Children start when they are first needed and give way to everything else on the
+machine. Where the system has no such limits (Windows), only the deadline holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from ..errors import TooCostly
+
+Answer = TypeVar("Answer")
+
+CPU_SECONDS = 1.3
+"""Processor time of one call: with what starting another child takes, less than two seconds."""
+_MEGABYTES = 240
+"""Memory that a call may take, beside what the child holds once its function is imported."""
+_NICE = 10
+_IMPORT_ROOT = Path(__file__).parents[2]
+_ONE_THREAD = {"MALLOC_ARENA_MAX": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""Each thread's stack and arena would count as memory."""
+
+
+class Children:
+    """A few child processes that call functions. Safe for use by several threads, which are served in turn.
+
+    A context manager that ends the children; they also end with this process.
+
+    Args:
+        count: Calls at the same time.
+        cpu_seconds: Processor time of one call. It is given ten times as long, and five seconds, on a busy machine.
+    """
+
+    def __init__(self, count: int, cpu_seconds: float = CPU_SECONDS) -> None:
+        self._cpu_seconds = cpu_seconds
+        self._lock = threading.Lock()
+        # None stands for a child that has not been started. The last is taken first, so that no more start than needed.
+        self._idle: list[_Child | None] = [None] * count
+        self._waiting: deque[Future[_Child | None]] = deque()
+
+    def __enter__(self) -> Children:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        with self._lock:
+            children = [child for child in self._idle if child]
+            self._idle = [None for _ in self._idle]
+        for child in children:
+            child.close()
+
+    def call(self, function: Callable[..., Answer], *arguments: object) -> Answer:
+        """Call a function of a module in a child.
+
+        Raises:
+            TooCostly: It took too much time or memory, or crashed.
+            Exception: Whatever the function raised.
+        """
+        child = self._take()
+        try:
+            child = child or _Child(self._cpu_seconds)
+            answer = child.call(function, arguments)
+        except BaseException:
+            if child:
+                child.close()
+            child = None
+            raise
+        finally:
+            self._give_back(child)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _take(self) -> _Child | None:
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+            turn: Future[_Child | None] = Future()
+            self._waiting.append(turn)
+        return turn.result()
+
+    def _give_back(self, child: _Child | None) -> None:
+        # Handed to whoever waits longest: a caller with many calls would otherwise always be the first to ask again.
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().set_result(child)
+            else:
+                self._idle.append(child)
+
+
+class _Child:
+    """One process."""
+
+    def __init__(self, cpu_seconds: float) -> None:
+        self._deadline = 10 * cpu_seconds + 5
+        python_path = os.pathsep.join([str(_IMPORT_ROOT), os.environ.get("PYTHONPATH", "")])
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__, str(cpu_seconds)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # what libraries print about strangers' data
+            env={**os.environ, **_ONE_THREAD, "PYTHONPATH": python_path},
+            # Ctrl-C reaches every process of a terminal's session; the end of its input ends this one.
+            start_new_session=True,
+        )
+
+    def call(self, function: Callable[..., object], arguments: tuple[object, ...]) -> Any:
+        """Return what the function returned or raised.
+
+        Raises:
+            TooCostly: The process ended before it answered.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        timer = threading.Timer(self._deadline, self._process.kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            for part in (function, arguments):
+                pickle.dump(part, self._process.stdin, protocol=pickle.HIGHEST_PROTOCOL)
+            self._process.stdin.flush()
+            return pickle.load(self._process.stdout)
+        except (EOFError, OSError, pickle.UnpicklingError) as error:
+            raise TooCostly("The work took more time or memory than it may, or crashed.") from error
+        finally:
+            timer.cancel()
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(OSError):
+                pipe.close()
+        self._process.wait()
+
+
+def main() -> None:
+    """Run in the child: answer calls until the input ends."""
+    cpu_seconds = float(sys.argv[1])
+    calls = sys.stdin.buffer
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    # Anything else that is printed must not mix with the answers.
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    if hasattr(os, "nice"):
+        os.nice(_NICE)
+    limited = False
+    while True:
+        try:
+            function = pickle.load(calls)
+        except EOFError:
+            return
+        if not limited:  # now that the first function's module and all that it needs is imported
+            _limit_memory()
+            limited = True
+        answer = _called(function, pickle.load(calls), cpu_seconds)
+        if isinstance(answer, MemoryError):
+            return
+        pickle.dump(answer, answers, protocol=pickle.HIGHEST_PROTOCOL)
+        answers.flush()
+
+
+def _called(function: Callable[..., object], arguments: tuple[object, ...], cpu_seconds: float) -> object:
+    """Return what a function returns or raises; the system ends this process after so much processor time."""
+    timed = hasattr(signal, "setitimer")
+    if timed:
+        signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
+    try:
+        return function(*arguments)
+    except Exception as error:
+        return error
+    finally:
+        if timed:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def _limit_memory() -> None:
+    """Let the address space grow only so much; only Linux says how much is in use."""
+    if sys.platform != "linux":
+        return
+    import resource
+
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limit = used + _MEGABYTES * 1_000_000
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+if __name__ == "__main__":
+    main()

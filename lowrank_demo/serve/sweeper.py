@@ -1,0 +1,54 @@
+"""Deleting what visitors left: one thread for all of it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+UPLOADS_KEPT_SECONDS = 5400.0
+_JUST_MADE = 60.0
+"""Seconds in which a new folder gets its file."""
+
+
+def delete_older(folder: Path, seconds: float, since: float = 0.0) -> None:
+    """Delete the files below a folder that are older than so many seconds, and the folders that are empty.
+
+    Whatever made them: a request that broke off leaves files that nobody names.
+
+    Args:
+        folder: The folder, which stays.
+        seconds: The age, since the last change.
+        since: What was changed last before this moment, by ``time.time``, stays: the page's own files.
+    """
+    until = time.time() - seconds
+    for place, folders, files in os.walk(folder, topdown=False):
+        for name in files:
+            path = Path(place, name)
+            with contextlib.suppress(OSError):  # deleted meanwhile
+                if since <= path.lstat().st_ctime < until:
+                    path.unlink()
+        for name in folders:
+            path = Path(place, name)
+            with contextlib.suppress(OSError):  # not empty, mostly
+                if path.lstat().st_mtime < time.time() - _JUST_MADE:
+                    path.rmdir()
+
+
+def sweep_regularly(every: float, *sweeps: Callable[[], None]) -> None:
+    """Call the functions every so many seconds, in one thread, as long as the process lives."""
+
+    def sweep() -> None:
+        while True:
+            time.sleep(every)
+            for one in sweeps:
+                try:
+                    one()
+                except Exception:
+                    logging.getLogger(__name__).exception("sweeping failed")
+
+    threading.Thread(target=sweep, daemon=True, name="sweeper").start()
