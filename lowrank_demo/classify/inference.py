@@ -118,9 +118,9 @@ def decode_photos(
     return DecodedPhotos(tuple(batches))
 
 
-def _parts(contents: Iterable[bytes | ImageError]) -> Iterator[list[bytes | ImageError]]:
+def _parts(contents: Iterable[Admitted]) -> Iterator[list[Admitted]]:
     """Read the photos of one batch at a time: at most ``BATCH``, and fewer if they are large."""
-    part: list[bytes | ImageError] = []
+    part: list[Admitted] = []
     size = 0
     for content in contents:
         part.append(content)
