@@ -133,8 +133,8 @@ class Settings:
     """Folder whose LMDB files visitors may validate on, by name; None for one in ``cache_dir``."""
     max_megapixels: Annotated[int, _Digits, within(ge=1, le=2_000)] = 64
     """Millions of pixels of one photo, read from its header before it is decoded."""
-    models_in_memory: Annotated[int, _Digits, within(ge=1, le=100)] = 4
-    """Loaded networks to keep; the least recently used one is dropped first."""
+    max_models_mb: Annotated[int, _Digits, within(ge=1, le=1_000_000)] = 400
+    """Megabytes of loaded networks to keep; the least recently used one is dropped first."""
 
     @field_validator("engine")
     @classmethod

@@ -29,7 +29,7 @@ from lowrank_demo.settings import Arithmetic, Settings, usable_cpus
         ("LOWRANK_THREADS", "many"),
         ("LOWRANK_MAX_PHOTOS", "-3"),
         ("LOWRANK_MAX_MEGAPIXELS", "1e9"),
-        ("LOWRANK_MODELS_IN_MEMORY", "9" * 5000),
+        ("LOWRANK_MAX_MODELS_MB", "9" * 5000),
         ("LOWRANK_CACHE_DIR", "/dev/null/cache"),
         ("LOWRANK_MODELS_DIR", "/nowhere"),
         ("LOWRANK_MODELS_DIR", "~nobody-of-this-name"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import datetime
 import os
 import signal
@@ -90,7 +89,7 @@ def _validate(args: argparse.Namespace) -> int:
     _check_options(args)
     # Only the first process writes reports; other machines may not even have the folder.
     reports = _Reports.checked(args) if place.rank == 0 else None
-    service = Service(dataclasses.replace(Settings.from_environment(_environment(args, place)), models_in_memory=100))
+    service = Service(Settings.from_environment(_environment(args, place)))
     cards = _chosen(service, args.models)
     if args.verify is not None and not any(card.published for card in cards):
         raise UsageError("--verify compares with published errors, and none of these models was published.")

@@ -23,14 +23,16 @@ class Networks:
     """Loads networks and keeps them. Safe for use by several threads.
 
     Args:
-        settings: How many are kept, and the arithmetic.
+        settings: The memory for those that are kept, and the arithmetic.
         weights: Has the weight files.
     """
 
     def __init__(self, settings: Settings, weights: WeightStore) -> None:
         self._settings = settings
         self._weights = weights
-        self._known: OrderedDict[tuple[str, str], Classifier] = OrderedDict()
+        self._most = settings.max_models_mb * 1_000_000
+        self._known: OrderedDict[tuple[str, str], tuple[Classifier, int]] = OrderedDict()
+        """Each network and its bytes, by model and device; the one used last comes last."""
         self._lock = threading.Lock()
         # One lock for each weight file, not for each model: there are too many truncations of a model to remember them.
         self._loading: dict[str, threading.Lock] = {card.weights.file: threading.Lock() for card in weights.zoo}
@@ -58,10 +60,15 @@ class Networks:
                 return known
             made = self._prepare(fetch_network(self._weights, card, on_progress), card, device)
             with self._lock:
-                self._known[key] = made
-                while len(self._known) > self._settings.models_in_memory:
+                self._known[key] = made, self._size(card)
+                while len(self._known) > 1 and sum(size for _, size in self._known.values()) > self._most:
                     self._known.popitem(last=False)
             return made
+
+    def has(self, card: ModelCard, device: torch.device) -> bool:
+        """Return whether the model's network is in memory."""
+        with self._lock:
+            return (card.id, str(device)) in self._known
 
     def for_pass(self, card: ModelCard, device: torch.device, on_progress: OnProgress | None = None) -> LoadedModel:
         """Return the model's network for a long pass; one that was not in memory is not kept there.
@@ -89,9 +96,12 @@ class Networks:
 
         return Classifier(network, card.pre_shrink, device, self._settings.arithmetic)
 
+    def _size(self, card: ModelCard) -> int:
+        return card.cost.fp32_bytes // (2 if self._settings.precision == "bf16" else 1)
+
     def _in_memory(self, key: tuple[str, str]) -> Classifier | None:
         with self._lock:
-            known = self._known.get(key)
-            if known:
-                self._known.move_to_end(key)
-            return known
+            if key not in self._known:
+                return None
+            self._known.move_to_end(key)
+            return self._known[key][0]

@@ -6,12 +6,26 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
-from ..errors import Busy
+from ..errors import Busy, UsageError
 
 WORKERS = 4
 """Requests that hold decoded photos at a time."""
 DOWNLOADERS = 6
 """Requests that wait for a download at a time; more are refused, and those that need none go on."""
+CUTTERS = 2
+"""Requests that truncate a model at a time, which takes seconds; more are refused, too."""
+MAX_MODELS = 12
+"""Models of one comparison or validation: all that the paper's authors published, and a few more."""
+
+
+def check_models(count: int) -> None:
+    """Refuse more models than one request may take.
+
+    Raises:
+        UsageError: There are more.
+    """
+    if count > MAX_MODELS:
+        raise UsageError(f"{count:,} models were chosen; expected at most {MAX_MODELS} at once: choose fewer.")
 
 
 class Places:

@@ -15,13 +15,13 @@ from ..settings import Settings
 from .answers import Comparison, ModelStatus, Photo
 from .machine import Machine
 from .networks import Networks
-from .places import DOWNLOADERS, WORKERS, Places
+from .places import CUTTERS, DOWNLOADERS, WORKERS, Places, check_models
 
 if TYPE_CHECKING:
     from ..classify.inference import Prediction
     from ..decode.gate import Admitted
     from ..models.download import OnProgress
-    from ..validate.run import ValidationRun
+    from ..validate.run import LoadedModel, ValidationRun
 
 LentGpu: TypeAlias = Callable[[Sequence["Admitted"], Sequence[str], bool], Comparison]
 """Decodes photos and answers with the models of these ids, in a process that a GPU is lent to; see ``with_views``."""
@@ -51,6 +51,7 @@ class Service:
             DOWNLOADERS,
             "Weights are being downloaded for other visitors; try again in a minute, or choose a model that is ready.",
         )
+        self._cutting = Places(CUTTERS, "Models are being truncated for other visitors; try again in a minute.")
         self._on_lent_gpu = lend_gpu(self._answer_by_ids) if lend_gpu else None
         self.machine = Machine(settings, lends_gpu=lend_gpu is not None)
         self.networks = Networks(settings, self.weights)
@@ -97,8 +98,9 @@ class Service:
 
         Raises:
             TooManyPhotos: There are more photos than the limit.
+            UsageError: There are more models than the limit.
             WeightsError: A model cannot be loaded.
-            Busy: Too many others are waiting for a download.
+            Busy: Too many others are waiting for a download or a truncation.
         """
         limit = self.settings.max_photos
         if len(photos) > limit:
@@ -106,8 +108,10 @@ class Service:
                 f"{counted(len(photos), 'photo')} came at once; expected at most {limit}: send them in parts."
             )
         ordered = sorted(cards, key=lambda card: card.cost.macs, reverse=True)
+        check_models(len(ordered))
         for card in ordered:
             self._download(card, on_progress)
+            self._truncate(card)
         with self._working.take(wait=True):
             return self._compare(photos, ordered, with_views, on_progress)
 
@@ -116,6 +120,12 @@ class Service:
         if self.status(card).where == "to download":
             with self._downloading.take(wait=False):
                 self.weights.ensure(card, on_progress)
+
+    def _truncate(self, card: ModelCard) -> None:
+        """Load a truncated model in a place of its own, so that those who use others need not wait for it."""
+        if card.truncated_from and not self.networks.has(card, self.machine.device):
+            with self._cutting.take(wait=False):
+                self.networks.get(card, self.machine.device)
 
     def _compare(
         self, photos: Sequence[Photo], ordered: Sequence[ModelCard], with_views: bool, on_progress: OnProgress | None
@@ -136,6 +146,7 @@ class Service:
         batch_size: int,
         resume: bool = False,
         on_progress: OnProgress | None = None,
+        on_model: Callable[[ModelCard], None] = lambda _: None,
         part: tuple[int, int] = (0, 1),
     ) -> ValidationRun:
         """Open a labelled file and load the models to measure. One pass at a time: they share a decoder.
@@ -146,6 +157,7 @@ class Service:
             batch_size: Records in a batch.
             resume: Continue from the saved state, if there is one.
             on_progress: Called while weights are downloaded.
+            on_model: Called before each model is loaded; what it raises ends the loading.
             part: The slice to measure and the number of slices.
 
         Raises:
@@ -155,11 +167,15 @@ class Service:
         from ..validate.report import Conditions
         from ..validate.run import open_validation
 
+        def load(card: ModelCard) -> LoadedModel:
+            on_model(card)
+            return self.networks.for_pass(card, device, on_progress)
+
         device, decoder, by = self.machine.background_device, self.machine.background_decoder, self.settings.arithmetic
         return open_validation(
             file,
             cards,
-            lambda card: self.networks.for_pass(card, device, on_progress),
+            load,
             decoder,
             Conditions(decoder.name, str(device), by.engine, by.precision),
             self.settings.cache_dir / "validations",
@@ -200,15 +216,18 @@ class Service:
     ) -> Comparison:
         from ..classify.inference import answer, decode_photos, network_view
 
-        # Before any photo is decoded: loading it may take a download.
         device = self.machine.device
-        first = self.networks.get(cards[0], device, on_progress) if cards else None
+        # Those in memory come first: each that is loaded may push out one that this comparison has yet to ask.
+        in_turn = sorted(range(len(cards)), key=lambda i: not self.networks.has(cards[i], device))
+        # Before any photo is decoded: loading it may take a download.
+        first = self.networks.get(cards[in_turn[0]], device, on_progress) if cards else None
         photos = decode_photos(contents, self.machine.decoder.decoder, self.running)
-        answers: list[tuple[Prediction | ImageError, ...]] = []
-        for card in cards:
-            classifier = first or self.networks.get(card, device, on_progress)
+        answers: dict[int, tuple[Prediction | ImageError, ...]] = {}
+        for i in in_turn:
+            classifier = first or self.networks.get(cards[i], device, on_progress)
             first = None
             # Released between models: a comparison of many does not hold up a visitor who asks one.
             with self.running:
-                answers.append(tuple(answer(photos, classifier)))
-        return Comparison(tuple(cards), tuple(answers), tuple(network_view(photos)) if with_views else ())
+                answers[i] = tuple(answer(photos, classifier))
+        in_order = tuple(answers[i] for i in range(len(cards)))
+        return Comparison(tuple(cards), in_order, tuple(network_view(photos)) if with_views else ())

@@ -16,17 +16,23 @@ from typing import Any, Literal
 
 from ..errors import Busy, LowRankError, UnknownJob, UsageError
 from ..models.cards import ModelCard
-from ..models.download import DownloadProgress
 from ..runtime.progress import Progress
 from ..validate.report import ModelResult, Report
+from .places import check_models
 from .service import Service
 from .uploads import LabelledFiles
 
 State = Literal["waiting", "running", "done", "cancelled", "failed"]
 MAX_WAITING = 8
 _BATCH = 32
-_KEPT = 50
-_KEPT_SECONDS = 24 * 3600
+KEPT_SECONDS = 2 * 3600
+"""How long a report is kept, as long as a set of uploaded photos."""
+_REPORTS, _REPORT_BYTES = 1000, 200_000_000
+"""Reports that are kept at a time, and their memory. None makes room for another: it is its visitor's."""
+_ENTRY_BYTES = 130
+"""Memory of one count of a report, such as that of two classes that are confused."""
+_WITHOUT_REPORT = 500
+"""Ended validations without a report that are kept at a time, to say how they ended."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,8 @@ class _Job:
     status: ValidationStatus
     cancelled: bool = False
     ended_at: float | None = None
+    report_bytes: int = 0
+    """Memory of its report, about; 0 if there is none, or it measured no image."""
 
 
 class Validations:
@@ -77,6 +85,7 @@ class Validations:
         self._jobs: dict[str, _Job] = {}
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._run = secrets.token_hex(4)
 
     def start(self, file: str, cards: Iterable[ModelCard]) -> str:
         """Start a validation or put it in the queue; returns its id.
@@ -86,18 +95,20 @@ class Validations:
             cards: The models; each is measured once.
 
         Raises:
-            UsageError: The file is not on offer, or no model is named.
-            Busy: Too many validations are waiting.
+            UsageError: The file is not on offer, no model is named, or too many are.
+            Busy: Too many validations are waiting, or too many reports are kept.
         """
         path, title = self._files.find(file)
         chosen = tuple(dict.fromkeys(cards))
         if not chosen:
             raise UsageError("No model was chosen; expected at least one.")
+        check_models(len(chosen))
         with self._changed:
             if len(self._waiting()) >= MAX_WAITING:
                 raise Busy(f"{MAX_WAITING} validations are waiting already; try again in a few minutes.")
             self._forget_old()
-            job_id = secrets.token_urlsafe(16)
+            self._check_room()
+            job_id = self._run + secrets.token_urlsafe(16)
             self._jobs[job_id] = _Job(path, chosen, ValidationStatus("waiting", title))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, daemon=True, name="validations")
@@ -117,6 +128,10 @@ class Validations:
                 return job.status
             running = any(other.status.state == "running" for other in self._jobs.values())
             return replace(job.status, place=self._waiting().index(job) + running)
+
+    def gave_out(self, job_id: str) -> bool:
+        """Return whether this process, not one before it, gave out an id, even if its validation is forgotten."""
+        return job_id.startswith(self._run)
 
     def cancel(self, job_id: str) -> None:
         """Stop a validation after its present batch; one that waits never starts.
@@ -142,7 +157,10 @@ class Validations:
     def _get(self, job_id: str) -> _Job:
         job = self._jobs.get(job_id)
         if job is None:
-            raise UnknownJob("There is no validation with this id, or it ended long ago; start a new one.")
+            raise UnknownJob(
+                f"There is no validation with this id, or it ended more than {KEPT_SECONDS // 3600} hours ago; start a "
+                "new one."
+            )
         return job
 
     def _update(self, job: _Job, **changes: Any) -> None:
@@ -153,6 +171,7 @@ class Validations:
         with self._changed:
             job.status = replace(job.status, doing="", **changes)
             job.ended_at = time.monotonic()
+            job.report_bytes = _size(job.status.report)
 
     def _work(self) -> None:
         while True:
@@ -171,13 +190,18 @@ class Validations:
                 logging.getLogger(__name__).exception("a validation failed")
 
     def _measure(self, job: _Job) -> Report:
-        def show_download(download: DownloadProgress) -> None:
+        def show(doing: str) -> None:
             if job.cancelled:
                 raise LowRankError("The validation was cancelled.")
-            self._update(job, doing=download.text)
+            self._update(job, doing=doing)
 
-        self._update(job, doing="loading the models")
-        with self._service.open_validation(job.file, job.cards, batch_size=_BATCH, on_progress=show_download) as run:
+        with self._service.open_validation(
+            job.file,
+            job.cards,
+            batch_size=_BATCH,
+            on_progress=lambda download: show(download.text),
+            on_model=lambda card: show(f"loading {card.id}"),
+        ) as run:
             for progress in run:
                 self._update(job, doing="", progress=progress, results=run.results())
                 if job.cancelled:
@@ -185,7 +209,22 @@ class Validations:
             return run.report()
 
     def _forget_old(self) -> None:
-        ended = [(job_id, job.ended_at) for job_id, job in self._jobs.items() if job.ended_at is not None]
-        for i, (job_id, at) in enumerate(ended):
-            if len(ended) - i > _KEPT or time.monotonic() - at > _KEPT_SECONDS:
-                del self._jobs[job_id]
+        ended = {job_id: job for job_id, job in self._jobs.items() if job.ended_at is not None}
+        since = time.monotonic() - KEPT_SECONDS
+        old = [job_id for job_id, job in ended.items() if (job.ended_at or 0.0) < since]
+        empty = [job_id for job_id, job in ended.items() if not job.report_bytes]
+        for job_id in {*old, *empty[:-_WITHOUT_REPORT]}:
+            del self._jobs[job_id]
+
+    def _check_room(self) -> None:
+        kept = [job.report_bytes for job in self._jobs.values() if job.report_bytes]
+        if len(kept) >= _REPORTS or sum(kept) >= _REPORT_BYTES:
+            raise Busy("The server keeps as many reports as it can; try again in an hour.")
+
+
+def _size(report: Report | None) -> int:
+    if report is None or not report.count:
+        return 0
+    rights = [len(top) for both in report.class_right.values() for top in both]
+    entries = sum(rights) + sum(map(len, report.confused.values())) + len(report.class_count) + len(report.unreadable)
+    return _ENTRY_BYTES * (1 + entries)

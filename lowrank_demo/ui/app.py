@@ -13,6 +13,7 @@ import gradio as gr
 from gradio.blocks import BlockFunction
 from gradio.exceptions import InvalidPathError
 from gradio.media import get_image
+from gradio.state_holder import SessionState
 from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
 
@@ -27,6 +28,7 @@ from ..serve.validations import Validations
 from ..serve.values import check_values
 from ..settings import ASSETS
 from . import about, address, api, classify, compare, explore, figure_tools, page, pareto, picker, ranks, validate
+from .mailboxes import Mailboxes
 from .reports import report_route
 
 _UPLOADS_CHECKED_SECONDS, _UPLOADS_KEPT_SECONDS = 1800, 5400
@@ -72,9 +74,20 @@ class _Demo(gr.Blocks):
             return await super().process_api(block_fn, inputs, *args, **kwargs)
         except Exception as error:
             sentence = _sentence(error)
+        finally:
+            _forget_values(kwargs.get("state"))
         # Raised here, it does not hold on to what came with the request.
         text = escape(sentence, quote=False) if listener.api_visibility == "private" else sentence
         raise gr.Error(text, print_exception=False)
+
+
+def _forget_values(state: SessionState | None) -> None:
+    """Forget what a request brought and what it was answered.
+
+    Gradio keeps the latest value of every component for each of the sessions that it remembers, to make links to them.
+    """
+    for config in state.components if state else ():
+        config.get("props", {}).pop("value", None)
 
 
 def _sentence(error: Exception) -> str:
@@ -120,6 +133,9 @@ def build_app(desk: page.Desk) -> gr.Blocks:
         gr.HTML("", js_on_load=_OBSERVE, visible="hidden")
         api.build(desk)
     demo.queue(max_size=128)
+    demo._queue.pending_messages_per_session = Mailboxes(demo._queue)
+    # It summarises them anew after every request, for a page that is switched off.
+    demo._queue.ANALYTICS_MAX_EVENTS = 1
     return demo
 
 

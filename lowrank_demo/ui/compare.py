@@ -8,6 +8,7 @@ import gradio as gr
 
 from ..errors import LowRankError
 from ..models.cards import short_name
+from ..serve.places import MAX_MODELS
 from .classify import photos_of
 from .events import QUIET
 from .page import Items, Page
@@ -54,7 +55,7 @@ def build(page: Page, tab: gr.Tab) -> None:
         if not taken:
             return {table: _WELCOME, section: gr.Column(visible=False)}
         try:
-            found = service.compare(taken, service.ready_models())
+            found = service.compare(taken, service.ready_models()[:MAX_MODELS])
         except LowRankError as error:
             return {table: message(str(error)), section: gr.Column(visible=False)}
         models = [(short_name(card).capitalize(), card.id) for card in found.cards]

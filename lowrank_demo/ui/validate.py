@@ -13,6 +13,7 @@ from ..data.walk import listed
 from ..errors import LowRankError, UnknownJob
 from ..runtime.words import counted
 from ..serve.answers import ModelStatus
+from ..serve.places import MAX_MODELS
 from ..serve.uploads import Upload
 from ..serve.validations import Validations
 from .events import QUIET
@@ -26,7 +27,7 @@ _WELCOME = message(
     "Choose a file and models, then press Start. Errors appear here while they are measured, beside those published.",
     "lr-welcome",
 )
-
+_RESTARTED = "The server was restarted; the validation was lost. Start it again."
 _LISTED = 10
 """Refusals that are shown."""
 
@@ -53,8 +54,9 @@ def build(page: Page, tab: gr.Tab) -> None:
             )
             chosen = gr.Dropdown(
                 [(_model_label(status), status.card.id) for status in desk.service.models()],
-                value=[card.id for card in desk.service.ready_models()],
+                value=[card.id for card in desk.service.ready_models()[:MAX_MODELS]],
                 multiselect=True,
+                max_choices=MAX_MODELS,
                 label="Models",
                 info="One pass measures them all; each photo is decoded once.",
                 elem_id="lr-models",
@@ -93,10 +95,14 @@ def build(page: Page, tab: gr.Tab) -> None:
 
     def on_tick(job_id: str, ended: list[str]) -> tuple[Any, ...]:
         try:
-            return _shown(validations, job_id, ended)
-        except UnknownJob:
-            # There is no validation yet, or the server was restarted since.
-            return *[gr.skip()] * (len(shown) - 2), gr.Timer(active=False), gr.skip()
+            return gr.skip(), *_shown(validations, job_id, ended)
+        except UnknownJob as error:
+            if not job_id:  # no validation was started yet
+                return gr.skip(), *[gr.skip()] * 3, gr.Timer(active=False), gr.skip()
+            text = str(error) if validations.gave_out(job_id) else _RESTARTED
+            # Said once: from here on there is no validation.
+            buttons = gr.Button(interactive=True), gr.Button(interactive=False)
+            return "", message(text), *buttons, gr.Timer(active=False), gr.skip()
 
     def on_cancel(job_id: str) -> None:
         try:
@@ -108,10 +114,10 @@ def build(page: Page, tab: gr.Tab) -> None:
     # Whoever takes the zip away, or leaves the page, ends the work on it.
     upload.clear(None, None, None, cancels=building, **QUIET)
     start.click(on_start, [file, chosen], [job, *shown], **QUIET)
-    timer.tick(on_tick, [job, finished], shown, **QUIET)
+    timer.tick(on_tick, [job, finished], [job, *shown], **QUIET)
     cancel.click(on_cancel, job, None, **QUIET)
     # A visitor who comes back finds the validation again.
-    gr.on(page.loaded, on_tick, [job, finished], shown, **QUIET)
+    gr.on(page.loaded, on_tick, [job, finished], [job, *shown], **QUIET)
 
 
 def _what_came(upload: Upload) -> str:

@@ -23,7 +23,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_memory_keeps_the_most_recent_models(served_settings: Settings) -> None:
-    service = Service(dataclasses.replace(served_settings, models_in_memory=1))
+    service = Service(dataclasses.replace(served_settings, max_models_mb=60))
     first = service.networks.get(service.zoo.get(PREVIEW), service.machine.device)
     assert service.networks.get(service.zoo.get(PREVIEW), service.machine.device) is first
     service.networks.get(service.zoo.get("scheme_2/v5"), service.machine.device)
@@ -53,7 +53,7 @@ def test_a_model_in_memory_is_not_loaded_again(settings: Settings, file: Path, m
 
 
 def test_a_validation_leaves_the_models_of_visitors_in_memory(settings: Settings, file: Path) -> None:
-    service = Service(dataclasses.replace(settings, models_in_memory=1))
+    service = Service(dataclasses.replace(settings, max_models_mb=60))
     card = service.zoo.get(PREVIEW)
     classifier = service.networks.get(card, service.machine.device)
     with service.open_validation(file, [service.zoo.get("preview/scheme_1/v4")], batch_size=8) as run:

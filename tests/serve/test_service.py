@@ -5,6 +5,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 
 from lowrank_demo.classify.inference import Prediction
 from lowrank_demo.errors import (
+    Busy,
     ImageError,
     LowRankError,
     TooManyPhotos,
@@ -19,6 +21,7 @@ from lowrank_demo.errors import (
     WeightsRefused,
     WeightsUnavailable,
 )
+from lowrank_demo.models.cards import ModelCard
 from lowrank_demo.models.store import LocalFile
 from lowrank_demo.serve.answers import Photo
 from lowrank_demo.serve.places import DOWNLOADERS
@@ -161,3 +164,49 @@ def test_a_truncated_model_is_the_whole_one_with_its_products_truncated(settings
     assert isinstance(nothing[0], Prediction)
     assert isinstance(nothing[1], Prediction)
     assert nothing[0].top == nothing[1].top, "a network of rank 0 answers the same for every photo"
+
+
+def test_truncating_leaves_room_for_others(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others are answered with a model in memory while two are truncated, and a third is refused."""
+    service = Service(settings)
+    card = service.zoo.get("preview/scheme_2/v5")
+    service.classify([photo()], card)
+    cuts = [card.truncated([*card.ranks[:7], card.ranks[7] - i]) for i in range(1, 4)]
+    begun, go_on, inner = threading.Semaphore(0), threading.Event(), service.networks.get
+
+    def wait(one: ModelCard, *args: Any) -> Any:
+        if one.truncated_from:
+            begun.release()
+            assert go_on.wait(60)
+        return inner(one, *args)
+
+    monkeypatch.setattr(service.networks, "get", wait)
+    with ThreadPoolExecutor(2) as pool:
+        running = [pool.submit(service.classify, [photo()], cut) for cut in cuts[:2]]
+        for _ in running:
+            assert begun.acquire(timeout=60)
+        with pytest.raises(Busy, match="truncated for other visitors; try again"):
+            service.classify([photo()], cuts[2])
+        assert not isinstance(service.classify([photo()], card)[0], ImageError)
+        go_on.set()
+        assert all(not isinstance(one.result()[0], ImageError) for one in running)
+
+
+def test_a_comparison_asks_first_those_in_memory(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With room for one model, comparing two again loads one, not both."""
+    service = Service(dataclasses.replace(settings, max_models_mb=60))
+    cards = [service.zoo.get("preview/scheme_2/v5"), service.zoo.get("preview/scheme_1/v4")]
+    first = service.compare([photo()], cards)
+    loaded: list[str] = []
+    inner = service.networks._prepare
+
+    def prepare(network: Any, card: ModelCard, *args: Any) -> Any:
+        loaded.append(card.id)
+        return inner(network, card, *args)
+
+    monkeypatch.setattr(service.networks, "_prepare", prepare)
+    again = service.compare([photo()], cards)
+    assert len(loaded) == 1
+    assert again.cards == first.cards
+    for one, other in zip(first.answers, again.answers, strict=True):
+        assert one[0].top[0].label == other[0].top[0].label  # pyright: ignore[reportAttributeAccessIssue]

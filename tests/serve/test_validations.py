@@ -220,3 +220,56 @@ def test_upload(validations: Validations, files: LabelledFiles, card: ModelCard,
     assert (status.state, status.title) == ("done", "your photos")
     assert status.report is not None
     assert status.report.file == "your photos 1.lmdb", "what the report is called"
+
+
+def test_reports_stay_and_newcomers_wait(
+    validations: Validations, card: ModelCard, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate.open()
+    first = validations.start(SAMPLE, [card])
+    assert finished(validations, first).report
+    monkeypatch.setattr("lowrank_demo.serve.validations._REPORTS", 2)
+    monkeypatch.setattr("lowrank_demo.serve.validations._WITHOUT_REPORT", 3)
+    blocker = validations.start("long.lmdb", [card])
+    cancelled: list[str] = []
+    for _ in range(70):
+        cancelled.append(validations.start(SAMPLE, [card]))
+        validations.cancel(cancelled[-1])
+    assert validations.status(first).report, "whoever starts and cancels takes nobody's report"
+    with pytest.raises(UnknownJob):
+        validations.status(cancelled[0])
+    assert validations.gave_out(cancelled[0])
+    until(lambda: bool(validations.status(blocker).results))
+    validations.cancel(blocker)
+    assert finished(validations, blocker).report
+    with pytest.raises(Busy, match="try again"):
+        validations.start(SAMPLE, [card])
+    monkeypatch.setattr("lowrank_demo.serve.validations.KEPT_SECONDS", 0)
+    validations.start(SAMPLE, [card])
+    with pytest.raises(UnknownJob, match="ended more than"):
+        validations.status(first)
+
+
+def test_cancelling_ends_the_loading(
+    service: Service, validations: Validations, card: ModelCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[str] = []
+    inner = service.networks.for_pass
+
+    def load(one: ModelCard, *args: Any) -> Any:
+        loaded.append(one.id)
+        validations.cancel(job)
+        return inner(one, *args)
+
+    monkeypatch.setattr(service.networks, "for_pass", load)
+    with validations._changed:  # so that the id is known before the loading begins
+        job = validations.start(SAMPLE, [card, service.zoo.get("preview/scheme_1/v4")])
+    status = finished(validations, job)
+    assert (status.state, loaded) == ("cancelled", [card.id])
+
+
+def test_too_many_models(validations: Validations, card: ModelCard) -> None:
+    cuts = [card.truncated([rank, *card.ranks[1:]]) for rank in range(card.ranks[0])]
+    more = [card.truncated([*card.ranks[:7], rank]) for rank in range(6)]
+    with pytest.raises(UsageError, match="13 models were chosen; expected at most 12"):
+        validations.start(SAMPLE, [*cuts, *more])
