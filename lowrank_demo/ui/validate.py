@@ -110,7 +110,10 @@ def build(page: Page, tab: gr.Tab) -> None:
         except UnknownJob as error:
             warn(error)
 
-    building = upload.change(on_upload, upload, [file, view], api_visibility="private", show_progress_on=view)
+    # Each change is an event of its own: the last of several would wait for one that is cancelled.
+    building = upload.change(
+        on_upload, upload, [file, view], api_visibility="private", show_progress_on=view, trigger_mode="multiple"
+    )
     # Whoever takes the zip away, or leaves the page, ends the work on it.
     upload.clear(None, None, None, cancels=building, **QUIET)
     start.click(on_start, [file, chosen], [job, *shown], **QUIET)
