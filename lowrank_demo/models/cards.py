@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -71,6 +72,13 @@ class Measurement(Errors):
     images: Annotated[StrictInt, within(ge=1)] | None = None
     """Number of images measured on; None where the card does not say."""
 
+    def margin(self, error: float) -> float | None:
+        """Return how far the choice of images may put one of the errors off, in percentage points.
+
+        This is half the width of the 95 % confidence interval; None where the number of images is not known.
+        """
+        return None if self.images is None else 1.96 * math.sqrt(error * (100 - error) / self.images)
+
 
 @dataclass(frozen=True)
 class Reference(Errors):
@@ -111,6 +119,7 @@ class ModelCard(KnownKeys):
     note: str
     """One sentence that tells users what to expect of these weights; may be empty."""
     measured: tuple[Measurement, ...]
+    """The first is the one that the page quotes and draws."""
     published: Published | None = None
     """What the paper's release states about the model; None if it is not from there."""
     pre_shrink: Annotated[StrictInt, within(ge=16, le=255)] | None = None
