@@ -98,8 +98,8 @@ def pareto_figure(
         figure.update_xaxes(range=[min([_MFLOPS[0], *(x - 20 for x in drawn)]), _MFLOPS[1]])
     sets = {"ImageNet"} if source == "published" else {card.measured[0].dataset for card in own}
     on = f" on {next(iter(sets))}" if len(sets) == 1 and not measured else ""
-    figure.update_yaxes(title=f"{METRIC_NAMES[metric]} error{on}, %")
-    return styled(figure, f"{METRIC_NAMES[metric].capitalize()} error against {_SHORT[saving]}", height=520)
+    figure.update_yaxes(title=f"{METRIC_NAMES[metric]} error, %")
+    return styled(figure, f"{METRIC_NAMES[metric].capitalize()} error{on} against {_SHORT[saving]}", height=520)
 
 
 def _by_file(reports: Sequence[Report]) -> list[tuple[str, int, list[ModelResult]]]:
@@ -162,7 +162,7 @@ def _measured_for_cards(
 ) -> None:
     """Draw a dashed line for the models of one family and scheme that were measured on the same photos."""
     lines: dict[tuple[str, str, str], list[ModelCard]] = {}
-    for card in sorted(cards, key=lambda card: card.cost.macs):
+    for card in sorted(cards, key=lambda card: (card.scheme, card.cost.macs)):
         first = card.measured[0]
         photos = first.dataset if first.images is None else f"{first.dataset}, {counted(first.images, 'photo')}"
         lines.setdefault((card.scheme, card.family, photos), []).append(card)

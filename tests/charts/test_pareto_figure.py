@@ -61,19 +61,19 @@ def test_measured_errors_of_the_cards_are_lines_of_their_own(zoo: Zoo) -> None:
     cards = (zoo.get("published/scheme_2/v5"), small, large, measured("scheme_1/v4", 65.0))
     figure: Any = pareto_figure(replace(zoo, cards=cards), "top1", small, source="cards")
     name = "Scheme 2 bundled: a thousand photos, 1,000 photos"
-    assert [trace.name for trace in figure.data] == [name, name.replace("2", "1", 1), "chosen model"]
+    assert [trace.name for trace in figure.data] == [name.replace("2", "1", 1), name, "chosen model"]
     drawn = points(figure, name)
     assert list(drawn) == ["bundled/scheme_2/v5", "bundled/scheme_2/v1"]
     assert [y for _, y in drawn.values()] == [66.0, 60.0]
-    margins = figure.data[0].error_y
+    margins = figure.data[1].error_y
     assert list(margins.array) == pytest.approx([1.96 * math.sqrt(0.66 * 0.34 / 1000) * 100, 3.036], abs=0.001)
     assert margins.visible
-    assert figure.layout.yaxis.title.text == "top-1 error on a thousand photos, %"
+    assert figure.layout.title.text == "Top-1 error on a thousand photos against FLOPs"
 
     others = (*cards, measured("scheme_1/v3", 70.0, None, "others"))
     figure = pareto_figure(replace(zoo, cards=others), "top5", zoo.get("published/scheme_2/v5"), source="cards")
-    assert not figure.data[2].error_y.visible, "without a count there is no margin"
-    assert figure.layout.yaxis.title.text == "top-5 error, %"
+    assert not figure.data[1].error_y.visible, "without a count there is no margin"
+    assert figure.layout.title.text == "Top-5 error against FLOPs", "the legend names both sets"
     assert figure.layout.annotations[0].text == "chosen: not measured"
     published: Any = pareto_figure(replace(zoo, cards=others), "top1", small)
     assert not [trace for trace in published.data if trace.name and "bundled" in trace.name]
