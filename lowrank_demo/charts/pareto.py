@@ -24,6 +24,8 @@ SAVING_NAMES: dict[Saving, str] = {
     "megabytes": "megabytes of float32 weights",
     "latency": "ms for one image, measured here",
 }
+Source = Literal["published", "cards", "validations"]
+"""Where errors come from: the paper, the measurements that cards state, or a visitor's validations alone."""
 _SHORT: dict[Saving, str] = {"mflops": "FLOPs", "params": "parameters", "megabytes": "size", "latency": "time"}
 _COST: dict[Saving, Callable[[ModelCard], float]] = {
     "mflops": lambda card: card.published_mflops or card.cost.macs / 1e6,
@@ -41,18 +43,19 @@ def pareto_figure(
     measured: Sequence[Report] = (),
     saving: Saving = "mflops",
     latencies: Mapping[str, Latency] | None = None,
-    published: bool = True,
+    source: Source = "published",
 ) -> go.Figure:
     """Draw a point for each model; its ``customdata`` is the model's id, for clicks.
 
     Args:
-        zoo: The cards, with their published errors.
+        zoo: The cards, with their errors.
         metric: The error on the y axis.
         chosen: The card to mark.
         measured: Validations to draw; points of truncated models look different.
         saving: The saving on the x axis.
         latencies: Model id -> measured time, for the saving ``latency``; models without one are left out.
-        published: Draw published errors as well as measured ones.
+        source: What to draw beside the validations. Published and measured errors never share a figure's lines: they
+            are of different photos.
     """
     known = latencies or {}
 
@@ -62,8 +65,10 @@ def pareto_figure(
         return _COST[saving](card)
 
     figure = go.Figure()
-    if published:
+    own = [card for card in zoo if source == "cards" and card.measured and x_of(card) is not None]
+    if source == "published":
         _published(figure, zoo, metric, saving, x_of, known)
+    _measured_for_cards(figure, own, metric, x_of)
     for file, count, results in _by_file(measured):
         for truncated, what in ((False, "measured here"), (True, "truncated, not trained")):
             some = [result for result in results if bool(result.card.truncated_from) == truncated]
@@ -77,7 +82,7 @@ def pareto_figure(
                     marker={"color": MEASURED, "size": 12, "symbol": "diamond-open" if truncated else "x"},
                     hovertemplate="<b>%{customdata}</b>, measured<br>%{x:.1f}<br>%{y:.2f} % error<extra></extra>",
                 )
-    if not published and not measured:
+    if not figure.data:
         figure.add_annotation(
             text="Nothing was measured yet: run a validation under Validate.",
             xref="paper",
@@ -86,13 +91,15 @@ def pareto_figure(
             y=0.5,
             showarrow=False,
         )
-    _mark(figure, chosen, metric, x_of(chosen), published)
+    _mark(figure, chosen, metric, x_of(chosen), source)
     figure.update_xaxes(title=SAVING_NAMES[saving], rangemode="tozero" if saving == "latency" else "normal")
     if saving == "mflops":
-        drawn = [result.card.cost.macs / 1e6 for report in measured for result in report.models]
+        drawn = [card.cost.macs / 1e6 for card in (*own, *(result.card for one in measured for result in one.models))]
         figure.update_xaxes(range=[min([_MFLOPS[0], *(x - 20 for x in drawn)]), _MFLOPS[1]])
-    figure.update_yaxes(title=f"{METRIC_NAMES[metric]} error{'' if measured or not published else ' on ImageNet'}, %")
-    return styled(figure, f"{METRIC_NAMES[metric].capitalize()} error against {_SHORT[saving]}", height=520)
+    sets = {"ImageNet"} if source == "published" else {card.measured[0].dataset for card in own}
+    on = f" on {next(iter(sets))}" if len(sets) == 1 and not measured else ""
+    figure.update_yaxes(title=f"{METRIC_NAMES[metric]} error, %")
+    return styled(figure, f"{METRIC_NAMES[metric].capitalize()} error{on} against {_SHORT[saving]}", height=520)
 
 
 def _by_file(reports: Sequence[Report]) -> list[tuple[str, int, list[ModelResult]]]:
@@ -150,13 +157,45 @@ def _published(
         )
 
 
-def _mark(figure: go.Figure, chosen: ModelCard, metric: Metric, x: float | None, published: bool) -> None:
+def _measured_for_cards(
+    figure: go.Figure, cards: Sequence[ModelCard], metric: Metric, x_of: Callable[[ModelCard], float | None]
+) -> None:
+    """Draw a dashed line for the models of one family and scheme that were measured on the same photos."""
+    lines: dict[tuple[str, str, str], list[ModelCard]] = {}
+    for card in sorted(cards, key=lambda card: (card.scheme, card.cost.macs)):
+        first = card.measured[0]
+        photos = first.dataset if first.images is None else f"{first.dataset}, {counted(first.images, 'photo')}"
+        lines.setdefault((card.scheme, card.family, photos), []).append(card)
+    for (scheme, family, photos), some in lines.items():
+        errors = [getattr(card.measured[0], metric) for card in some]
+        margins = [card.measured[0].margin(error) for card, error in zip(some, errors, strict=True)]
+        figure.add_scatter(
+            x=[x_of(card) for card in some],
+            y=errors,
+            error_y={"type": "data", "array": margins, "visible": None not in margins, "thickness": 1},
+            text=[card.version for card in some],
+            customdata=[card.id for card in some],
+            mode="lines+markers+text",
+            textposition="bottom left" if scheme == "scheme_2" else "top right",
+            name=f"{scheme_title(scheme)} {family}: {photos}",
+            line={"color": SCHEME_COLOURS[scheme], "width": 2, "dash": "dash"},
+            marker={"size": 10, "symbol": "square"},
+            hovertemplate="<b>%{customdata}</b>, measured<br>%{x:.4g}<br>%{y:.2f} % error<extra></extra>",
+        )
+
+
+def _mark(figure: go.Figure, chosen: ModelCard, metric: Metric, x: float | None, source: Source) -> None:
     if x is None:
         return
-    if chosen.published and published:
+    errors, missing = {
+        "published": (chosen.published, "chosen: no published error"),
+        "cards": (chosen.measured[0] if chosen.measured else None, "chosen: not measured"),
+        "validations": (None, "chosen"),
+    }[source]
+    if errors:
         figure.add_scatter(
             x=[x],
-            y=[getattr(chosen.published, metric)],
+            y=[getattr(errors, metric)],
             customdata=[chosen.id],
             mode="markers",
             name="chosen model",
@@ -168,7 +207,7 @@ def _mark(figure: go.Figure, chosen: ModelCard, metric: Metric, x: float | None,
         x=x,
         line={"color": CHOSEN, "width": 2, "dash": "dot"},
         annotation={
-            "text": "chosen" if chosen.published else "chosen: no published error",
+            "text": missing,
             "font": {"color": CHOSEN},
             "xanchor": "left",
             "yanchor": "bottom",

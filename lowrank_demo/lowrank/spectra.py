@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..models.architecture import LAYERS, Layer, matrix_shape, network_cost
 from ..nn.alexnet import LowRankAlexNet, LowRankLayer
-from .c_step import Criterion, Decomposition, lost_energy, select_rank, unit_cost
+from .c_step import Criterion, lost_energy, select_rank, singular_values, unit_cost
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Spectra:
         for layer in network.layers:
             pair = network.get_submodule(layer.key)
             assert isinstance(pair, LowRankLayer)
-            values.append(Decomposition.of_factors(pair.V.weight, pair.U.weight, network.scheme).s)
+            values.append(singular_values(pair.V.weight, pair.U.weight))
         return cls(network.scheme, tuple(values), network.layers)
 
     def truncation(self, lambda_: float, mu: float, criterion: Criterion = "flops") -> Truncation:

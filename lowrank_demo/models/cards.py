@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -71,6 +72,13 @@ class Measurement(Errors):
     images: Annotated[StrictInt, within(ge=1)] | None = None
     """Number of images measured on; None where the card does not say."""
 
+    def margin(self, error: float) -> float | None:
+        """Return how far the choice of images may put one of the errors off, in percentage points.
+
+        This is half the width of the 95 % confidence interval; None where the number of images is not known.
+        """
+        return None if self.images is None else 1.96 * math.sqrt(error * (100 - error) / self.images)
+
 
 @dataclass(frozen=True)
 class Reference(Errors):
@@ -111,6 +119,7 @@ class ModelCard(KnownKeys):
     note: str
     """One sentence that tells users what to expect of these weights; may be empty."""
     measured: tuple[Measurement, ...]
+    """The first is the one that the page quotes and draws."""
     published: Published | None = None
     """What the paper's release states about the model; None if it is not from there."""
     pre_shrink: Annotated[StrictInt, within(ge=16, le=255)] | None = None
@@ -216,7 +225,12 @@ class Zoo:
             whole = [int(rank) if re.fullmatch(r"[0-9]{1,6}", rank) else -1 for rank in ranks.split("-")]
             family, _, scheme = model_id.partition("/")
             if scheme in SCHEMES:
-                return self._nearest(family, scheme, whole).truncated(whole)
+                versions = [card for card in self._nested(scheme) if card.family == family]
+                if not versions:
+                    raise UnknownModel(
+                        f"{shown(family)} has no nested models of {scheme}; expected a model's id before '@'."
+                    )
+                return _nearest(versions, whole).truncated(whole)
             return self.get(model_id).truncated(whole)
         wanted = model_id if model_id.count("/") == 2 else f"{DEFAULT_FAMILY}/{model_id}"
         for card in self.cards:
@@ -225,20 +239,28 @@ class Zoo:
         known = ", ".join(card.id for card in self.cards)
         raise UnknownModel(f"There is no model {shown(model_id)}; expected one of: {known}.")
 
-    def _nearest(self, family: str, scheme: str, ranks: Sequence[int]) -> ModelCard:
-        """Return the smallest nested version that has these ranks or more; the largest if none has."""
-        versions = [
-            card for card in self.of_scheme(scheme) if card.family == family and card.weights.format == "nested"
-        ]
-        if not versions:
-            raise UnknownModel(f"{family} has no nested models of {scheme}; expected a model's id before '@'.")
-        versions.sort(key=lambda card: card.cost.macs)
-        wide = (card for card in versions if all(r <= own for r, own in zip(ranks, card.ranks, strict=False)))
-        return next(wide, versions[-1])
+    def truncated(self, card: ModelCard, ranks: Sequence[int]) -> ModelCard:
+        """Return a model truncated to these ranks: of a nested one, the smallest version of its file that has them.
+
+        Raises:
+            UnknownModel: These are not eight ranks from 0 to the model's own.
+        """
+        versions = [one for one in self._nested(card.scheme) if one.weights.file == card.weights.file]
+        return _nearest(versions or [card], ranks).truncated(ranks)
+
+    def _nested(self, scheme: str) -> list[ModelCard]:
+        return [card for card in self.of_scheme(scheme) if card.weights.format == "nested"]
 
     def of_scheme(self, scheme: str) -> tuple[ModelCard, ...]:
         """Return the cards of one scheme."""
         return tuple(card for card in self.cards if card.scheme == scheme)
+
+
+def _nearest(versions: Sequence[ModelCard], ranks: Sequence[int]) -> ModelCard:
+    """Return the version of the fewest MACs that has these ranks or more; that of the most MACs if none has."""
+    ordered = sorted(versions, key=lambda card: card.cost.macs)
+    wide = (card for card in ordered if all(r <= own for r, own in zip(ranks, card.ranks, strict=False)))
+    return next(wide, ordered[-1])
 
 
 @dataclass(frozen=True)

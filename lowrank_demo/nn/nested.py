@@ -31,13 +31,13 @@ class Version:
     name: str
     """Whose own tensors it uses, such as ``v5``."""
     ranks: tuple[int, ...]
-    """Of conv1 to fc8: at most the ranks of the shared factors."""
+    """Of conv1 to fc8: at most the ranks of the shared factors. A layer of rank 0 outputs its bias alone."""
 
 
 def form_of(version: Version, layers: Sequence[Layer] = LAYERS) -> LowRankAlexNet:
-    """Return a version's network without weights, on the meta device."""
+    """Return a version's network without weights, on the meta device; a layer of rank 0 has one channel."""
     with torch.device("meta"):
-        return LowRankAlexNet(version.scheme, version.ranks, layers)
+        return LowRankAlexNet(version.scheme, [max(rank, 1) for rank in version.ranks], layers)
 
 
 def version_state(tensors: Mapping[str, Tensor], version: Version, form: LowRankAlexNet) -> dict[str, Tensor]:
@@ -45,7 +45,7 @@ def version_state(tensors: Mapping[str, Tensor], version: Version, form: LowRank
 
     Args:
         tensors: Float32 tensors by name, or those of a weight file, with ``<name>.scale`` beside an int8 factor.
-        version: The version.
+        version: The version; ranks below those that it was trained at make a slice of it.
         form: Its network, from :func:`form_of`.
 
     Raises:
@@ -62,13 +62,21 @@ def version_state(tensors: Mapping[str, Tensor], version: Version, form: LowRank
                 raise KeyError(f"{version.scheme}/{version.name}/{key}")
     for layer, rank in zip(form.layers, version.ranks, strict=True):
         v, u = f"{layer.key}.V.weight", f"{layer.key}.U.weight"
-        found = min(state[v].shape[0], state[u].shape[1])
-        if found < rank:
-            raise ValueError(f"{layer.name} has {counted(found, 'component')}; expected at least {rank}")
-        state[v], state[u] = state[v][:rank], state[u][:, :rank]
-        if f"{v}.scale" in state:
-            state[f"{v}.scale"] = state[f"{v}.scale"][:rank]
+        found, kept = _components(state[v], state[u]), max(rank, 1)
+        if found < kept:
+            raise ValueError(f"{layer.name} has {counted(found, 'component')}; expected at least {kept}")
+        state[v], state[u] = state[v][:kept], state[u][:, :kept]
+        if rank == 0:
+            state[u] = torch.zeros_like(state[u])
+        scale = state.get(f"{v}.scale")
+        if scale is not None and scale.dim():
+            state[f"{v}.scale"] = scale[:kept]
     return state
+
+
+def _components(v: Tensor, u: Tensor) -> int:
+    """Return how many components two factors share; 0 if their shapes are not those of factors."""
+    return min(v.shape[0], u.shape[1]) if v.dim() and u.dim() > 1 else 0
 
 
 def shared_name(version: Version, key: str, layers: Sequence[Layer] = LAYERS) -> str:

@@ -99,8 +99,8 @@ def _read_tensors(file: LocalFile) -> dict[str, Tensor]:
     digest = hashlib.sha256(data).hexdigest()
     if not digest.startswith(file.sha256):
         raise WeightsRefused(
-            f"{name} has SHA-256 {digest[:16]}…; expected {file.sha256[:16]}…. It was changed or damaged: delete it to "
-            "fetch it again."
+            f"{name} has SHA-256 {digest[:16]}…; expected {file.sha256[:16]}…. It was changed or damaged: put the "
+            "right file in its place, or delete it if it was downloaded, and it is fetched again."
         )
     try:
         if file.format == "pickle":

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError
-from ..models.cards import Errors, ModelCard, Zoo
+from ..models.cards import Errors, Measurement, ModelCard, Zoo
 from .answers import ModelStatus, Photo
 
 if TYPE_CHECKING:
@@ -27,21 +27,24 @@ def model_json(status: ModelStatus) -> dict[str, Any]:
         "parameters": card.cost.params,
         "fp32_bytes": card.cost.fp32_bytes,
         "published": published_json(card),
-        "measured": [
-            {
-                "dataset": m.dataset,
-                "images": m.images,
-                "top1_error": m.top1,
-                "top5_error": m.top5,
-                "command": m.command,
-            }
-            for m in card.measured
-        ],
+        "measured": [{**_measured_json(one), "command": one.command} for one in card.measured],
         "weights": status.where,
         "pre_shrink": card.pre_shrink,
         "licence": card.licence,
         "provenance": card.provenance,
         "note": card.note,
+    }
+
+
+def _measured_json(measurement: Measurement) -> dict[str, Any]:
+    """Return measured errors with their margins, in percentage points, and what they were measured on."""
+    return {
+        "dataset": measurement.dataset,
+        "images": measurement.images,
+        "top1_error": measurement.top1,
+        "top1_margin": measurement.margin(measurement.top1),
+        "top5_error": measurement.top5,
+        "top5_margin": measurement.margin(measurement.top5),
     }
 
 
@@ -85,7 +88,7 @@ def ranks_json(card: ModelCard) -> dict[str, Any]:
 
 
 def pareto_json(zoo: Zoo) -> dict[str, Any]:
-    """Return MFLOPs and published errors of each published model and of the reference network."""
+    """Return what the Pareto figure draws: cost with published errors, and with those that this project measured."""
 
     def point(label: str, mflops: float, errors: Errors) -> dict[str, Any]:
         return {"model": label, "mflops": mflops, "top1_error": errors.top1, "top5_error": errors.top5}
@@ -101,6 +104,11 @@ def pareto_json(zoo: Zoo) -> dict[str, Any]:
             if card.published
         ],
         "reference": point(zoo.reference.name, zoo.reference.mflops, zoo.reference),
+        "measured": [
+            {"model": card.id, "scheme": card.scheme, "macs": card.cost.macs, **_measured_json(card.measured[0])}
+            for card in zoo
+            if card.measured
+        ],
     }
 
 

@@ -51,7 +51,8 @@ _STOP = "() => { window.lowrankStopped = true; return { __type__: 'update', acti
 _ABOUT = (
     "The paper's C step keeps, layer by layer, the rank that minimises λ · cost + μ/2 · the energy that is lost. Here "
     "it is applied once to the chosen model's weights; in training it alternates with steps that let the weights "
-    "adapt. So what you see is truncation, **not** what training at this λ would give."
+    "adapt. So what you see is truncation, **not** what training at this λ would give. *Try it* truncates by SVD, or, "
+    "where versions share one file, takes the first components of each layer and all else from the nearest version."
 )
 
 
@@ -128,9 +129,8 @@ def build(page: Page, tab: gr.Tab) -> None:
 
     def truncated_id(model: str, log_lambda: float, log_mu: float, counted: Criterion) -> str:
         card = page.card(model)
-        return card.truncated(
-            page.desk.inspection.spectra(card).truncation(10**log_lambda, 10**log_mu, counted).ranks
-        ).id
+        truncation = page.desk.inspection.spectra(card).truncation(10**log_lambda, 10**log_mu, counted)
+        return service.zoo.truncated(card, truncation.ranks).id
 
     def try_truncated(items: Items, model: str, log_lambda: float, log_mu: float, counted: Criterion) -> str:
         taken = photos_of(items)[: service.settings.max_photos]

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 import plotly.graph_objects as go
 
-from ..charts.pareto import Metric, Saving, pareto_figure
+from ..charts.pareto import Metric, Saving, Source, pareto_figure
 from .events import QUIET
 from .page import Page
 
@@ -32,6 +32,7 @@ def build(page: Page, tab: gr.Tab) -> None:
     """Build the tab."""
     service, inspection, picker = page.desk.service, page.desk.inspection, page.picker
     chosen = picker.version
+    first: Source = "published" if page.card(chosen.value).published else "cards"
     with gr.Row():
         saving = gr.Radio(
             [("MFLOPs", "mflops"), ("parameters", "params"), ("size", "megabytes"), ("time here", "latency")],
@@ -48,14 +49,16 @@ def build(page: Page, tab: gr.Tab) -> None:
             elem_id="lr-metric",
         )
         source = gr.Radio(
-            [("published", "published"), ("measured here", "measured")],
-            value="published",
+            [("published", "published"), ("bundled weights", "cards"), ("measured here", "validations")],
+            value=first,
             label="Errors from",
-            info="The paper (ImageNet validation set), or your own validations.",
+            info="The paper (ImageNet validation set), the bundled weights (photos in the legend), your validations.",
             elem_id="lr-source",
         )
     plot = gr.Plot(
-        pareto_figure(service.zoo, "top1", page.card(chosen.value)), show_label=False, elem_id="lr-pareto-plot"
+        pareto_figure(service.zoo, "top1", page.card(chosen.value), source=first),
+        show_label=False,
+        elem_id="lr-pareto-plot",
     )
     clicks = gr.HTML("", js_on_load=_LISTEN, visible="hidden", elem_id="lr-pareto-clicks")
 
@@ -63,7 +66,7 @@ def build(page: Page, tab: gr.Tab) -> None:
         model: str,
         name: Metric,
         cost: Saving,
-        shown: str,
+        errors_from: Source,
         done: list[str],
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> go.Figure:
@@ -71,12 +74,17 @@ def build(page: Page, tab: gr.Tab) -> None:
         reports = page.desk.validations.reports(done)
         latencies = {}
         if cost == "latency":
-            measured = {result.card.id: result.card for report in reports for result in report.models}
-            timed = {one.id: one for one in (*service.zoo, card) if one.published or one.id == card.id} | measured
+            stated = [
+                one
+                for one in service.zoo
+                if (errors_from == "published" and one.published) or (errors_from == "cards" and one.measured)
+            ]
+            measured = [result.card for report in reports for result in report.models]
+            timed = {one.id: one for one in (*stated, card, *measured)}
             for number, one in enumerate(timed.values()):
                 progress((number, len(timed)), desc=f"timing {one.id}")
                 latencies[one.id] = inspection.latency(one)
-        return pareto_figure(service.zoo, name, card, reports, cost, latencies, shown == "published")
+        return pareto_figure(service.zoo, name, card, reports, cost, latencies, errors_from)
 
     def choose(event: gr.EventData) -> dict[Any, Any]:
         return picker.choose(page.card(str(event.model)))

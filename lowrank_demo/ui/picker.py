@@ -75,8 +75,9 @@ def build(page: Page) -> None:
     def on_scheme(scheme: str, chosen: str) -> gr.Radio:
         old = page.card(chosen)
         cards = service.zoo.of_scheme(scheme)
-        same = [card for card in cards if card.version == old.version and card.family == old.family]
-        return gr.Radio(value=(same or cards)[0].id, elem_classes=_only(scheme))
+        family = [card for card in cards if card.family == old.family] or cards
+        same = [card for card in family if card.version == old.version]
+        return gr.Radio(value=(same or family)[-1].id, elem_classes=_only(scheme))
 
     def on_version(chosen: str) -> tuple[str, str]:
         card = page.card(chosen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from PIL import Image
 
 from ..errors import ImageError
 from ..models.cards import ModelCard, scheme_title
+from ..runtime.words import counted
 from ..serve.answers import Comparison, ModelStatus, Photo
 
 if TYPE_CHECKING:
@@ -68,13 +70,28 @@ def _error_text(card: ModelCard) -> str:
         return f"top-1 error {card.published.top1:.2f} %"
     if card.measured:
         first = card.measured[0]
-        return f"top-1 error {first.top1:.1f} % on {escape(first.dataset)}"
+        margin = first.margin(first.top1)
+        spread = "" if margin is None else f" ± {margin:.1f}"
+        return f"top-1 error {first.top1:.1f}{spread} % on {escape(first.dataset)}"
     return "no published error"
 
 
 def model_note(card: ModelCard) -> str:
     """Return what to expect of a model's weights, as Markdown; empty if the card says nothing."""
-    return escape(card.note, quote=False)
+    return escape(" ".join(filter(None, [card.note, _how_good(card)])), quote=False)
+
+
+def _how_good(card: ModelCard) -> str:
+    """Return the first measured errors as a sentence, such as "Right on 34 of 100 photos, …"; empty without any."""
+    if not card.measured:
+        return ""
+    first = card.measured[0]
+    margins = [first.margin(error) or 0 for error in (first.top1, first.top5)]
+    spread = "" if first.images is None else f": {counted(first.images, 'photo')}, ± {math.ceil(max(margins))}"
+    return (
+        f"Right on {100 - first.top1:.0f} of 100 photos, and within five guesses on {100 - first.top5:.0f} "
+        f"({first.dataset}{spread})."
+    )
 
 
 def result_cards(photos: Sequence[Photo], answers: Comparison) -> str:

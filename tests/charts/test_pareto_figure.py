@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from lowrank_demo.charts.pareto import Saving, pareto_figure
 from lowrank_demo.classify.latency import Latency
-from lowrank_demo.models.cards import Zoo
+from lowrank_demo.models.cards import Measurement, ModelCard, Zoo
 from lowrank_demo.validate.report import ModelResult, Report
 from tests.helpers.examples import CONDITIONS
 
@@ -42,13 +43,40 @@ def test_time_with_its_spread(zoo: Zoo) -> None:
 
 def test_measured_errors_alone(zoo: Zoo) -> None:
     card = zoo.get("scheme_2/v5")
-    empty: Any = pareto_figure(zoo, "top1", card, published=False)
+    empty: Any = pareto_figure(zoo, "top1", card, source="validations")
     assert "Nothing was measured yet" in empty.layout.annotations[0].text
     result = ModelResult(card, 100, 43.0, 20.0, 1.0)
     report = Report("a.lmdb", 100, 100, (), (result,), 1.0, True, {}, {}, {}, CONDITIONS)
-    figure: Any = pareto_figure(zoo, "top5", card, [report], published=False)
+    figure: Any = pareto_figure(zoo, "top5", card, [report], source="validations")
     assert points(figure, "measured here") == {card.id: (151, 20.0)}
     assert len(figure.data) == 1
+
+
+def test_measured_errors_of_the_cards_are_lines_of_their_own(zoo: Zoo) -> None:
+    def measured(model: str, top1: float, images: int | None = 1000, dataset: str = "a thousand photos") -> ModelCard:
+        first = Measurement(top1, top1 / 2, dataset, "validate", images)
+        return replace(zoo.get(model), family="bundled", published=None, measured=(first, replace(first, top1=1.0)))
+
+    small, large = measured("scheme_2/v5", 66.0), measured("scheme_2/v1", 60.0)
+    cards = (zoo.get("published/scheme_2/v5"), small, large, measured("scheme_1/v4", 65.0))
+    figure: Any = pareto_figure(replace(zoo, cards=cards), "top1", small, source="cards")
+    name = "Scheme 2 bundled: a thousand photos, 1,000 photos"
+    assert [trace.name for trace in figure.data] == [name.replace("2", "1", 1), name, "chosen model"]
+    drawn = points(figure, name)
+    assert list(drawn) == ["bundled/scheme_2/v5", "bundled/scheme_2/v1"]
+    assert [y for _, y in drawn.values()] == [66.0, 60.0]
+    margins = figure.data[1].error_y
+    assert list(margins.array) == pytest.approx([1.96 * math.sqrt(0.66 * 0.34 / 1000) * 100, 3.036], abs=0.001)
+    assert margins.visible
+    assert figure.layout.title.text == "Top-1 error on a thousand photos against FLOPs"
+
+    others = (*cards, measured("scheme_1/v3", 70.0, None, "others"))
+    figure = pareto_figure(replace(zoo, cards=others), "top5", zoo.get("published/scheme_2/v5"), source="cards")
+    assert not figure.data[1].error_y.visible, "without a count there is no margin"
+    assert figure.layout.title.text == "Top-5 error against FLOPs", "the legend names both sets"
+    assert figure.layout.annotations[0].text == "chosen: not measured"
+    published: Any = pareto_figure(replace(zoo, cards=others), "top1", small)
+    assert not [trace for trace in published.data if trace.name and "bundled" in trace.name]
 
 
 def test_truncated_models_are_marked_and_stay_in_sight(zoo: Zoo) -> None:

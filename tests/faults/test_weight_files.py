@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from lowrank_demo.classify.inference import Prediction
-from lowrank_demo.errors import WeightsError, WeightsRefused, WeightsUnavailable
+from lowrank_demo.errors import LowRankError, UnknownModel, WeightsRefused, WeightsUnavailable
 from lowrank_demo.models import download
 from lowrank_demo.serve.answers import Photo
 from lowrank_demo.serve.service import Service
 from lowrank_demo.settings import Settings
-from tests.helpers.models import zoo_with
+from tests.helpers.models import nested_models, zoo_with
 from tests.helpers.paths import sha256
 from tests.helpers.photos import photo_path
 from tests.helpers.server import FileServer
@@ -34,14 +34,14 @@ def answer_of(service: Service, model: str) -> list[tuple[str, float]]:
     return [(guess.label.name, guess.probability) for guess in answer.top]
 
 
-def refused(service: Service, kind: type[WeightsError], sentence: str) -> None:
+def refused(service: Service, kind: type[LowRankError], sentence: str, model: str = ID, in_use: str = IN_USE) -> None:
     """The model that is asked for is refused; the one in use answers as before."""
-    before = answer_of(service, IN_USE)
+    before = answer_of(service, in_use)
     with pytest.raises(kind, match=sentence) as caught:
-        answer_of(service, ID)
+        answer_of(service, model)
     assert "Traceback" not in str(caught.value)
     assert str(caught.value).endswith(".")
-    assert answer_of(service, IN_USE) == before
+    assert answer_of(service, in_use) == before
 
 
 class Payload:
@@ -140,3 +140,59 @@ def test_a_full_disk(served_settings: Settings, small_disk: Path, pickled: Path)
     service = Service(dataclasses.replace(served_settings, cache_dir=small_disk / "cache"))
     refused(service, WeightsUnavailable, "could not be saved")
     assert not (small_disk / "cache" / pickled.name).exists()
+
+
+NESTED = "nested/scheme_2/v2"
+OWN_TENSORS = ("features.1.running_mean", "features.0.U.weight", "classifier.8.U.bias", "features.1.weight")
+
+
+def without(name: str) -> Callable[[State], object]:
+    return lambda tensors: tensors.pop(name)
+
+
+NESTED_FILES: dict[str, tuple[Callable[[State], object], str]] = {
+    **{
+        f"without the version's {key}": (without(f"scheme_2/v2/{key}"), rf"lacks {NESTED[7:]}/{key}; expected every")
+        for key in OWN_TENSORS
+    },
+    "without a shared factor": (without("scheme_2/features.4.V.weight"), "lacks scheme_2/v2/features.4.V.weight"),
+    "with too few components": (
+        lambda tensors: tensors.update({"scheme_2/v2/features.0.U.weight": torch.ones(96, 2, 11, 1)}),
+        "conv1 has 2 components; expected at least 3",
+    ),
+    "with a factor of no shape": (
+        lambda tensors: tensors.update({"scheme_2/v2/features.0.U.weight": torch.tensor(1.0)}),
+        "conv1 has 0 components; expected at least 3",
+    ),
+    "with a statistic that is no number": (
+        lambda tensors: tensors.update({"scheme_2/v2/features.1.running_var": torch.full((96,), torch.nan)}),
+        "holds values that are not finite",
+    ),
+}
+
+
+@pytest.mark.parametrize("content", NESTED_FILES)
+def test_a_nested_file(content: str, settings: Settings, tmp_path: Path) -> None:
+    change, sentence = NESTED_FILES[content]
+    service = Service(dataclasses.replace(settings, models_dir=nested_models(tmp_path / "models", change)))
+    refused(service, WeightsRefused, sentence, model=NESTED)
+    if "shared" not in content:
+        assert answer_of(service, "nested/scheme_2/v1"), "the versions whose tensors are there are served"
+
+
+def test_a_slice_that_was_tampered_with(settings: Settings, tmp_path: Path) -> None:
+    service = Service(dataclasses.replace(settings, models_dir=nested_models(tmp_path / "models")))
+    assert answer_of(service, NESTED)
+    path = tmp_path / "models" / "nested.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    sentence = r"nested\.safetensors has SHA-256 .*; expected .*: put the right file in its place"
+    for model in ("nested/scheme_2/v1", "nested/scheme_2@2-4-4-4-4-6-5-5"):
+        refused(service, WeightsRefused, sentence, model, in_use=NESTED)
+
+
+def test_ranks_above_the_file_s(settings: Settings, tmp_path: Path) -> None:
+    service = Service(dataclasses.replace(settings, models_dir=nested_models(tmp_path / "models")))
+    sentence = "cannot be truncated to ranks 9-5-4-4-4-6-5-5; expected 8 ranks from 0 to its own, 4-6-6-6-6-9-8-7"
+    refused(service, UnknownModel, sentence, "nested/scheme_2@9-5-4-4-4-6-5-5", in_use=NESTED)

@@ -1,9 +1,13 @@
 """The shipped model cards are the published figures, and are found by their ids."""
 
+from pathlib import Path
+
 import pytest
 
 from lowrank_demo.errors import UnknownModel
-from lowrank_demo.models.cards import Zoo
+from lowrank_demo.models.cards import Zoo, read_zoo
+from lowrank_demo.settings import ASSETS
+from tests.helpers.models import nested_models
 from tests.helpers.paths import sha256
 
 
@@ -51,3 +55,20 @@ def test_a_truncated_model(zoo: Zoo) -> None:
         with pytest.raises(UnknownModel, match="expected 8 ranks from 0 to its own, 7-28-") as caught:
             zoo.get(f"scheme_2/v5@{wrong}")
         assert len(str(caught.value)) < 400
+
+
+def test_ranks_between_and_below_nested_versions(tmp_path: Path) -> None:
+    zoo = read_zoo(ASSETS / "zoo.json", nested_models(tmp_path / "models"))
+    large, small = zoo.get("nested/scheme_2/v1"), zoo.get("nested/scheme_2/v2")
+    for ranks, nearest in (((4, 5, 4, 4, 4, 7, 5, 5), large), ((1, 5, 4, 0, 4, 6, 5, 5), small)):
+        name = "-".join(map(str, ranks))
+        assert zoo.truncated(large, ranks) == nearest.truncated(ranks)
+        assert zoo.get(f"nested/scheme_2@{name}") == nearest.truncated(ranks)
+        assert zoo.get(f"nested/scheme_2/v1@{name}") == large.truncated(ranks), "a version that is named is taken"
+    plain = zoo.get("published/scheme_2/v1")
+    assert zoo.truncated(plain, [1] * 8) == plain.truncated([1] * 8)
+    for wrong in ("5-6-6-6-6-9-8-7", "1-2", ""):
+        with pytest.raises(UnknownModel, match=r"v1 cannot be.*to its own, 4-6-6|v2 cannot be.*to its own, 3-5-4"):
+            zoo.get(f"nested/scheme_2@{wrong}")
+    with pytest.raises(UnknownModel, match=r'"published" has no nested models of scheme_2; expected a model'):
+        zoo.get("published/scheme_2@1-1-1-1-1-1-1-1")

@@ -78,6 +78,15 @@ def test_a_narrower_slice_of_a_version(tensors: dict[str, Tensor]) -> None:
     LowRankAlexNet("scheme_2", ranks, SMALL_LAYERS).load_state_dict(state)
 
 
+def test_a_layer_of_rank_0_outputs_its_bias(tensors: dict[str, Tensor], images: Tensor, tmp_path: Path) -> None:
+    ranks = (3, 0, 5, 6, 7, 9, 8, 0)
+    network = read_version(Version("scheme_2", "v2", ranks), written(tensors, tmp_path, "int8"), SMALL_LAYERS)
+    answers = network(images)
+    torch.testing.assert_close(answers, network.state_dict()["classifier.8.U.bias"].expand_as(answers))
+    conv2 = network.features[4](torch.randn(1, 16, 27, 27))
+    torch.testing.assert_close(conv2, network.state_dict()["features.4.U.bias"].reshape(1, -1, 1, 1).expand_as(conv2))
+
+
 def test_what_is_missing_or_too_narrow_is_named(tensors: dict[str, Tensor]) -> None:
     del tensors["scheme_2/v2/features.1.running_mean"]
     with pytest.raises(KeyError, match=r"scheme_2/v2/features\.1\.running_mean"):
@@ -157,7 +166,10 @@ def test_a_version_is_read_from_a_file(tensors: dict[str, Tensor], tmp_path: Pat
             r"features\.1\.bias is torch\.float32 \(3,\)",
         ),
         ({"scheme_2/features.0.V.weight.scale": torch.ones(1)}, NARROW, r"V\.weight\.scale has shape \(1,\); expected"),
+        ({"scheme_2/features.0.V.weight.scale": torch.tensor(1.0)}, NARROW, r"scale has shape \(\); expected \(3,\)"),
         ({"classifier.8.U.weight": torch.full((1000, 10), torch.nan)}, NARROW, "not finite"),
+        ({"classifier.4.U.weight": torch.ones(64)}, NARROW, "fc7 has 0 components; expected at least 8"),
+        ({"scheme_2/features.0.V.weight": torch.tensor(1.0)}, NARROW, "conv1 has 0 components; expected at least 3"),
     ],
 )
 def test_a_file_that_lacks_a_version_is_refused(

@@ -23,11 +23,12 @@ from lowrank_demo.models.cards import read_zoo
 from lowrank_demo.models.store import WeightStore
 from lowrank_demo.nn.alexnet import LowRankAlexNet
 from lowrank_demo.nn.nested import NestedAlexNet, Version, merged
-from lowrank_demo.settings import ASSETS
+from lowrank_demo.settings import ASSETS, Settings
 from lowrank_demo.train.batches import evenly_spaced
 from lowrank_demo.train.config import DataConfig, FinetuneConfig, RunConfig, read_config
 from lowrank_demo.train.output import write_nested
 from tests.helpers.lmdb_files import build_long_lmdb
+from tests.helpers.models import nested_models
 
 SCRIPTS = Path(__file__).parents[2] / "assets" / "preview"
 TENCH, GOLDFISH = "n01440764", "n01443537"
@@ -279,3 +280,25 @@ def test_packed_cards_say_what_was_measured(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "sharp.lmdb").unlink()  # what is measured is not measured again
     pack.main(tmp_path / "run.toml", tmp_path, assets)
     assert (assets / "zoo.json").read_bytes() == before
+
+
+def test_slices_with_both_statistics(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(SCRIPTS)
+    monkeypatch.setenv("LOWRANK_MODELS_DIR", str(nested_models(tmp_path / "models")))
+    slices = importlib.import_module("slices")
+    build_long_lmdb(tmp_path / "five.lmdb", 5)  # labels 0 to 4
+    photos = evenly_spaced(tmp_path / "five.lmdb", 5)
+    slices.main(tmp_path / "five.lmdb", photos, "nested")
+    title, *lines = capsys.readouterr().out.splitlines()
+    assert title.endswith("of 5 photos")
+    names = ["v1@3-5-5-5-5-7-6-6", "v2@1-2-2-2-2-3-2-2", "v2@1-1-1-1-1-1-1-1"]
+    assert [line.split()[0] for line in lines] == [f"nested/scheme_2/{name}" for name in names]
+    store = WeightStore.from_settings(Settings.from_environment())
+    card = store.zoo.get(lines[0].split()[0])
+    for given, found in ((None, lines[0].split()[1:3]), (photos, lines[0].split()[3:])):
+        with torch.no_grad():
+            top = load_network(card, store.ensure(card), photos=given)(photos).topk(5).indices.tolist()
+        right1, right5 = (sum(i in row[:count] for i, row in enumerate(top)) for count in (1, 5))
+        assert found == [f"{100 - 20 * right1:.2f}", f"{100 - 20 * right5:.2f}"]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+
+import pytest
 
 from lowrank_demo.classify.inference import Prediction
 from lowrank_demo.models.architecture import network_cost
-from lowrank_demo.models.cards import Zoo
+from lowrank_demo.models.cards import Measurement, Zoo
 from lowrank_demo.runtime.progress import Progress
 from lowrank_demo.serve.answers import ModelStatus, Photo
 from lowrank_demo.serve.payloads import model_json, pareto_json, predictions_json, ranks_json, validation_json
@@ -40,6 +43,21 @@ def test_the_points_are_the_published_figures(zoo: Zoo, published_models: list[d
     assert [(p["mflops"], p["top1_error"], p["top5_error"]) for p in points] == [
         (m["mflops"], m["top1_error"], m["top5_error"]) for m in published_models
     ]
+
+
+def test_measured_errors_come_with_their_margins(zoo: Zoo) -> None:
+    first = Measurement(66.0, 40.0, "photos", "validate", 1000)
+    card = replace(zoo.get("scheme_2/v5"), measured=(first, replace(first, images=None)))
+    counted, uncounted = model_json(ModelStatus(card, "bundled"))["measured"]
+    assert (counted["images"], counted["top1_error"], counted["command"]) == (1000, 66.0, "validate")
+    assert (counted["top1_margin"], counted["top5_margin"]) == (
+        pytest.approx(2.94, abs=0.01),
+        pytest.approx(3.04, abs=0.01),
+    )
+    assert (uncounted["images"], uncounted["top1_margin"], uncounted["top5_margin"]) == (None, None, None)
+    (point,) = pareto_json(replace(zoo, cards=(card, zoo.get("scheme_1/v1"))))["measured"]
+    assert (point["model"], point["macs"]) == (card.id, card.cost.macs)
+    assert (point["dataset"], point["top5_margin"]) == ("photos", counted["top5_margin"])
 
 
 def test_an_answer_and_a_refusal(settings: Settings) -> None:

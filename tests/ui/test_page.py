@@ -37,7 +37,7 @@ def test_a_visit(app: RunningApp, page: Page, theme: str) -> None:
     expect(cards.nth(0).locator("footer")).to_contain_text(re.compile(r"decoded by .* ms · network on cpu .* ms"))
 
     page.get_by_role("radio", name="Scheme 1").check()
-    expect(summary).to_contain_text("Scheme 1 v")
+    expect(summary).to_contain_text("Scheme 1 v4 preview")
     expect(page.locator("#lr-version label:visible")).to_have_count(5)  # published v1 to v4, and the bundled v4
     expect(page.locator("#lr-drawing svg")).to_have_attribute("aria-label", re.compile("^Scheme 1"))
 
@@ -49,6 +49,11 @@ def test_a_visit(app: RunningApp, page: Page, theme: str) -> None:
     expect(page.locator("#lr-about li strong")).to_have_text(["published", "preview", "own"])
 
     page.get_by_role("tab", name="Pareto", exact=True).click()
+    plot = page.locator("#lr-pareto-plot")
+    expect(plot).to_contain_text("Scheme 2 preview: ")  # the errors that its card states, and no published ones
+    expect(plot).not_to_contain_text("Caffe-AlexNet")
+    page.locator("#lr-source").get_by_label("published").check()
+    expect(plot).to_contain_text("Top-1 error on ImageNet against FLOPs")
     point = page.locator("#lr-pareto-plot .scatterlayer .trace:has(path.point)").nth(1).locator("path.point").nth(2)
     expect(point).to_be_visible()
     page.wait_for_timeout(500)  # Plotly lays the figure out once more after it is shown
