@@ -14,6 +14,7 @@ from torch import nn
 from ..data.imagenet import ImageNetClass, classes
 from ..decode.base import CROP, MEAN, STD, Decoded, Decoder
 from ..decode.gate import Admitted
+from ..decode.markers import jpeg_pixels
 from ..decode.pillow import PillowDecoder, normalised
 from ..errors import ImageError
 from ..nn.alexnet import LowRankAlexNet
@@ -24,8 +25,8 @@ TOP = 5
 """Classes in an answer."""
 BATCH = 32
 """Images that are decoded and classified together."""
-_BATCH_BYTES = 32_000_000
-"""A batch is full, too, once its files have so many bytes: visitors' files may be large, and one may be sent often."""
+_BATCH_BYTES, _BATCH_PIXELS = 32_000_000, 50_000_000
+"""A batch is full, too, once its files have so many bytes, or its JPEGs so many pixels: others wait for it."""
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -106,14 +107,13 @@ def decode_photos(
         turn: Held while a batch is decoded, not while its photos are taken.
     """
     batches: list[tuple[Decoded, float]] = []
-    began = time.perf_counter()
     for part in _parts(contents):
         with turn or nullcontext():
+            began = time.perf_counter()
             decoded = _decode_batch(part, decoder)
             _synchronise(decoded.pixels.device)
-        ended = time.perf_counter()
+            ended = time.perf_counter()
         batches.append((decoded, (ended - began) * 1e3 / len(part)))
-        began = ended
         part.clear()  # before the next is taken
     return DecodedPhotos(tuple(batches))
 
@@ -121,14 +121,16 @@ def decode_photos(
 def _parts(contents: Iterable[Admitted]) -> Iterator[list[Admitted]]:
     """Read the photos of one batch at a time: at most ``BATCH``, and fewer if they are large."""
     part: list[Admitted] = []
-    size = 0
+    size = pixels = 0
     for content in contents:
         part.append(content)
-        size += len(content) if isinstance(content, bytes) else 0
-        del content
-        if len(part) == BATCH or size >= _BATCH_BYTES:
+        if isinstance(content, bytes):
+            size += len(content)
+            pixels += jpeg_pixels(content)
+        del content  # else it stays in memory while the next is read
+        if len(part) == BATCH or size >= _BATCH_BYTES or pixels >= _BATCH_PIXELS:
             yield part
-            part, size = [], 0
+            part, size, pixels = [], 0, 0
     if part:
         yield part
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import tempfile
 import threading
@@ -35,33 +36,35 @@ def serve() -> int:
     from ..runtime.allocator import share_arenas
     from ..serve.service import Service
     from ..serve.sweeper import UPLOADS_KEPT_SECONDS, delete_older, sweep_regularly
+    from ..serve.upload_folder import upload_folder
     from ..settings import Settings
 
     share_arenas()
-    # A folder of this app's own: what is old in it is deleted, whoever left it there.
-    user = os.getuid() if hasattr(os, "getuid") else "cache"
-    uploads = Path(os.environ.setdefault("GRADIO_TEMP_DIR", f"{tempfile.gettempdir()}/lowrank-uploads-{user}"))
-    delete_older(uploads, UPLOADS_KEPT_SECONDS)
-    try:
-        service = Service(Settings.from_environment(), lend_gpu)
-        service.machine.check()
-        from ..ui.app import build_app, launch_options, make_desk
+    parent = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
+    with contextlib.ExitStack() as ending:
+        try:
+            uploads = ending.enter_context(upload_folder(parent))
+            # Read when Gradio is imported.
+            os.environ["GRADIO_TEMP_DIR"] = str(uploads)
+            service = Service(Settings.from_environment(), lend_gpu)
+            service.machine.check()
+            from ..ui.app import build_app, launch_options, make_desk
 
-        desk = make_desk(service)
-        demo = build_app(desk)
-    except OSError as error:
-        raise UsageError(f"{error.filename or 'A file'} cannot be written: {error.strerror}.") from error
-    started = time.time()
-    sweep_regularly(
-        _SWEEP_SECONDS, desk.files.sweep, lambda: delete_older(uploads, UPLOADS_KEPT_SECONDS, since=started)
-    )
-    warm_up = threading.Thread(target=service.warm_up, daemon=True)
-    warm_up.start()
-    try:
-        demo.launch(**launch_options(desk))
-    finally:
-        # DALI closes its pipelines as Python exits. One that still ran then would print a traceback.
-        warm_up.join()
+            desk = make_desk(service)
+            demo = build_app(desk)
+        except OSError as error:
+            raise UsageError(f"{error.filename or 'A file'} cannot be written: {error.strerror}.") from error
+        started = time.time()
+        sweep_regularly(
+            _SWEEP_SECONDS, desk.files.sweep, lambda: delete_older(uploads, UPLOADS_KEPT_SECONDS, since=started)
+        )
+        warm_up = threading.Thread(target=service.warm_up, daemon=True)
+        warm_up.start()
+        try:
+            demo.launch(**launch_options(desk))
+        finally:
+            # DALI closes its pipelines as Python exits. One that still ran then would print a traceback.
+            warm_up.join()
     return 0
 
 

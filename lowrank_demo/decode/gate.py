@@ -6,6 +6,7 @@ in a child process that may be killed. No lock is held meanwhile.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
@@ -19,6 +20,8 @@ from .pixels import read_crop
 Admitted: TypeAlias = "bytes | np.ndarray | ImageError"
 """A JPEG for a decoder, or what a network sees of another image (uint8 [227, 227, 3]), or why it cannot be used."""
 
+_MAX_SECONDS = 20.0
+"""Time after which the further files of a request are not tried, if they need a child process."""
 _MAX_COSTLY = 3
 """Files of one request that may use up the time or memory of one."""
 
@@ -41,6 +44,7 @@ class Gate:
         The files are taken when they are needed, one at a time, so that requests take turns.
         """
         costly = 0
+        ends = time.monotonic() + _MAX_SECONDS
         for data in files:
             if isinstance(data, ImageError):
                 yield data
@@ -50,6 +54,11 @@ class Gate:
                 yield ImageError(
                     f"{_MAX_COSTLY} files of this request took too long to decode, so this one was not tried; expected "
                     "ordinary photos: send it again without them, or save it as a JPEG."
+                )
+            elif time.monotonic() > ends:
+                yield ImageError(
+                    f"The photos before this one took more than {_MAX_SECONDS:.0f} seconds to decode, so it was not "
+                    "tried; expected fewer at once: send it in a part of its own, or save it as a JPEG."
                 )
             else:
                 try:

@@ -52,6 +52,17 @@ def ordinary_jpeg(data: bytes, max_pixels: int) -> bytes | None:
         return None
 
 
+def jpeg_pixels(data: bytes) -> int:
+    """Return the pixels that a JPEG's header states; 0 for any other file."""
+    at = 2
+    while data[:2] == bytes((0xFF, _SOI)) and data[at : at + 1] == b"\xff" and len(data) >= at + 9:
+        if data[at + 1] in _FRAMES:
+            height, width = struct.unpack(">HH", data[at + 5 : at + 9])
+            return height * width
+        at += 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
+    return 0
+
+
 class _Unusual(Exception):
     """The file is no ordinary JPEG."""
 

@@ -30,7 +30,6 @@ CPU_SECONDS = 1.3
 _MEGABYTES = 240
 """Memory that a call may take, beside what the child holds once its function is imported."""
 _NICE = 10
-_IMPORT_ROOT = Path(__file__).parents[2]
 _ONE_THREAD = {"MALLOC_ARENA_MAX": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """Each thread's stack and arena would count as memory."""
 
@@ -71,7 +70,8 @@ class Children:
         """
         child = self._take()
         try:
-            child = child or _Child(self._cpu_seconds)
+            if child is None or not child.alive():
+                child = _Child(self._cpu_seconds)
             answer = child.call(function, arguments)
         except BaseException:
             if child:
@@ -106,13 +106,14 @@ class _Child:
 
     def __init__(self, cpu_seconds: float) -> None:
         self._deadline = 10 * cpu_seconds + 5
-        python_path = os.pathsep.join([str(_IMPORT_ROOT), os.environ.get("PYTHONPATH", "")])
+        # Not by -m, which would import whatever lies in the working folder first.
+        start = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import main; main()"
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(cpu_seconds)],
+            [sys.executable, "-I", "-c", start, str(cpu_seconds)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # what libraries print about strangers' data
-            env={**os.environ, **_ONE_THREAD, "PYTHONPATH": python_path},
+            env={**os.environ, **_ONE_THREAD},
             # Ctrl-C reaches every process of a terminal's session; the end of its input ends this one.
             start_new_session=True,
         )
@@ -137,6 +138,10 @@ class _Child:
             raise TooCostly("The work took more time or memory than it may, or crashed.") from error
         finally:
             timer.cancel()
+
+    def alive(self) -> bool:
+        """Return whether the process runs; the system may have ended it while it waited for work."""
+        return self._process.poll() is None
 
     def close(self) -> None:
         """End the process."""

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from ..decode.gate import Gate
 
 
+_MOST_CHILDREN = 8
+"""Child processes that decode: each may take 240 MB."""
+
+
 class Machine:
     """The devices and decoders in use.
 
@@ -65,7 +69,7 @@ class Machine:
         """What visitors' files pass before the decoder sees them."""
         from ..decode.gate import Gate
 
-        return Gate(self._settings.max_megapixels * 1_000_000, max(2, self._settings.threads // 2))
+        return Gate(self._settings.max_megapixels * 1_000_000, min(max(2, self._settings.threads // 2), _MOST_CHILDREN))
 
     @cached_property
     def background_decoder(self) -> Decoder:

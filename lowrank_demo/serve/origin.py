@@ -13,8 +13,9 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_ADDRESS = re.compile(r"/(?:file[=/]|proxy=)\W*[a-z][a-z0-9+.-]*:", re.IGNORECASE)
-"""A path of Gradio's routes for files, with an address where the file's own path should be."""
+_ADDRESS = re.compile(r"/(?:file[=/]|proxy=)\W*[a-z][a-z0-9+.-]+:", re.IGNORECASE)
+"""A path of Gradio's routes for files, with an address where the file's own path should be. One letter before the colon
+is a drive of Windows."""
 _SCRIPT = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
 # What a visitor opens beside the page, such as an uploaded SVG or a figure, runs nothing.
 _FILE_POLICY = "default-src 'none'; sandbox"

@@ -112,8 +112,15 @@ class Service:
         for card in ordered:
             self._download(card, on_progress)
             self._truncate(card)
+        gate = self.machine.gate
+        # What takes a child process is decoded before a place is taken. Ordinary JPEGs are read again, batch by batch.
+        decoded = [None if isinstance(one, bytes) else one for one in gate.admit(self.read(photo) for photo in photos)]
         with self._working.take(wait=True):
-            return self._compare(photos, ordered, with_views, on_progress)
+            contents = (
+                next(gate.admit([self.read(photo)])) if one is None else one
+                for photo, one in zip(photos, decoded, strict=True)
+            )
+            return self._compare(contents, ordered, with_views, on_progress)
 
     def _download(self, card: ModelCard, on_progress: OnProgress | None) -> None:
         """Download a model's weights where they are not here, in a place of its own: it may take minutes."""
@@ -128,9 +135,12 @@ class Service:
                 self.networks.get(card, self.machine.device)
 
     def _compare(
-        self, photos: Sequence[Photo], ordered: Sequence[ModelCard], with_views: bool, on_progress: OnProgress | None
+        self,
+        contents: Iterable[Admitted],
+        ordered: Sequence[ModelCard],
+        with_views: bool,
+        on_progress: OnProgress | None,
     ) -> Comparison:
-        contents = self.machine.gate.admit(self.read(photo) for photo in photos)
         if self._on_lent_gpu is None:
             return self._answer(contents, ordered, with_views, on_progress)
         # Loaded here, where a download does not use up the time of the GPU, and the process on the GPU finds them.

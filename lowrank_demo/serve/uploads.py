@@ -112,7 +112,7 @@ class LabelledFiles:
         self.sweep()
         with self._lock:
             if len(self._sets) >= _MAX_SETS or self._kept_bytes() >= self._settings.max_uploads_mb * 1_000_000:
-                raise Busy("The server has no room for more sets now; try again in half an hour.")
+                raise Busy("The server has no room for more sets now; try again in an hour or two.")
             if self._sets_folder is None:
                 self._sets_folder = tempfile.TemporaryDirectory(prefix="lowrank-sets-", ignore_cleanup_errors=True)
             self._built += 1

@@ -31,8 +31,7 @@ from . import about, address, api, classify, compare, explore, figure_tools, pag
 from .mailboxes import Mailboxes
 from .reports import report_route
 
-_UPLOADS_CHECKED_SECONDS, _UPLOADS_KEPT_SECONDS = 1800, 5400
-_MIN_ITEMS = 500
+_MIN_ITEMS = 1_000
 """Items that one list of a request may have, even where fewer photos may come: the page sends all that were dropped."""
 _SAMPLE = (("lion.jpg", 291), ("cheetah.jpg", 293), ("cheetah1.jpg", 293))
 """Photos of the gradio package that show an ImageNet class, with its label."""
@@ -113,7 +112,7 @@ def make_desk(service: Service) -> page.Desk:
 
 def build_app(desk: page.Desk) -> gr.Blocks:
     """Build the page and its API, to be launched with :func:`launch_options`."""
-    with _Demo(title="Low-rank AlexNet", delete_cache=(_UPLOADS_CHECKED_SECONDS, _UPLOADS_KEPT_SECONDS)) as demo:
+    with _Demo(title="Low-rank AlexNet") as demo:
         demo.max_items = max(_MIN_ITEMS, desk.service.settings.max_photos)
         shared = page.create(desk, demo, classify.WELCOME)
         gr.HTML(_TITLE)

@@ -78,7 +78,7 @@ def test_a_whole_body_may_be_followed_by_a_long_wait(tmp_path: Path) -> None:
     assert arrived(tmp_path, [], pause=0.2, body_seconds=0.3) == 0
 
 
-@pytest.mark.parametrize("path", ["/gradio_api/upload", "/upload/"])
+@pytest.mark.parametrize("path", ["/gradio_api/upload", "/gradio_api/upload/"])
 def test_the_room_for_uploads(tmp_path: Path, path: str) -> None:
     (tmp_path / "folder").mkdir()
     file = tmp_path / "folder" / "file"
@@ -112,7 +112,7 @@ def test_uploads_at_the_same_time_share_the_room(tmp_path: Path) -> None:
 
     async def all_at_once() -> list[Any]:
         limited = RequestLimits(app, max_bytes=1000, max_json_bytes=1000, uploads=tmp_path, max_upload_bytes=300)
-        scope = {"type": "http", "method": "POST", "path": "/upload"}
+        scope = {"type": "http", "method": "POST", "path": "/gradio_api/upload"}
         return await asyncio.gather(*(limited(dict(scope), receive, send) for _ in range(8)), return_exceptions=True)
 
     for outcome in asyncio.run(all_at_once()):
@@ -137,7 +137,7 @@ def test_what_breaks_in_an_upload_is_one_sentence_and_leaves_nothing(tmp_path: P
 
     limited = RequestLimits(app, max_bytes=10, max_json_bytes=10, uploads=tmp_path, max_upload_bytes=100)
     with (tmp_path / "tmp2").open("wb"):  # another upload that is arriving
-        asyncio.run(limited({"type": "http", "method": "POST", "path": "/upload"}, receive, send))
+        asyncio.run(limited({"type": "http", "method": "POST", "path": "/gradio_api/upload"}, receive, send))
         assert sent[0]["status"] == 400
         assert b"expected a form" in sent[1]["body"]
         assert sorted(path.name for path in tmp_path.rglob("*")) == ["moved", "photo.jpg", "tmp2"]
