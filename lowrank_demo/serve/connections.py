@@ -29,6 +29,10 @@ def raise_open_files() -> int:
     return now
 
 
+_MOST_PROGRESS = 32
+"""Requests for the progress of an upload: Gradio looks for news of each twenty times a second."""
+
+
 class ConnectionLimits:
     """Refuses requests while too many are answered. Half of the places are for other requests than heartbeats.
 
@@ -42,23 +46,29 @@ class ConnectionLimits:
     def __init__(self, app: ASGIApp, open_files: int) -> None:
         self._app = app
         self._most = min(open_files // 2, _MOST_REQUESTS)
-        self._requests = self._heartbeats = 0
+        self._requests = self._heartbeats = self._progress = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on if there is a place for it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        heartbeat = "/heartbeat/" in scope["path"]
-        if self._requests >= self._most or (heartbeat and self._heartbeats >= self._most // 2):
+        heartbeat, progress = "/heartbeat/" in scope["path"], scope["path"].endswith("/upload_progress")
+        if (
+            self._requests >= self._most
+            or (heartbeat and self._heartbeats >= self._most // 2)
+            or (progress and self._progress >= _MOST_PROGRESS)
+        ):
             headers = {"Connection": "close", "Retry-After": "60"}
             refusal = PlainTextResponse("Too many visitors are here; try again in a minute.", 503, headers)
             await refusal(scope, receive, send)
             return
         self._requests += 1
         self._heartbeats += heartbeat
+        self._progress += progress
         try:
             await self._app(scope, receive, send)
         finally:
             self._requests -= 1
             self._heartbeats -= heartbeat
+            self._progress -= progress

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import gc
 import os
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,15 @@ from starlette.responses import PlainTextResponse
 
 _MAX_MARKS = 50_000
 """Commas, colons and opening brackets of a body that is no upload: more are more values than any request has."""
+
+_UPLOAD = "/gradio_api/upload"
+_MAX_UPLOADS = 16
+"""Uploads that arrive at the same time."""
+_MAX_FILES = 500
+"""Files of one upload: while it arrives, each is open."""
+_FIELD = re.compile(rb"content-disposition: *form-data;[^\r\n]{0,500}\r\n", re.IGNORECASE)
+_FIELD_BYTES = 600
+"""A field's line may come in two pieces; so much of the first is kept."""
 
 _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
@@ -58,6 +68,7 @@ class RequestLimits:
         self._stall_seconds = stall_seconds
         self._body_seconds = body_seconds
         self._room = _Room(uploads, max_upload_bytes, also_kept)
+        self._uploading = 0
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
         """Pass a request on, counting its body on the way."""
@@ -65,9 +76,13 @@ class RequestLimits:
             await self._app(scope, receive, send)
             return
         deadline = asyncio.get_running_loop().time() + self._body_seconds
-        is_upload = str(scope["path"]).rstrip("/").endswith("/upload")
+        if any(name.lower() == b"transfer-encoding" for name, _ in scope.get("headers", ())):
+            # A body in a million pieces takes long to read.
+            raise HTTPException(411, "The request does not state its length; expected a Content-Length.")
+        is_upload = str(scope["path"]).rstrip("/").endswith(_UPLOAD)
         most = self._max_bytes if is_upload else self._max_json_bytes
         seen, marks, complete = 0, 0, False
+        form = _Form()
 
         async def limited() -> _Message:
             nonlocal seen, marks, complete
@@ -87,6 +102,7 @@ class RequestLimits:
                 instead = "send fewer or smaller files at once" if is_upload else "upload the photos instead"
                 raise HTTPException(413, f"The request has more than {most // 1_000_000} MB; {instead}.")
             if is_upload:
+                form.check(body)
                 await self._room.take(len(body))
             else:
                 marks += sum(map(body.count, (b",", b":", b"[", b"{")))
@@ -96,7 +112,13 @@ class RequestLimits:
             return message
 
         if is_upload:
-            await self._pass_upload(scope, limited, send)
+            if self._uploading >= _MAX_UPLOADS:
+                raise HTTPException(503, "Too many uploads arrive now; try again in a minute.")
+            self._uploading += 1
+            try:
+                await self._pass_upload(scope, limited, send)
+            finally:
+                self._uploading -= 1
         else:
             await self._app(scope, limited, send)
 
@@ -119,6 +141,31 @@ class RequestLimits:
             await refusal(scope, receive, noting)
         # Once the exception is gone, and with it the last that holds the files open.
         await self._room.delete_left()
+
+
+class _Form:
+    """The fields of one upload, as far as they have come."""
+
+    def __init__(self) -> None:
+        self._tail = b""
+        self._files = 0
+
+    def check(self, body: bytes) -> None:
+        """Take the next piece of the form.
+
+        Raises:
+            HTTPException: A field is no file, which Gradio would keep in memory, or there are too many files.
+        """
+        text = self._tail + body
+        end = 0
+        for field in _FIELD.finditer(text):
+            end = field.end()
+            self._files += 1
+            if b"filename" not in field[0]:
+                raise HTTPException(400, "The upload has a field that is no file; expected a form of files alone.")
+        if self._files > _MAX_FILES:
+            raise HTTPException(413, f"The upload has more than {_MAX_FILES} files; send fewer at once.")
+        self._tail = text[max(end, len(text) - _FIELD_BYTES) :]
 
 
 class _Room:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
 import re
 
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -44,9 +46,12 @@ class OriginPolicy:
             await self._app(scope, receive, send)
             return
         page: list[Message] = []
+        started = False
 
         async def answer(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 headers = MutableHeaders(raw=message["headers"])
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers["Referrer-Policy"] = "same-origin"
@@ -72,7 +77,19 @@ class OriginPolicy:
             refusal = PlainTextResponse("No address is fetched here; expected the path of a file of this server.", 403)
             await refusal(scope, receive, answer)
             return
-        await self._app(scope, receive, answer)
+        try:
+            await self._app(scope, receive, answer)
+        except HTTPException:
+            raise
+        except Exception:
+            logging.getLogger(__name__).exception("a request failed")
+            if started:
+                raise
+            refusal = PlainTextResponse(
+                'The request could not be answered; expected one that this app knows: see "Use via API" on its page.',
+                500,
+            )
+            await refusal(scope, receive, answer)
 
 
 def page_policy(body: bytes) -> str:

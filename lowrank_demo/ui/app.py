@@ -28,7 +28,7 @@ from ..serve.validations import Validations
 from ..serve.values import check_values
 from ..settings import ASSETS
 from . import about, address, api, classify, compare, explore, figure_tools, page, pareto, picker, ranks, validate
-from .mailboxes import Mailboxes
+from .mailboxes import Mailboxes, refuse_long_sessions
 from .reports import report_route
 
 _MIN_ITEMS = 1_000
@@ -92,6 +92,8 @@ def _forget_values(state: SessionState | None) -> None:
 def _sentence(error: Exception) -> str:
     """Return what a visitor is told about an error."""
     if isinstance(error, gr.Error):
+        if "not in the list of choices" in error.message:  # which it lists as Python writes them
+            return "A choice in the request is not one that the page offers; reload the page and choose again."
         return error.message
     if isinstance(error, LowRankError):
         return str(error)
@@ -131,8 +133,10 @@ def build_app(desk: page.Desk) -> gr.Blocks:
         figure_tools.build()
         gr.HTML("", js_on_load=_OBSERVE, visible="hidden")
         api.build(desk)
-    demo.queue(max_size=128)
+    # Without open routes, every call goes through the queue and its limits.
+    demo.queue(max_size=128, api_open=False)
     demo._queue.pending_messages_per_session = Mailboxes(demo._queue)
+    refuse_long_sessions(demo._queue)
     # It summarises them anew after every request, for a page that is switched off.
     demo._queue.ANALYTICS_MAX_EVENTS = 1
     return demo

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
+from typing import Any
 
 import orjson
+from gradio.data_classes import PredictBodyInternal
 from gradio.queueing import Queue
 from gradio.server_messages import EventMessage, ProcessCompletedMessage
 from gradio.utils import LRUCache
@@ -19,7 +21,20 @@ UNREAD_SECONDS = 60.0
 """How long an answer waits to be fetched. A page is there to take it, so it goes out at once."""
 UNREAD_BYTES = 50_000_000
 """All answers that wait to be fetched; the oldest is dropped first."""
+_MAX_SESSION = 100
 _EXPIRED = "The answer was not fetched in time, and was dropped; ask again."
+
+
+def refuse_long_sessions(queue: Queue) -> None:
+    """Refuse requests whose session has a long name: Gradio keeps the names, and a page's has eleven characters."""
+    push = queue.push
+
+    async def checked(body: PredictBodyInternal, *args: Any, **kwargs: Any) -> Any:
+        if len(body.session_hash or "") > _MAX_SESSION:
+            return False, f"The session's name is too long; expected at most {_MAX_SESSION} characters.", "error"
+        return await push(body, *args, **kwargs)
+
+    queue.push = checked
 
 
 class Mailboxes(LRUCache[str, "asyncio.Queue[EventMessage]"]):

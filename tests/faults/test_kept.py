@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -97,7 +98,7 @@ def test_a_page_that_waited_is_told_of_a_restart(job: str, server: RunningApp) -
     config = httpx.get(f"{server.url}/config").json()
     ticks = [one for one in config["dependencies"] if any(event == "tick" for _, event in one["targets"])]
     tick = next(one for one in ticks if len(one["inputs"]) == 2)
-    body = {"data": [job, None], "fn_index": tick["id"], "session_hash": "restarted"}
-    answer = httpx.post(f"{server.url}/gradio_api/run/predict", json=body, timeout=60)
-    assert answer.status_code == 200, answer.text
-    assert ("The server was restarted; the validation was lost. Start it again." in answer.text) == bool(job)
+    with ApiClient(server.url) as client:
+        answer = client.listen(tick["id"], json.dumps([job, None]))
+    assert "process_completed" in answer
+    assert ("The server was restarted; the validation was lost. Start it again." in answer) == bool(job)
