@@ -78,7 +78,9 @@ class RequestLimits:
         deadline = asyncio.get_running_loop().time() + self._body_seconds
         if any(name.lower() == b"transfer-encoding" for name, _ in scope.get("headers", ())):
             # A body in a million pieces takes long to read.
-            raise HTTPException(411, "The request does not state its length; expected a Content-Length.")
+            refusal = PlainTextResponse("The request does not state its length; expected a Content-Length.", 411)
+            await refusal(scope, receive, send)
+            return
         is_upload = str(scope["path"]).rstrip("/").endswith(_UPLOAD)
         most = self._max_bytes if is_upload else self._max_json_bytes
         seen, marks, complete = 0, 0, False
@@ -113,7 +115,9 @@ class RequestLimits:
 
         if is_upload:
             if self._uploading >= _MAX_UPLOADS:
-                raise HTTPException(503, "Too many uploads arrive now; try again in a minute.")
+                refusal = PlainTextResponse("Too many uploads arrive now; try again in a minute.", 503)
+                await refusal(scope, receive, send)
+                return
             self._uploading += 1
             try:
                 await self._pass_upload(scope, limited, send)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lowrank_demo.decode.markers import ordinary_jpeg
+from lowrank_demo.decode.markers import jpeg_pixels, ordinary_jpeg
 from tests.faults.hostile import scans
 from tests.helpers.photos import encoded, open_photo, photo_path
 
@@ -103,3 +103,14 @@ def test_the_walk_is_quick(filling: bytes) -> None:
     began = time.process_time()
     ordinary_jpeg(data, PIXELS)
     assert time.process_time() - began < 0.5
+
+
+@pytest.mark.parametrize("kind", ORDINARY)
+def test_the_pixels_of_a_jpeg(kind: str) -> None:
+    width, height = Image.open(io.BytesIO(ORDINARY[kind])).size
+    assert jpeg_pixels(ORDINARY[kind]) == width * height
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff\xd8", b"\xff\xd8\xff\xc0\0", b"\x89PNG\r\n\x1a\n" + bytes(50)])
+def test_what_is_no_jpeg_has_no_pixels(data: bytes) -> None:
+    assert jpeg_pixels(data) == 0

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -105,3 +107,18 @@ def test_the_children_end_with_their_caller() -> None:
         pid = children.call(process)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_a_child_that_was_killed_while_it_waited_is_replaced() -> None:
+    with Children(1) as children:
+        number = children.call(os.getpid)
+        os.kill(number, signal.SIGKILL)
+        time.sleep(0.2)
+        assert children.call(os.getpid) != number
+
+
+def test_the_working_folder_is_not_imported_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pickle.py").write_text("raise SystemExit")
+    monkeypatch.chdir(tmp_path)
+    with Children(1) as children:
+        assert children.call(os.getpid) != os.getpid()
