@@ -25,7 +25,7 @@ TOP = 5
 """Classes in an answer."""
 BATCH = 32
 """Images that are decoded and classified together."""
-_BATCH_BYTES, _BATCH_PIXELS = 32_000_000, 50_000_000
+_BATCH_BYTES, _BATCH_PIXELS = 32_000_000, 25_000_000
 """A batch is full, too, once its files have so many bytes, or its JPEGs so many pixels: others wait for it."""
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 

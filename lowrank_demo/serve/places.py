@@ -12,6 +12,9 @@ WORKERS = 4
 """Requests that hold decoded photos at a time."""
 DOWNLOADERS = 6
 """Requests that wait for a download at a time; more are refused, and those that need none go on."""
+ANSWERED = 32
+"""Requests for answers that Gradio passes on at a time; most of them wait here, for a child process, a place or a
+download."""
 CUTTERS = 2
 """Requests that truncate a model at a time, which takes seconds; more are refused, too."""
 MAX_MODELS = 12

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from ..errors import ImageError, TooManyPhotos
 from ..models.cards import ModelCard, Zoo
 from ..models.store import WeightStore
+from ..runtime.fair_lock import FairLock
 from ..runtime.words import counted
 from ..settings import Settings
 from .answers import Comparison, ModelStatus, Photo
@@ -44,7 +44,7 @@ class Service:
         self.settings = settings
         self.weights = WeightStore.from_settings(settings)
         self.zoo: Zoo = self.weights.zoo
-        self.running = threading.Lock()
+        self.running = FairLock()
         """Held while a decoder or a network runs: one at a time."""
         self._working = Places(WORKERS, "Too many photos are being classified; try again in a minute.")
         self._downloading = Places(

@@ -17,7 +17,7 @@ from ..errors import LowRankError, UsageError
 from ..runtime.schema import shown
 from ..serve.answers import Photo
 from ..serve.payloads import model_json, pareto_json, predictions_json, ranks_json, validation_json
-from ..serve.places import DOWNLOADERS, WORKERS
+from ..serve.places import ANSWERED
 from .page import Desk
 
 _FILE_ROUTE = "/gradio_api/file="
@@ -88,7 +88,7 @@ def build(desk: Desk) -> None:
         validations.cancel(job)
         return validation_json(validations.status(job))
 
-    gr.api(classify, api_name="classify", concurrency_limit=WORKERS + DOWNLOADERS)
+    gr.api(classify, api_name="classify", concurrency_limit=ANSWERED)
     for endpoint in (ranks, pareto, models, validate, validation_status, cancel_validation):
         gr.api(endpoint, api_name=endpoint.__name__, concurrency_limit=8)
 

@@ -12,7 +12,7 @@ from gradio.media import get_image
 from ..errors import LowRankError
 from ..models.download import DownloadProgress
 from ..serve.answers import Photo
-from ..serve.places import DOWNLOADERS, WORKERS
+from ..serve.places import ANSWERED
 from ..settings import ASSETS
 from .page import Items, Page
 from .present import message, result_cards
@@ -97,7 +97,7 @@ def build(page: Page, tab: gr.Tab) -> None:
         "outputs": [page.results, decoder_note],
         "api_visibility": "private",
         "trigger_mode": "always_last",
-        "concurrency_limit": WORKERS + DOWNLOADERS,
+        "concurrency_limit": ANSWERED,
         "concurrency_id": "classify",
         "show_progress_on": page.results,
     }
