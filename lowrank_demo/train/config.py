@@ -144,11 +144,14 @@ class CompressConfig(StageConfig):
     criterion: Literal["flops", "storage"] = "flops"
     lambda_: Annotated[_NotNegative, Field(alias="lambda")] = 0.25e-4
     """λ of the rank selection, per 10⁶ FLOPs."""
+    cost: Literal["true", "original"] = "true"
+    """What ``flops`` counts: the MACs of the factors as they run, or the authors' simpler count, which differs for the
+    convolutions of scheme 2."""
     normalised: StrictBool = True
     augmented: StrictBool = True
     """Whether to use the augmented Lagrangian rather than the quadratic penalty."""
     steps: Annotated[StrictInt, within(ge=1, le=100_000)] = 30
-    """LC steps."""
+    """LC steps: the first is a C step alone, each other an L step and a C step."""
     first_mu: Annotated[Number, within(ge=_SMALLEST_MU, le=_LARGEST_MU)] = 1e-3
     mu_growth: Annotated[_Positive, Field(validate_default=True)] = 1.2
     """Factor on μ at each LC step."""
