@@ -120,7 +120,8 @@ class Decomposition:
         """
         matrix = to_matrix(weight.detach().double(), scheme)
         if weight.dtype == torch.float64:
-            return cls(*torch.linalg.svd(matrix, full_matrices=False), weight.shape, scheme)
+            left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+            return cls(left, values, right, weight.shape, scheme)
         wide = matrix.shape[0] <= matrix.shape[1]
         if not wide:
             matrix = matrix.T

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -77,18 +78,19 @@ def factored(module: nn.Conv2d | nn.Linear, v_weight: Tensor, u_weight: Tensor, 
         scheme: ``scheme_1`` or ``scheme_2``.
     """
     rank, has_bias = len(v_weight), module.bias is not None
+    make: Any = skip_init  # its result is typed as any module
     options: dict[str, Any] = {"device": module.weight.device, "dtype": module.weight.dtype}
     if isinstance(module, nn.Linear):
-        v = skip_init(nn.Linear, module.in_features, rank, bias=False, **options)
-        u = skip_init(nn.Linear, rank, module.out_features, bias=has_bias, **options)
+        v = make(nn.Linear, module.in_features, rank, bias=False, **options)
+        u = make(nn.Linear, rank, module.out_features, bias=has_bias, **options)
     else:
         # Scheme 2 gives the vertical dimension to U. Padding repeats or mirrors whole rows, so that V, which works
         # within a row, may come before it; it has no bias, so that rows of zeros stay zero.
         height = scheme == "scheme_2"
         across, down = _geometry(module, (not height, True)), _geometry(module, (height, False))
         options["padding_mode"] = module.padding_mode
-        v = skip_init(nn.Conv2d, module.in_channels, rank, bias=False, **across, **options)
-        u = skip_init(nn.Conv2d, rank, module.out_channels, bias=has_bias, **down, **options)
+        v = make(nn.Conv2d, module.in_channels, rank, bias=False, **across, **options)
+        u = make(nn.Conv2d, rank, module.out_channels, bias=has_bias, **down, **options)
     pair = Factored(v, u).train(module.training)
     with torch.no_grad():
         v.weight.copy_(v_weight)
@@ -182,7 +184,11 @@ def survey(network: nn.Module, example: Inputs, exclude: Collection[str] = ()) -
     inputs = example if isinstance(example, tuple) else (example,)
     batch = max(1, len(inputs[0]))
 
-    def record(name: str, module: _ConvNd | nn.Linear, given: Tensor, output: Tensor) -> None:
+    def record(
+        name: str, module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor
+    ) -> None:
+        assert isinstance(module, (_ConvNd, nn.Linear))
+        given = args[0] if args else kwargs["input"]
         # A layer may be called several times.
         moved = given if isinstance(module, _ConvNd) and module.transposed else output
         macs[name] += moved.numel() * module.weight[0].numel() // batch
@@ -195,15 +201,7 @@ def survey(network: nn.Module, example: Inputs, exclude: Collection[str] = ()) -
             positions[name] += vectors
             rows_kept[name] += vectors
 
-    hooks = [
-        module.register_forward_hook(
-            lambda module, args, kwargs, output, name=name: record(
-                name, module, args[0] if args else kwargs["input"], output
-            ),
-            with_kwargs=True,
-        )
-        for name, module in layers.items()
-    ]
+    hooks = [one.register_forward_hook(partial(record, name), with_kwargs=True) for name, one in layers.items()]
     modes = {module: module.training for module in network.modules()}
     try:
         with torch.no_grad():

@@ -21,17 +21,8 @@ from lowrank_demo.nn.alexnet import DenseAlexNet, LowRankAlexNet
 from lowrank_demo.settings import ASSETS
 from tests.helpers.small_alexnet import SMALL_LAYERS
 
-datasets = pytest.importorskip("sklearn.datasets", reason="scikit-learn is not installed")
-
-
-@lru_cache(maxsize=1)
-def digits() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    data = datasets.load_digits()
-    x = torch.tensor(data.data, dtype=torch.float32) / 16
-    y = torch.tensor(data.target)
-    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
-    x, y = x[order], y[order]
-    return x[:1200], y[:1200], x[1200:], y[1200:]
+pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+from tests.helpers.digits import digits
 
 
 def make() -> nn.Sequential:
