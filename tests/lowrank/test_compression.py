@@ -48,7 +48,7 @@ def test_a_residual_network_meets_a_target_and_keeps_its_error() -> None:
     assert found.left_alone["conv1"] == "excluded"
     assert all(rank % 2 == 0 for rank in found.ranks.values())
     assert {name.rpartition(".")[0] for name in found.ranks} >= {"layer1.0", "layer4.1"}
-    assert result.reference < 0.06
+    assert result.reference < 0.08
     assert result.compressed < result.reference + 0.03
     assert result.finetuned < result.reference + 0.02
 
