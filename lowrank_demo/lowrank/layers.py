@@ -68,6 +68,15 @@ def product(v: Tensor, u: Tensor) -> Tensor:
     return weight.reshape(n, m, a * c, b * d)
 
 
+def product_energy(v: Tensor, u: Tensor) -> Tensor:
+    """Return ‖UV‖², the squared norm of :func:`product`, a differentiable scalar.
+
+    The product is not computed: ‖UV‖² is the sum of UᵀU · VVᵀ, entry by entry, whose sides are the rank.
+    """
+    rows, columns = u.transpose(0, 1).flatten(1), v.flatten(1)
+    return ((rows @ rows.T) * (columns @ columns.T)).sum()
+
+
 def factored(module: nn.Conv2d | nn.Linear, v_weight: Tensor, u_weight: Tensor, scheme: str) -> Factored:
     """Return two layers with these weights in place of one: its stride, padding and dilation, its bias, dtype, device.
 

@@ -56,9 +56,9 @@ def run(
         end_step(step, mu)
 
 
-def mu_schedule(first: float, growth: float, steps: int) -> list[float]:
-    """Return μ of each LC step, a geometric progression."""
-    return [first * growth**step for step in range(steps)]
+def mu_schedule(first: float, growth: float, steps: int, repeats: int = 1) -> list[float]:
+    """Return μ of each LC step: a geometric progression of so many steps, each repeated."""
+    return [first * growth**step for step in range(steps) for _ in range(repeats)]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,9 +16,9 @@ from ..errors import TrainingDiverged, UsageError
 from ..lowrank import lc
 from ..lowrank.c_step import Cost, Criterion
 from ..lowrank.calibration import measure_each
-from ..lowrank.layers import survey
+from ..lowrank.layers import product_energy, survey
 from ..models.architecture import INPUT_SIZE, LAYERS, Layer, network_cost
-from ..nn.alexnet import DenseAlexNet, LowRankAlexNet
+from ..nn.alexnet import DenseAlexNet, LowRankAlexNet, LowRankLayer
 from ..nn.nested import NestedAlexNet, Version, merged
 from ..runtime.outputs import check_folder
 from ..runtime.processes import Processes
@@ -36,7 +37,10 @@ def reference(config: RunConfig, resume: bool, processes: Processes, layers: Seq
     """Train the dense network; the result is in ``reference.pt``."""
     torch.manual_seed(config.seed)
     stage = config.reference
-    trainer = _trainer(config, "reference", stage, stage.epochs, DenseAlexNet(layers), processes)
+    network = DenseAlexNet(layers)
+    if stage.initialisation == "xavier":
+        network.apply(_xavier)
+    trainer = _trainer(config, "reference", stage, stage.epochs, network, processes)
     _train(trainer, resume)
 
 
@@ -68,7 +72,8 @@ def compress(config: RunConfig, resume: bool, processes: Processes, layers: Sequ
         augmented=stage.augmented,
         broadcast=processes.broadcast,
     )
-    trainer = _trainer(config, "compress", stage, (stage.steps - 1) * stage.epochs, network, processes)
+    schedule = lc.mu_schedule(stage.first_mu, stage.mu_growth, stage.steps, stage.mu_repeats)
+    trainer = _trainer(config, "compress", stage, (len(schedule) - 1) * stage.epochs, network, processes)
     history: list[dict[str, Any]] = []
     best: dict[str, Any] = {"objective": math.inf}
     if resume and (saved := trainer.load()) is not None:
@@ -87,8 +92,12 @@ def compress(config: RunConfig, resume: bool, processes: Processes, layers: Sequ
     keep_history()
 
     def l_step(step: int, mu: float) -> None:
-        while trainer.epoch < step * stage.epochs:
-            loss = trainer.train_epoch(extra_loss=lambda: penalty(mu), rate=stage.learning_rate_decay**step)
+        first = (step - 1) * stage.epochs
+        while trainer.epoch < first + stage.epochs:
+            if stage.fresh_optimiser and trainer.epoch == first:
+                trainer.restart()
+            rate = stage.learning_rate_decay ** (trainer.epoch - first if stage.decay_restarts else step)
+            loss = trainer.train_epoch(extra_loss=lambda: penalty(mu), rate=rate)
             error = trainer.validate().top1_error
             save()
             trainer.report(loss, error)
@@ -134,7 +143,6 @@ def compress(config: RunConfig, resume: bool, processes: Processes, layers: Sequ
             )
         keep_history()
 
-    schedule = lc.mu_schedule(stage.first_mu, stage.mu_growth, stage.steps)
     lc.run(penalty, schedule, l_step, end_step, done=len(history))
 
 
@@ -160,8 +168,10 @@ def finetune(config: RunConfig, resume: bool, processes: Processes, layers: Sequ
         network, lambda_ = compressed_network(config.folder / "compress.pt", layers), config.compress.lambda_
         history = config.folder / "history.json"
     frozen = layers[: stage.frozen_layers]
-    trainer = _trainer(config, "finetune", stage, stage.epochs, network, processes, frozen)
-    _train(trainer, resume)
+    product = stage.weight_decay_of == "product"
+    optimised = replace(stage, weight_decay=0.0) if product else stage
+    trainer = _trainer(config, "finetune", optimised, stage.epochs, network, processes, frozen)
+    _train(trainer, resume, extra_loss=(lambda: _product_decay(network, stage.weight_decay)) if product else None)
     if processes.rank != 0:
         return []
     trained = trainer.best
@@ -198,18 +208,38 @@ def _finetune_nested(config: RunConfig, starts: Sequence[Start], resume: bool, p
     return write_nested(config, nested, lambdas)
 
 
-def _train(trainer: Trainer, resume: bool, errors: Callable[[], Sequence[float]] | None = None) -> None:
+def _xavier(module: nn.Module) -> None:
+    """Initialise a convolution or linear layer as the authors' reference networks are."""
+    if isinstance(module, (nn.Conv2d, nn.Linear)):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def _product_decay(network: nn.Module, decay: float) -> torch.Tensor:
+    """Return decay/2 · Σ ‖UV‖² over the layers, the weight decay of the products of their factors."""
+    pairs = [module for module in network.modules() if isinstance(module, LowRankLayer)]
+    return decay / 2 * torch.stack([product_energy(pair.V.weight, pair.U.weight) for pair in pairs]).sum()
+
+
+def _train(
+    trainer: Trainer,
+    resume: bool,
+    errors: Callable[[], Sequence[float]] | None = None,
+    extra_loss: Callable[[], torch.Tensor] | None = None,
+) -> None:
     """Train to the last epoch, saving after each.
 
     Args:
         trainer: The trainer.
         resume: Begin after the last saved epoch.
         errors: Measures the network; None measures it as one.
+        extra_loss: Added to the loss of each batch.
     """
     if resume:
         trainer.load()
     while trainer.epoch < trainer.epochs:
-        loss = trainer.train_epoch()
+        loss = trainer.train_epoch(extra_loss)
         found = errors() if errors else [trainer.validate().top1_error]
         trainer.save()
         trainer.report(loss, *found)

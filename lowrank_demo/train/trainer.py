@@ -90,6 +90,10 @@ class Trainer:
         """The network to keep: the one with averaged weights if there is one."""
         return self._average.module if self._average is not None else self.network
 
+    def restart(self) -> None:
+        """Begin anew with the optimiser's own state, such as momentum."""
+        self._optimiser = optimiser_of(self.network, self._stage)
+
     def train_epoch(self, extra_loss: Callable[[], Tensor] | None = None, rate: float | None = None) -> float:
         """Train on every batch once and return the mean loss.
 

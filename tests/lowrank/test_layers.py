@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from lowrank_demo.errors import UsageError
-from lowrank_demo.lowrank.layers import Factored, decompose, factorised, replace, survey
+from lowrank_demo.lowrank.layers import Factored, decompose, factorised, product_energy, replace, survey
 
 LAYERS = {
     "plain": nn.Conv2d(3, 8, 3, padding=1),
@@ -53,6 +53,15 @@ def test_a_factored_layer_computes_the_same_and_costs_what_is_counted(
     parts = survey(nn.Sequential(factorised(layer, scheme, 2)), x).targets
     assert sum(part.dense_cost("flops") for part in parts.values()) == 2 * target.unit_cost(scheme, "flops")
     assert sum(part.dense_cost("storage") for part in parts.values()) == 2 * target.unit_cost(scheme, "storage")
+
+
+@pytest.mark.parametrize("scheme", ["scheme_1", "scheme_2"])
+@pytest.mark.parametrize("layer", [nn.Conv2d(3, 8, (3, 5)), nn.Linear(12, 8)])
+def test_the_energy_of_a_product_is_that_of_its_weight(layer: nn.Conv2d | nn.Linear, scheme: str) -> None:
+    pair = factorised(layer, scheme, 3)
+    energy = product_energy(pair.V.weight, pair.U.weight)
+    torch.testing.assert_close(energy, (pair.weight**2).sum())
+    assert energy.requires_grad
 
 
 class Many(nn.Module):

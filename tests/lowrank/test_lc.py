@@ -215,6 +215,11 @@ def test_every_step_ends_with_a_c_step_and_a_resumed_run_repeats_none() -> None:
     assert done == third
 
 
+def test_a_schedule_grows_and_repeats() -> None:
+    assert mu_schedule(1.0, 2.0, 3) == [1.0, 2.0, 4.0]
+    assert mu_schedule(1.0, 2.0, 2, repeats=2) == [1.0, 1.0, 2.0, 2.0]
+
+
 def test_the_last_c_step_keeps_what_the_last_l_step_learned() -> None:
     """A convolutional network: the factors from before the last L step do not fit its biases and normalisation."""
     torch.manual_seed(2)

@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -29,7 +29,7 @@ from lowrank_demo.settings import ASSETS
 from lowrank_demo.train import stages
 from lowrank_demo.train.batches import LmdbImages
 from lowrank_demo.train.config import read_config
-from lowrank_demo.train.start import chosen_starts
+from lowrank_demo.train.start import chosen_starts, kept_weights
 from lowrank_demo.train.trainer import Trainer
 from tests.helpers.commands import run
 from tests.helpers.lmdb_files import build_long_lmdb
@@ -265,6 +265,49 @@ def test_a_resumed_run_has_the_same_bits(
     run_small(stage, config, resume=True)
     assert same(checkpoint, folder / "whole.pt")
     assert not wanted or history.read_bytes() == wanted
+
+
+def test_the_schedules_of_the_authors_scripts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each μ twice, the learning rate restarting on L, Xavier's weights, decay of the products."""
+    lines = {
+        "reference": 'initialisation = "xavier"',
+        "compress": 'mu_repeats = 2\ndecay_restarts = true\nlearning_rate_decay = 0.5\ncost = "original"',
+        "finetune": 'weight_decay_of = "product"\nweight_decay = 0.1',
+    }
+    config = configure(folder, lines, step_epochs=2)
+    run_small("reference", config)
+    bound = (6 / (3 * 121 + 16 * 121)) ** 0.5
+    weight = kept_weights(folder / "run" / "reference.pt")["features.0.weight"]
+    assert 0.9 * bound < float(weight.abs().max()) < 1.1 * bound
+    rates: list[float] = []
+    whole_epoch = Trainer.train_epoch
+
+    def noted(trainer: Trainer, extra_loss: Callable[[], torch.Tensor], rate: float) -> float:
+        rates.append(rate)
+        return whole_epoch(trainer, extra_loss, rate)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train_epoch", noted)
+        run_small("compress", config)
+    assert rates == [1.0, 0.5] * 3
+    history = read_history(folder / "run" / "history.json")
+    assert [step.mu for step in history.steps] == [10.0, 10.0, 12.0, 12.0]
+    assert history.cost == "original"
+    run_small("finetune", config)
+    state = torch.load(folder / "run" / "finetune.pt", weights_only=True)
+    assert all(group["weight_decay"] == 0 for group in state["optimiser"]["param_groups"])
+
+
+def test_an_l_step_begins_without_momentum_unless_it_is_told_to(folder: Path) -> None:
+    found: list[torch.Tensor] = []
+    for fresh in ("true", "false"):
+        config = configure(folder, {"compress": f"fresh_optimiser = {fresh}"}, steps=3)
+        if not found:
+            run_small("reference", config)
+        run_small("compress", config)
+        state = torch.load(folder / "run" / "compress.pt", weights_only=True)
+        found.append(state["network"]["classifier.8.weight"])
+    assert not torch.equal(found[0], found[1])
 
 
 @pytest.mark.parametrize("calibration", [0, 4])
