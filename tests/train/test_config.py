@@ -185,7 +185,7 @@ def test_an_infinite_number_is_shown_as_the_file_writes_it(tmp_path: Path) -> No
 
 
 def test_lambda_is_listed_as_the_file_writes_it(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r'\[compress\] has "lambda_"; .*criterion, lambda, normalised'):
+    with pytest.raises(UsageError, match=r'\[compress\] has "lambda_"; .*criterion, lambda, cost, normalised'):
         read_config(write(tmp_path, DATA + "[compress]\nlambda_ = 1"))
 
 
