@@ -33,7 +33,10 @@ def rank_history_figure(history: RankHistory) -> go.Figure:
 
 
 def cost_history_figure(history: RankHistory) -> go.Figure:
-    """Draw the MACs of the network that each C step chose, and the error after the L step that followed."""
+    """Draw the MACs and the error of the network that each C step chose; a line marks the step that was kept.
+
+    An older history has the error of the dense network instead.
+    """
     figure = go.Figure()
     figure.add_scatter(
         x=[step.step for step in history.steps],
@@ -43,16 +46,21 @@ def cost_history_figure(history: RankHistory) -> go.Figure:
         line={"color": SCHEME_COLOURS[history.scheme], "width": 2},
         hovertemplate="LC step %{x}<br>%{y:.1f} million MACs<extra></extra>",
     )
-    measured = [step for step in history.steps if step.top1_error is not None]
+    compressed = any(step.compressed_error is not None for step in history.steps)
+    errors = {step.step: step.compressed_error if compressed else step.top1_error for step in history.steps}
+    measured = {step: error for step, error in errors.items() if error is not None}
+    what = "of the compressed network" if compressed else "before factoring"
     figure.add_scatter(
-        x=[step.step for step in measured],
-        y=[step.top1_error for step in measured],
+        x=list(measured),
+        y=list(measured.values()),
         mode="lines+markers",
         name="top-1 error, %",
         yaxis="y2",
         line={"color": CHOSEN, "width": 2, "dash": "dot"},
-        hovertemplate="LC step %{x}<br>%{y:.2f} % top-1 error before factoring<extra></extra>",
+        hovertemplate=f"LC step %{{x}}<br>%{{y:.2f}} % top-1 error {what}<extra></extra>",
     )
+    if history.best is not None:
+        figure.add_vline(history.best, line={"color": CHOSEN, "width": 1}, annotation_text="kept")
     figure.update_yaxes(title="million MACs", rangemode="tozero")
     figure.update_layout(
         yaxis2={"title": "top-1 error, %", "overlaying": "y", "side": "right", "showgrid": False, "zeroline": False}

@@ -3,10 +3,14 @@
 The scheme says how a weight tensor becomes a matrix. For a given λ and μ the step minimises over the rank r, in closed
 form from the singular values s of the matrix (Idelbayev & Carreira-Perpiñán, CVPR 2020, section 4)::
 
-    λ · cost(r) + μ/2 · Σ_{i>r} s_i²        cost(r) = r · (rows + columns) · output positions
+    λ · cost(r) + μ/2 · Σ_{i>r} s_i²
 
-The *normalised* variant divides the sum by ‖W‖². λ is the price of 10⁶ FLOPs, so the cost is in millions. The
-criterion ``storage`` leaves the output positions out.
+The *normalised* variant divides the sum by ‖W‖². λ is the price of 10⁶ FLOPs, so the cost is in millions.
+
+The true cost is what the two factors compute: U has ``rows`` weights for each rank, V has ``columns``, and each runs at
+the positions of its own output. In scheme 2 the output of V has the height of the input, since only its width is
+strided. The authors selected with ``r · (rows + columns) · output positions``, the *original* cost, which is the same
+for scheme 1 and for linear layers. The criterion ``storage`` leaves the positions out.
 """
 
 from __future__ import annotations
@@ -15,9 +19,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 Criterion = Literal["flops", "storage"]
+Cost = Literal["true", "original"]
+"""What selection counts: the MACs of the factors as they run, or the authors' simpler count."""
 COST_UNIT = 1e-6
 """λ is the price of 10⁶ FLOPs (or stored weights)."""
 
@@ -45,9 +51,17 @@ def from_matrix(matrix: Tensor, shape: torch.Size, scheme: str) -> Tensor:
     return matrix.reshape(n, k1, m, k2).transpose(1, 2).contiguous()
 
 
-def unit_cost(rows: int, columns: int, positions: int, criterion: Criterion) -> int:
-    """Return the cost of one more rank: multiply-accumulates for one image, or stored weights."""
-    return (rows + columns) * (positions if criterion == "flops" else 1)
+def unit_cost(rows: int, columns: int, criterion: Criterion, u_positions: int = 1, v_positions: int = 1) -> int:
+    """Return the cost of one more rank: multiply-accumulates (MACs) for one image, or stored weights.
+
+    Args:
+        rows: Rows of the layer's matrix, the weights of U for each rank.
+        columns: Columns of the matrix, the weights of V for each rank.
+        criterion: The cost to count.
+        u_positions: Output height x width of U; 1 for a linear layer.
+        v_positions: Output height x width of V.
+    """
+    return rows + columns if criterion == "storage" else rows * u_positions + columns * v_positions
 
 
 def lost_energy(singular_values: Tensor, *, normalised: bool = True) -> Tensor:
@@ -63,7 +77,9 @@ def lost_energy(singular_values: Tensor, *, normalised: bool = True) -> Tensor:
     return lost / lost[0] if normalised and lost[0] > 0 else lost
 
 
-def select_rank(lost: Tensor, cost: float, lambda_: float, mu: float) -> int:
+def select_rank(
+    lost: Tensor, cost: float, lambda_: float, mu: float, *, dense_cost: float = float("inf"), multiple: int = 1
+) -> int:
     """Return the rank, 0 to k, that minimises cost plus lost energy; the smallest rank wins a tie.
 
     Args:
@@ -71,14 +87,22 @@ def select_rank(lost: Tensor, cost: float, lambda_: float, mu: float) -> int:
         cost: Cost of one rank, from :func:`unit_cost`.
         lambda_: Price of 10⁶ of cost.
         mu: Weight of the lost energy.
+        dense_cost: Cost of the layer as it is, which no rank exceeds: the layer then stays dense. Infinite for a layer
+            that is always factored.
+        multiple: Only multiples of this number, and k, are chosen.
     """
-    ranks = torch.arange(len(lost), dtype=torch.float64, device=lost.device)
-    return int(torch.argmin(lambda_ * COST_UNIT * cost * ranks + mu / 2 * lost))
+    full = len(lost) - 1
+    ranks = torch.tensor(sorted({*range(0, full + 1, multiple), full}), device=lost.device)
+    price = (cost * ranks.double()).clamp(max=dense_cost)
+    return int(ranks[torch.argmin(lambda_ * COST_UNIT * price + mu / 2 * lost[ranks])])
 
 
 @dataclass(frozen=True)
 class Decomposition:
-    """The singular value decomposition of a layer's matrix, U · diag(s) · Vh, in float32, s in descending order."""
+    """The singular value decomposition of a layer's matrix, U · diag(s) · Vh, s in descending order.
+
+    In float64 for a float64 weight, in float32 for all others.
+    """
 
     u: Tensor
     s: Tensor
@@ -92,8 +116,12 @@ class Decomposition:
         """Decompose a weight by the eigenvalues of its smaller Gram matrix, in float64.
 
         For fc6 this takes less than half the time of a singular value decomposition in float32, and is more accurate.
+        A float64 weight gets the slower decomposition, since the Gram matrix would halve the digits.
         """
         matrix = to_matrix(weight.detach().double(), scheme)
+        if weight.dtype == torch.float64:
+            left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+            return cls(left, values, right, weight.shape, scheme)
         wide = matrix.shape[0] <= matrix.shape[1]
         if not wide:
             matrix = matrix.T
@@ -170,38 +198,5 @@ def _matrices(v: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
     return u.transpose(0, 1).reshape(rank, -1).T, v.reshape(rank, -1)
 
 
-def factorised(module: nn.Conv2d | nn.Linear, scheme: str, rank: int) -> nn.Sequential:
-    """Return the layer as two, ``V`` (no bias) and ``U`` (with the layer's bias): the nearest weight of this rank."""
-    decomposition = Decomposition.of(module.weight, scheme)
-    v_weight, u_weight = decomposition.factors(rank)
-    kept = v_weight.shape[0]
-    has_bias = module.bias is not None
-    if isinstance(module, nn.Linear):
-        v, u = nn.Linear(module.in_features, kept, bias=False), nn.Linear(kept, module.out_features, bias=has_bias)
-    else:
-        (s1, s2), (p1, p2) = _pair(module.stride), _pair(module.padding)
-        k1, k2 = _pair(module.kernel_size)
-        sizes = ((k1, k2), (1, 1), (s1, s2), (1, 1), (p1, p2), (0, 0))
-        if scheme == "scheme_2":
-            sizes = ((1, k2), (k1, 1), (1, s2), (s1, 1), (0, p2), (p1, 0))
-        vk, uk, vs, us, vp, up = sizes
-        v = nn.Conv2d(module.in_channels, kept, vk, stride=vs, padding=vp, bias=False)
-        u = nn.Conv2d(kept, module.out_channels, uk, stride=us, padding=up, bias=has_bias)
-    pair = nn.Sequential()
-    pair.add_module("V", v)
-    pair.add_module("U", u)
-    with torch.no_grad():
-        v.weight.copy_(v_weight)
-        u.weight.copy_(u_weight)
-        if u.bias is not None and module.bias is not None:
-            u.bias.copy_(module.bias)
-    return pair.to(module.weight.device)
-
-
 def _kernel(v: Tensor, u: Tensor) -> tuple[int, ...]:
     return () if v.dim() == 2 else (v.shape[2] * u.shape[2], v.shape[3] * u.shape[3])
-
-
-def _pair(value: int | str | tuple[int, ...]) -> tuple[int, int]:
-    assert not isinstance(value, str)
-    return (value, value) if isinstance(value, int) else (value[0], value[1])

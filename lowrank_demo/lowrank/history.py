@@ -1,4 +1,4 @@
-"""The rank history of a training run, ``history.json``: what each C step chose and what error followed. No torch."""
+"""The rank history of a training run, ``history.json``: what each C step chose, and how good it was. No torch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ _Amount = Annotated[Number, within(ge=0)]
 
 @dataclass(frozen=True)
 class LcStep(KnownKeys):
-    """One step of the LC algorithm: the ranks that the C step chose, and the error after the L step that followed."""
+    """One step of the LC algorithm: the ranks that its C step chose, and the network that has them.
+
+    Files written before the compressed network was measured have ``top1_error``, and none of the fields from
+    ``lambda_`` on.
+    """
 
     step: _Count
     mu: _Amount
@@ -34,9 +38,17 @@ class LcStep(KnownKeys):
     macs: _Count
     """Multiply-accumulates of the network with these ranks, for one image."""
     top1_error: Annotated[Number, within(ge=0, le=100)] | None = None
-    """Error of the dense network after the L step, in percent; None until that step is done."""
+    """Error of the dense network, in percent, in older files: after the L step that followed the C step."""
     distance: _Amount | None = None
-    """How far the dense weights were from the chosen ranks after the L step: ‖W − Δ‖ / ‖W‖."""
+    """How far the dense weights were from the chosen ranks: ‖W − Δ‖ / ‖W‖."""
+    lambda_: Annotated[_Amount | None, Field(alias="lambda")] = None
+    """λ of the C step."""
+    storage: _Count | None = None
+    """Weights and biases of the network with these ranks."""
+    loss: Number | None = None
+    """Cross entropy of the compressed network on the validation file."""
+    compressed_error: Annotated[Number, within(ge=0, le=100)] | None = None
+    """Top-1 error of the compressed network on the validation file, in percent, before any fine-tuning."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +61,10 @@ class RankHistory(KnownKeys):
     steps: tuple[LcStep, ...]
     layers: tuple[str, ...] = ()
     """Names of the layers, for people who read the file."""
+    cost: Literal["true", "original"] | None = None
+    """What the criterion counted; None in older files, which have the original cost."""
+    best: _Count | None = None
+    """The step that fine-tuning starts from: the least loss + λ · cost."""
 
 
 def read_history(path: Path) -> RankHistory:

@@ -2,102 +2,115 @@
 
 Compression is constrained optimisation: minimise loss(W) + λ · cost(ranks) over weights W of those ranks (Idelbayev &
 Carreira-Perpiñán, CVPR 2020, section 5). The constraint is replaced by a penalty with a growing weight μ, and two steps
-alternate: the C step (closed form, layer by layer) finds the low-rank Δ nearest to ``W − M/μ``, with the rank that is
-worth its cost; the L step trains the dense weights W on ``loss + μ/2 · ‖W − Δ − M/μ‖²``. M are the multipliers of the
-augmented Lagrangian; without them (quadratic penalty) they stay zero.
+alternate: the L step trains the dense weights W on ``loss + μ/2 · ‖W − Δ − M/μ‖²``; the C step (closed form, layer by
+layer) finds the low-rank Δ nearest to ``W − M/μ``, with the rank that is worth its cost. M are the multipliers of the
+augmented Lagrangian; without them (quadratic penalty) they stay zero. The compressed network is the one with Δ for W.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from .c_step import Criterion, Decomposition, factorised, lost_energy, select_rank, to_matrix, unit_cost
+from ..errors import TrainingDiverged
+from .c_step import COST_UNIT, Cost, Criterion, Decomposition, lost_energy, select_rank
+from .layers import Target
+
+_BISECTIONS = 60
+"""Halvings of the interval that holds the exponent of λ: to one part in 10¹⁵."""
+_EXPONENTS = (-40.0, 40.0)
+"""Powers of ten between which λ lies that meets a budget."""
 
 
 def run(
-    penalty: LowRankPenalty, schedule: Sequence[float], l_step: Callable[[int, float], None], c_steps_done: int = 0
+    penalty: LowRankPenalty,
+    schedule: Sequence[float],
+    l_step: Callable[[int, float], None],
+    end_step: Callable[[int, float], None],
+    done: int = 0,
 ) -> None:
-    """Run the LC algorithm: for each μ of the schedule a C step, then an L step.
+    """Run the LC algorithm: for each μ of the schedule an L step, then a C step and new multipliers.
+
+    As in the authors' scripts, the first step has no L step, since the reference has been trained already; and the
+    multipliers stay as they are until the last of several steps with the same μ.
 
     Args:
         penalty: What the two steps share: Δ, M and the ranks.
         schedule: μ of each step, from :func:`mu_schedule`.
-        l_step: Called with the step's number and μ; trains the dense weights on the loss plus ``penalty(mu)``. In a
-            resumed run it is also called for the steps done before, and has nothing left to do for those.
-        c_steps_done: Number of C steps done before; what they chose is in ``penalty`` already.
+        l_step: Called with the step's number, from 1, and μ; trains the dense weights on the loss plus ``penalty(mu)``.
+        end_step: Called with the step's number, from 0, and μ, after the C step.
+        done: Number of steps done before; their outcome is in ``penalty`` already.
     """
-    for step, mu in enumerate(schedule):
-        if step >= c_steps_done:
-            penalty.c_step(mu)
-        l_step(step, mu)
+    for step in range(done, len(schedule)):
+        mu = schedule[step]
+        if step:
+            l_step(step, mu)
+        penalty.c_step(mu)
+        if step + 1 == len(schedule) or schedule[step + 1] != mu:
+            penalty.multiplier_step(mu)
+        end_step(step, mu)
 
 
-def mu_schedule(first: float, growth: float, steps: int) -> list[float]:
-    """Return μ of each LC step, a geometric progression."""
-    return [first * growth**step for step in range(steps)]
+def mu_schedule(first: float, growth: float, steps: int, repeats: int = 1) -> list[float]:
+    """Return μ of each LC step: a geometric progression of so many steps, each repeated."""
+    return [first * growth**step for step in range(steps) for _ in range(repeats)]
 
 
 @dataclass(frozen=True)
-class Target:
-    """A layer to compress."""
+class Selection:
+    """How a C step chooses the ranks."""
 
-    module: nn.Conv2d | nn.Linear
-    positions: int
-    """Output height x width; 1 for a linear layer."""
+    scheme: str
+    lambda_: float = 0.0
+    """Price of the cost, for each 10⁶."""
+    criterion: Criterion = "flops"
+    cost: Cost = "true"
+    normalised: bool = True
+    """Whether a layer's lost energy counts as a share of its whole energy."""
+    keep_dense: bool = False
+    """Whether a layer stays dense where its factors would not be cheaper; it then has full rank."""
+    multiple: int = 1
+    """Ranks are multiples of this number, or full."""
+    budget: int | None = None
+    """MACs that the layers may have together, at least those at the lowest ranks. Each C step then finds λ by
+    bisection, in place of ``lambda_``."""
 
-    def unit_cost(self, scheme: str, criterion: Criterion) -> int:
-        """Return the cost of one more rank."""
-        rows, columns = to_matrix(self.module.weight.detach(), scheme).shape
-        return unit_cost(rows, columns, self.positions, criterion)
+    def rank(self, target: Target, lost: Tensor, lambda_: float, mu: float) -> int:
+        """Return the rank of a layer.
 
+        Args:
+            target: The layer.
+            lost: What each rank loses, from :func:`~.c_step.lost_energy`.
+            lambda_: Price of 10⁶ of cost.
+            mu: Weight of the lost energy.
+        """
+        unit = target.unit_cost(self.scheme, self.criterion, self.cost)
+        dense = target.dense_cost(self.criterion) if self.keep_dense else math.inf
+        rank = select_rank(lost, unit, lambda_, mu, dense_cost=dense, multiple=self.multiple)
+        return target.full_rank(self.scheme) if self.stays_dense(target, rank) else rank
 
-def targets_of(network: nn.Module, example: Tensor) -> dict[str, Target]:
-    """Return every convolution and linear layer of a network, by name, with its output size.
+    def stays_dense(self, target: Target, rank: int) -> bool:
+        """Return whether a layer of this rank is not factored."""
+        return self.keep_dense and not target.pays(self.scheme, rank, self.criterion)
 
-    Args:
-        network: Run once on ``example``, in evaluation mode.
-        example: One input of the right shape.
-
-    Raises:
-        ValueError: A convolution is grouped or dilated, which the schemes do not cover.
-    """
-    positions: dict[str, int] = {}
-    hooks = []
-    layers: dict[str, nn.Conv2d | nn.Linear] = {}
-    for name, module in network.named_modules():
-        if not isinstance(module, nn.Conv2d | nn.Linear):
-            continue
-        if isinstance(module, nn.Conv2d) and (module.groups != 1 or set(module.dilation) != {1}):
-            raise ValueError(f"{name} is grouped or dilated; expected a plain convolution")
-
-        def record(module: nn.Module, inputs: object, output: Tensor, name: str = name) -> None:
-            positions[name] = output.shape[-2] * output.shape[-1] if isinstance(module, nn.Conv2d) else 1
-
-        layers[name] = module
-        hooks.append(module.register_forward_hook(record))
-    training = network.training
-    with torch.no_grad():
-        network.eval()(example)
-    network.train(training)
-    for hook in hooks:
-        hook.remove()
-    return {name: Target(module, positions[name]) for name, module in layers.items() if name in positions}
+    def cost_of(self, target: Target, rank: int, criterion: Criterion) -> int:
+        """Return the true cost of a layer of this rank; a dropped layer keeps one component of zeros."""
+        if self.stays_dense(target, rank):
+            return target.dense_cost(criterion)
+        return max(rank, 1) * target.unit_cost(self.scheme, criterion)
 
 
 class LowRankPenalty:
     """The state that the L and C steps share: Δ, its factors, M and the ranks, layer by layer.
 
     Args:
-        targets: The layers, from :func:`targets_of`.
-        scheme: ``scheme_1`` or ``scheme_2``.
-        criterion: The cost to count.
-        lambda_: Price of the cost, for each 10⁶.
-        normalised: Count a layer's lost energy as a share of its whole energy.
+        targets: The layers, from :func:`~.layers.survey`.
+        selection: How ranks are chosen.
         augmented: Use multipliers (augmented Lagrangian) rather than the quadratic penalty alone.
         broadcast: Returns the first process's tensor in every process that trains the network.
     """
@@ -105,42 +118,58 @@ class LowRankPenalty:
     def __init__(
         self,
         targets: Mapping[str, Target],
+        selection: Selection,
         *,
-        scheme: str,
-        criterion: Criterion = "flops",
-        lambda_: float,
-        normalised: bool = True,
         augmented: bool = True,
         broadcast: Callable[[Tensor], Tensor] = lambda tensor: tensor,
     ) -> None:
         self._targets = targets
-        self._scheme = scheme
-        self._criterion: Criterion = criterion
-        self._lambda = lambda_
-        self._normalised = normalised
+        self._selection = selection
         self._augmented = augmented
         self._broadcast = broadcast
         self.delta: dict[str, Tensor] = {name: t.module.weight.detach().clone() for name, t in targets.items()}
         self.multipliers: dict[str, Tensor] = {n: torch.zeros_like(delta) for n, delta in self.delta.items()}
         self.ranks: dict[str, int] = {}
         self.factors: dict[str, tuple[Tensor, Tensor]] = {}
-        """Weights of the modules ``V`` and ``U`` whose product is Δ; of rank 1 and zero where the rank is 0."""
+        """Weights of ``V`` and ``U``, whose product is Δ, of the layers that do not stay dense; of rank 1 and zero
+        where the rank is 0. They are no part of :meth:`state`."""
+        self.lambda_ = selection.lambda_
+        """λ of the last C step."""
+        self._scale = dict.fromkeys(targets, 1.0)
+        if selection.normalised:
+            self._scale = {name: float((delta.double() ** 2).sum()) for name, delta in self.delta.items()}
 
     @torch.no_grad()
     def c_step(self, mu: float) -> dict[str, int]:
-        """Choose each layer's rank and Δ for this μ, then move the multipliers; return the ranks."""
+        """Choose each layer's rank and Δ for this μ; return the ranks.
+
+        Raises:
+            TrainingDiverged: A weight is not finite.
+        """
+        scheme = self._selection.scheme
+        found: dict[str, Decomposition] = {}
         for name, target in self._targets.items():
-            weight = target.module.weight
-            shifted = weight - self.multipliers[name] / mu if self._augmented else weight
-            decomposition = Decomposition.of(shifted, self._scheme)
-            cost = target.unit_cost(self._scheme, self._criterion)
-            rank = select_rank(lost_energy(decomposition.s, normalised=self._normalised), cost, self._lambda, mu)
-            self.ranks[name] = rank
-            self.factors[name] = decomposition.factors(rank)
-            self.delta[name] = self._broadcast(decomposition.truncated(rank).to(weight.dtype).contiguous())
-            if self._augmented:
-                self.multipliers[name] -= mu * (weight - self.delta[name])
+            shifted = target.module.weight - self.multipliers[name] / mu
+            if not torch.isfinite(shifted).all():
+                raise TrainingDiverged(f"The weights of {name} are no longer finite; lower the learning rate, or μ.")
+            found[name] = Decomposition.of(shifted, scheme)
+        lost = {name: lost_energy(one.s.cpu(), normalised=self._selection.normalised) for name, one in found.items()}
+        self.lambda_ = self._selection.lambda_ if self._selection.budget is None else self._lambda_within(lost, mu)
+        self.ranks = self._chosen(lost, self.lambda_, mu)
+        self.factors = {}
+        for name, rank in self.ranks.items():
+            delta = found[name].truncated(rank).to(self.delta[name].dtype)
+            self.delta[name] = self._broadcast(delta.contiguous())
+            if not self._selection.stays_dense(self._targets[name], rank):
+                self.factors[name] = found[name].factors(rank)
         return dict(self.ranks)
+
+    @torch.no_grad()
+    def multiplier_step(self, mu: float) -> None:
+        """Move the multipliers of the augmented Lagrangian by what W and Δ still differ."""
+        if self._augmented:
+            for name, target in self._targets.items():
+                self.multipliers[name] -= mu * (target.module.weight - self.delta[name])
 
     def __call__(self, mu: float) -> Tensor:
         """Return the penalty μ/2 · Σ ‖W − Δ − M/μ‖², a differentiable scalar to add to the loss."""
@@ -158,19 +187,35 @@ class LowRankPenalty:
         return (apart / whole) ** 0.5 if whole else 0.0
 
     def macs(self) -> int:
-        """Return the multiply-accumulates of the factored layers at the present ranks, for one image."""
-        return sum(
-            max(self.ranks[name], 1) * target.unit_cost(self._scheme, "flops") for name, target in self._targets.items()
-        )
+        """Return the multiply-accumulates of the layers at the present ranks, for one image."""
+        return self._cost(self.ranks, "flops")
+
+    def storage(self) -> int:
+        """Return the number of weights of the layers at the present ranks, without biases."""
+        return self._cost(self.ranks, "storage")
+
+    def price(self) -> float:
+        """Return λ · cost of the present ranks; with the loss, it is what the algorithm minimises.
+
+        The normalised variant weighs a layer's lost energy by 1 / ‖W‖², which is the same as weighing its cost by
+        ‖W‖². That is taken of the weights that the algorithm began with.
+        """
+        selection, total = self._selection, 0.0
+        for name, rank in self.ranks.items():
+            target = self._targets[name]
+            cost = rank * target.unit_cost(selection.scheme, selection.criterion, selection.cost)
+            if selection.stays_dense(target, rank):
+                cost = target.dense_cost(selection.criterion)
+            total += self.lambda_ * COST_UNIT * cost * self._scale[name]
+        return total
 
     def state(self) -> dict[str, Any]:
-        """Return the state for a checkpoint: tensors, integers and texts only."""
+        """Return the state for a checkpoint: tensors, numbers and texts only."""
         return {
-            "scheme": self._scheme,
             "delta": self.delta,
             "multipliers": self.multipliers,
             "ranks": self.ranks,
-            "factors": self.factors,
+            "lambda": self.lambda_,
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -179,19 +224,26 @@ class LowRankPenalty:
         self.delta = {name: state["delta"][name].to(device) for name, device in devices.items()}
         self.multipliers = {name: state["multipliers"][name].to(device) for name, device in devices.items()}
         self.ranks = {name: int(state["ranks"][name]) for name in devices}
-        self.factors = {name: tuple(state["factors"][name]) for name in devices}
+        self.lambda_ = float(state["lambda"])
 
+    def _chosen(self, lost: Mapping[str, Tensor], lambda_: float, mu: float) -> dict[str, int]:
+        return {name: self._selection.rank(self._targets[name], one, lambda_, mu) for name, one in lost.items()}
 
-def decompose(network: nn.Module, ranks: Mapping[str, int], scheme: str) -> None:
-    """Replace layers of a network, in place, by their factors of these ranks, for fine-tuning.
+    def _cost(self, ranks: Mapping[str, int], criterion: Criterion) -> int:
+        return sum(self._selection.cost_of(self._targets[name], rank, criterion) for name, rank in ranks.items())
 
-    Raises:
-        TypeError: A name is not that of a convolution or linear layer.
-    """
-    for name, rank in ranks.items():
-        parent_name, _, child = name.rpartition(".")
-        parent = network.get_submodule(parent_name)
-        layer = network.get_submodule(name)
-        if not isinstance(layer, nn.Conv2d | nn.Linear):
-            raise TypeError(f"{name} is {type(layer).__name__}; expected a convolution or linear layer")
-        setattr(parent, child, factorised(layer, scheme, rank))
+    def _lambda_within(self, lost: Mapping[str, Tensor], mu: float) -> float:
+        """Return the smallest λ whose ranks keep within the budget: MACs fall as λ grows."""
+        budget = self._selection.budget
+        assert budget is not None
+
+        def fits(lambda_: float) -> bool:
+            return self._cost(self._chosen(lost, lambda_, mu), "flops") <= budget
+
+        if fits(0.0):
+            return 0.0
+        low, high = _EXPONENTS
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            low, high = (low, middle) if fits(10**middle) else (middle, high)
+        return 10**high

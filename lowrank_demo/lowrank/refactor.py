@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..nn.alexnet import LowRankAlexNet, LowRankLayer
 from .c_step import Decomposition
+from .layers import product
 
 
 def dense_weight(layer: LowRankLayer) -> Tensor:
@@ -17,12 +18,7 @@ def dense_weight(layer: LowRankLayer) -> Tensor:
     Returns:
         Float [outputs, inputs, k, k] of a convolution, [outputs, inputs] of a linear layer.
     """
-    u, v = layer.U.weight, layer.V.weight
-    if isinstance(layer.U, nn.Linear):
-        return u @ v
-    product = torch.einsum("nrab,rmcd->nmacbd", u, v)
-    n, m, a, c, b, d = product.shape
-    return product.reshape(n, m, a * c, b * d)
+    return product(layer.V.weight, layer.U.weight)
 
 
 @torch.no_grad()

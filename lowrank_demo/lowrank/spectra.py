@@ -9,9 +9,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ..models.architecture import LAYERS, Layer, matrix_shape, network_cost
+from ..models.architecture import LAYERS, Layer, factors, matrix_shape, network_cost
 from ..nn.alexnet import LowRankAlexNet, LowRankLayer
-from .c_step import Criterion, lost_energy, select_rank, singular_values, unit_cost
+from .c_step import Cost, Criterion, lost_energy, select_rank, singular_values, unit_cost
 
 
 @dataclass(frozen=True)
@@ -53,19 +53,21 @@ class Spectra:
             values.append(singular_values(pair.V.weight, pair.U.weight))
         return cls(network.scheme, tuple(values), network.layers)
 
-    def truncation(self, lambda_: float, mu: float, criterion: Criterion = "flops") -> Truncation:
+    def truncation(self, lambda_: float, mu: float, criterion: Criterion = "flops", cost: Cost = "true") -> Truncation:
         """Return what the C step keeps (normalised variant: a layer's lost energy counts as a share of its whole).
 
         Args:
             lambda_: Price of 10⁶ FLOPs (or stored weights).
             mu: Weight of the lost energy.
             criterion: The cost to count.
+            cost: ``original`` to count it as the authors did.
         """
         ranks: list[int] = []
         energy: list[float] = []
         for layer, lost in zip(self.layers, self._lost, strict=True):
-            cost = unit_cost(*matrix_shape(layer, self.scheme), layer.out_size**2, criterion)
-            ranks.append(select_rank(lost, cost, lambda_, mu))
+            v, u = (factor.out_size[0] * factor.out_size[1] for factor in factors(layer, self.scheme, 1))
+            unit = unit_cost(*matrix_shape(layer, self.scheme), criterion, u, v if cost == "true" else u)
+            ranks.append(select_rank(lost, unit, lambda_, mu))
             energy.append(1 - float(lost[ranks[-1]]))
         macs = network_cost(self.scheme, ranks, self.layers).macs
         return Truncation(lambda_, mu, tuple(ranks), tuple(energy), macs)

@@ -1,4 +1,4 @@
-"""Random changes to a training image: colours, a resized crop, a flip."""
+"""Random changes to a training image: colours, a crop, a flip."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import io
 import math
 import random
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from PIL import Image, ImageEnhance
 from torch import Tensor
 
-from ..decode.base import CROP
+from ..decode.base import CROP, target_size
 from .config import DataConfig
 
 _RATIOS = (3 / 4, 4 / 3)
@@ -20,7 +21,7 @@ _RATIOS = (3 / 4, 4 / 3)
 
 
 def augment(data: bytes, config: DataConfig, randomness: random.Random) -> Tensor:
-    """Return a random resized crop of an encoded image, perhaps flipped, with changed colours.
+    """Return a crop of an encoded image, perhaps flipped, with changed colours.
 
     Returns:
         uint8 [227, 227, 3].
@@ -33,7 +34,7 @@ def augment(data: bytes, config: DataConfig, randomness: random.Random) -> Tenso
     small = image.width * image.height < CROP * CROP
     if small:
         image = _recolour(image, config, randomness)
-    image = image.resize((CROP, CROP), Image.Resampling.BICUBIC, box=_crop_box(image, config.smallest_crop, randomness))
+    image = image.resize((CROP, CROP), Image.Resampling.BICUBIC, box=_crop_box(image, config, randomness))
     if config.flip and randomness.random() < 0.5:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     if not small:
@@ -51,7 +52,24 @@ def _recolour(image: Image.Image, config: DataConfig, randomness: random.Random)
     return image
 
 
-def _crop_box(image: Image.Image, smallest: float, randomness: random.Random) -> tuple[float, float, float, float]:
+def _crop_box(image: Image.Image, config: DataConfig, randomness: random.Random) -> tuple[float, float, float, float]:
+    """Return the part of the image to resize: one of random area and ratio, or one of a fixed size."""
+    if config.crop == "shifted":
+        return _fixed_box(image, lambda spare: randomness.randint(0, spare))
+    if config.smallest_crop == 1:
+        return _fixed_box(image, lambda spare: (spare + 1) // 2)  # as validation rounds
+    return _resized_box(image, config.smallest_crop, randomness)
+
+
+def _fixed_box(image: Image.Image, offset: Callable[[int], int]) -> tuple[float, float, float, float]:
+    """Return the box of 227 x 227 pixels, once the shortest edge is 256, at offsets that depend on the spare pixels."""
+    width, height = target_size(*image.size)
+    left, top = offset(width - CROP), offset(height - CROP)
+    x, y = image.width / width, image.height / height
+    return left * x, top * y, (left + CROP) * x, (top + CROP) * y
+
+
+def _resized_box(image: Image.Image, smallest: float, randomness: random.Random) -> tuple[float, float, float, float]:
     """Return a box of random area and ratio inside the image, or the largest central square if none fits."""
     width, height = image.size
     for _ in range(10):

@@ -72,7 +72,7 @@ class LmdbImages(Dataset[tuple[Tensor, int, Tensor]]):
         view = self.passes
         if self._config is not None and self._config.views:
             view %= self._config.views
-        if self._config is None or self._config.smallest_crop == 1:
+        if self._config is None:
             pixels = decode_one(record.image)
         else:
             digest = hashlib.blake2b(record.image, digest_size=8).hexdigest()

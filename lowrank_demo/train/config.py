@@ -62,8 +62,11 @@ class DataConfig(KnownKeys):
     """Images in a batch, over all processes together."""
     workers: Annotated[StrictInt, within(ge=0, le=256)] = 2
     """Decoding processes for each training process; 0 to decode in the training process."""
+    crop: Literal["resized", "shifted"] = "resized"
+    """``resized`` takes a random part of the image and resizes it; ``shifted``, as Caffe does, takes 227 x 227 pixels
+    from a random place of the image with a shortest edge of 256."""
     smallest_crop: Annotated[Number, within(gt=0, le=1)] = 0.35
-    """Smallest share of the image's area that a random crop keeps; 1 for the centre crop."""
+    """Smallest share of the image's area that a ``resized`` crop keeps; 1 for the centre crop of validation."""
     flip: StrictBool = True
     """Whether images are mirrored at random."""
     colour: _Share = 0.3
@@ -78,7 +81,7 @@ class DataConfig(KnownKeys):
 
 @dataclass(frozen=True)
 class StageConfig(KnownKeys):
-    """``[reference]``, and the optimisation of ``[compress]`` and ``[finetune]``."""
+    """The optimisation of ``[reference]``, ``[compress]`` and ``[finetune]``."""
 
     epochs: _Count = 30
     optimiser: Literal["sgd", "adamw"] = "sgd"
@@ -95,7 +98,7 @@ class StageConfig(KnownKeys):
     """Decay of the exponential moving average of the weights, which is evaluated and kept; 0 for no average."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """``fp16`` comes with loss scaling."""
-    clip: _NotNegative = 5.0
+    clip: _NotNegative = 0.0
     """Largest norm of the gradient; 0 for no limit."""
     teacher: str = ""
     """A model's id, or ``package.module:function`` for a function that returns a network with the same inputs and
@@ -116,6 +119,14 @@ class StageConfig(KnownKeys):
         if answers and info.data.get("teacher"):
             raise Refusal("teacher and answers are both teachers; leave one out.")
         return answers
+
+
+@dataclass(frozen=True)
+class ReferenceConfig(StageConfig):
+    """``[reference]``: training of the dense network."""
+
+    initialisation: Literal["torch", "xavier"] = "torch"
+    """Weights to begin with: torch's default, or Xavier's uniform ones with zero biases."""
 
 
 @dataclass(frozen=True)
@@ -144,16 +155,26 @@ class CompressConfig(StageConfig):
     criterion: Literal["flops", "storage"] = "flops"
     lambda_: Annotated[_NotNegative, Field(alias="lambda")] = 0.25e-4
     """λ of the rank selection, per 10⁶ FLOPs."""
+    cost: Literal["true", "original"] = "true"
+    """What ``flops`` counts: the MACs of the factors as they run, or the authors' simpler count, which differs for the
+    convolutions of scheme 2."""
     normalised: StrictBool = True
     augmented: StrictBool = True
     """Whether to use the augmented Lagrangian rather than the quadratic penalty."""
     steps: Annotated[StrictInt, within(ge=1, le=100_000)] = 30
-    """LC steps."""
+    """LC steps: the first is a C step alone, each other an L step and a C step."""
     first_mu: Annotated[Number, within(ge=_SMALLEST_MU, le=_LARGEST_MU)] = 1e-3
     mu_growth: Annotated[_Positive, Field(validate_default=True)] = 1.2
     """Factor on μ at each LC step."""
+    mu_repeats: Annotated[StrictInt, within(ge=1, le=100)] = 1
+    """LC steps with the same μ; the multipliers move after the last of them. ``steps`` counts the different μ."""
     learning_rate_decay: Annotated[Number, within(gt=0, le=1)] = 0.98
-    """Factor on the learning rate at each LC step, in place of warm-up and cosine."""
+    """Factor on the learning rate, in place of warm-up and cosine."""
+    decay_restarts: StrictBool = False
+    """Whether the factor applies at each epoch, from ``learning_rate`` anew in each L step; otherwise it applies at
+    each LC step."""
+    fresh_optimiser: StrictBool = True
+    """Whether each L step begins without the momentum of the one before."""
 
     @field_validator("mu_growth")
     @classmethod
@@ -182,6 +203,8 @@ class FinetuneConfig(StageConfig):
     calibration: Annotated[StrictInt, within(ge=0, le=100_000)] = 0
     """With ``ranks_of``: number of training images that decide which part of each layer is kept; 0 to let the layer's
     weights decide."""
+    weight_decay_of: Literal["factors", "product"] = "factors"
+    """What ``weight_decay`` makes smaller: ‖U‖² + ‖V‖², or ‖UV‖²."""
     frozen_layers: Annotated[StrictInt, within(ge=0, le=len(LAYERS) - 1)] = 0
     """Number of layers, from the first, whose weights and batch normalisation are not trained, which saves time."""
 
@@ -194,6 +217,13 @@ class FinetuneConfig(StageConfig):
         if isinstance(start, tuple) and (isinstance(models, str) or len(models) != len(start)):
             raise ValueError(f"a list of {counted(len(start), 'id')}, as start is")
         return models
+
+    @field_validator("weight_decay_of")
+    @classmethod
+    def _one_product(cls, kind: str, info: ValidationInfo) -> str:
+        if kind == "product" and isinstance(info.data.get("ranks_of"), tuple):
+            raise Refusal('weight_decay_of = "product" goes with one model, not with a list in ranks_of.')
+        return kind
 
     @field_validator("frozen_layers")
     @classmethod
@@ -224,7 +254,7 @@ class RunConfig(KnownKeys):
     """Folder for everything that the run writes."""
     data: DataConfig
     teach: TeachConfig = field(default_factory=TeachConfig)
-    reference: StageConfig = field(default_factory=StageConfig)
+    reference: ReferenceConfig = field(default_factory=ReferenceConfig)
     compress: CompressConfig = field(default_factory=CompressConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     output: OutputConfig = field(default_factory=OutputConfig)

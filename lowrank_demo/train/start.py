@@ -35,23 +35,49 @@ def kept_weights(checkpoint: Path) -> dict[str, torch.Tensor]:
     return dict(state["average"] or state["network"])
 
 
-def penalty_state(saved: Mapping[str, Any], checkpoint: Path) -> dict[str, Any]:
-    """Return the state of the low-rank penalty from what ``compress`` saved in its checkpoint.
+def lc_state(saved: Mapping[str, Any], checkpoint: Path) -> Mapping[str, Any]:
+    """Return what ``compress`` saved in its checkpoint: ``penalty``, ``history`` and ``best``.
 
     Raises:
         DataError: It is not there: another stage, or an older version of the program, wrote the checkpoint.
     """
-    penalty = saved.get("penalty", {})
-    if "factors" not in penalty:
+    if not {"penalty", "history", "best"} <= saved.keys():
         raise DataError(
             f"{checkpoint} holds no low-rank factors; expected a checkpoint that this version's train compress wrote: "
             "delete it and run compress again."
         )
-    return penalty
+    return saved
+
+
+def low_rank_network(
+    scheme: str,
+    factors: Mapping[str, tuple[torch.Tensor, torch.Tensor]],
+    dense: Mapping[str, torch.Tensor],
+    layers: Sequence[Layer],
+) -> LowRankAlexNet:
+    """Return the network with these factors, on the CPU.
+
+    Args:
+        scheme: Scheme of the factors.
+        factors: Weights of ``V`` and ``U``, by the layer's key.
+        dense: state_dict of the dense network, which gives biases and batch normalisation.
+        layers: The dense layers.
+    """
+    weights = dict(dense)
+    ranks: list[int] = []
+    for layer in layers:
+        v, u = factors[layer.key]
+        ranks.append(v.shape[0])
+        del weights[f"{layer.key}.weight"]
+        bias = weights.pop(f"{layer.key}.bias")
+        weights |= {f"{layer.key}.V.weight": v, f"{layer.key}.U.weight": u, f"{layer.key}.U.bias": bias}
+    network = LowRankAlexNet(scheme, ranks, layers)
+    network.load_state_dict(weights)
+    return network
 
 
 def compressed_network(checkpoint: Path, layers: Sequence[Layer]) -> LowRankAlexNet:
-    """Return the factored network that ``compress`` ended with: the factors of Δ, other weights as trained.
+    """Return the factored network of the best step of ``compress``.
 
     Args:
         checkpoint: ``compress.pt``.
@@ -61,18 +87,10 @@ def compressed_network(checkpoint: Path, layers: Sequence[Layer]) -> LowRankAlex
         UsageError: The checkpoint is not there.
         DataError: It is damaged, or of another stage.
     """
-    state = load_checkpoint(checkpoint)
-    penalty = penalty_state(state["stage"], checkpoint)
-    weights = dict(state["average"] or state["network"])
-    ranks: list[int] = []
-    for layer in layers:
-        v, u = penalty["factors"][layer.key]
-        ranks.append(v.shape[0])
-        del weights[f"{layer.key}.weight"]
-        bias = weights.pop(f"{layer.key}.bias")
-        weights |= {f"{layer.key}.V.weight": v, f"{layer.key}.U.weight": u, f"{layer.key}.U.bias": bias}
-    network = LowRankAlexNet(penalty["scheme"], ranks, layers)
-    network.load_state_dict(weights)
+    best = lc_state(load_checkpoint(checkpoint)["stage"], checkpoint)["best"]
+    ranks = [len(best["network"][f"{layer.key}.V.weight"]) for layer in layers]
+    network = LowRankAlexNet(best["scheme"], ranks, layers)
+    network.load_state_dict(best["network"])
     return network
 
 

@@ -116,5 +116,6 @@ def _write_mark(mark: Path, config: RunConfig, shape: tuple[int, ...], done: int
 def _inputs(config: RunConfig, shape: tuple[int, ...]) -> dict[str, object]:
     """Return what the outputs depend on."""
     data = config.data
-    crops = {"smallest_crop": data.smallest_crop, "flip": data.flip, "colour": data.colour, "seed": config.seed}
-    return {"teacher": config.teach.teacher, "train": str(data.train), "shape": list(shape), **crops}
+    crops = {"crop": data.crop, "smallest_crop": data.smallest_crop, "flip": data.flip, "colour": data.colour}
+    views = {"shape": list(shape), "seed": config.seed, **crops}
+    return {"teacher": config.teach.teacher, "train": str(data.train), **views}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,16 @@ from ..runtime.progress import Meter, ProgressLine, duration
 from .batches import Batches
 from .config import StageConfig
 from .teacher import load_teacher
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A network on the validation batches."""
+
+    loss: float
+    """Mean cross entropy; 0 without images."""
+    top1_error: float
+    """In percent; 0 without images."""
 
 
 class Trainer:
@@ -79,6 +90,10 @@ class Trainer:
         """The network to keep: the one with averaged weights if there is one."""
         return self._average.module if self._average is not None else self.network
 
+    def restart(self) -> None:
+        """Begin anew with the optimiser's own state, such as momentum."""
+        self._optimiser = optimiser_of(self.network, self._stage)
+
     def train_epoch(self, extra_loss: Callable[[], Tensor] | None = None, rate: float | None = None) -> float:
         """Train on every batch once and return the mean loss.
 
@@ -119,17 +134,21 @@ class Trainer:
         return total / batches
 
     @torch.no_grad()
-    def validate(self) -> float:
-        """Return the top-1 error in percent on the validation batches."""
-        network = self.best.eval()
-        counts = torch.zeros(2, dtype=torch.int64, device=self._processes.device)
+    def validate(self, network: nn.Module | None = None) -> Measured:
+        """Measure a network on the validation batches, in evaluation mode.
+
+        Args:
+            network: On this trainer's device; None for :attr:`best`.
+        """
+        network = (self.best if network is None else network).eval()
+        sums = torch.zeros(3, dtype=torch.float64, device=self._processes.device)
         for images, labels, _ in self._validation.epoch(0):
             with self._autocast():
-                logits = network(self._moved(images))
-            right = (logits.argmax(1).cpu() == labels).sum()
-            counts += torch.tensor([int(right), len(labels)], device=counts.device)
-        right, count = self._processes.sum(counts).tolist()
-        return 100 * (count - right) / max(count, 1)
+                logits = network(self._moved(images)).float().cpu()
+            right, loss = (logits.argmax(1) == labels).sum(), F.cross_entropy(logits, labels, reduction="sum")
+            sums += torch.tensor([float(right), float(loss), len(labels)], device=sums.device)
+        right, loss, count = self._processes.sum(sums).tolist()
+        return Measured(loss / max(count, 1), 100 * (count - right) / max(count, 1))
 
     def save(self, extra: Mapping[str, Any] | None = None) -> None:
         """Write the checkpoint, in the first process.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,23 @@ def test_ranks_of_every_layer_and_step(history: RankHistory) -> None:
         assert [row[0] for row in trace["customdata"]] == ranks
 
 
-def test_error_is_drawn_where_it_was_measured(history: RankHistory) -> None:
-    macs, error = cost_history_figure(history).to_plotly_json()["data"]
+def test_an_older_history_shows_the_dense_networks_error_where_it_was_measured(history: RankHistory) -> None:
+    figure = cost_history_figure(history).to_plotly_json()
+    macs, error = figure["data"]
     assert list(macs["y"]) == [step.macs / 1e6 for step in history.steps]
     assert (list(error["x"]), list(error["y"])) == ([0, 1], [60.5, 58.0])
+    assert "before factoring" in error["hovertemplate"]
+    assert not figure["layout"].get("shapes")
+
+
+def test_the_compressed_networks_error_and_the_step_that_was_kept(history: RankHistory) -> None:
+    steps = tuple(
+        replace(step, top1_error=None, compressed_error=error)
+        for step, error in zip(history.steps, (90.0, 45.0, 44.0), strict=True)
+    )
+    figure = cost_history_figure(replace(history, steps=steps, best=1)).to_plotly_json()
+    error = figure["data"][1]
+    assert (list(error["x"]), list(error["y"])) == ([0, 1, 2], [90.0, 45.0, 44.0])
+    assert "of the compressed network" in error["hovertemplate"]
+    (line,) = figure["layout"]["shapes"]
+    assert line["x0"] == line["x1"] == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -11,22 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lowrank_demo.lowrank.lc import LowRankPenalty, decompose, mu_schedule, run, targets_of
-from lowrank_demo.models.architecture import LAYERS
+from lowrank_demo.errors import TrainingDiverged
+from lowrank_demo.lowrank.layers import Target, factored, factorised, replace, survey
+from lowrank_demo.lowrank.lc import LowRankPenalty, Selection, mu_schedule, run
+from lowrank_demo.models.architecture import LAYERS, network_cost
+from lowrank_demo.models.cards import ModelCard, read_zoo
 from lowrank_demo.nn.alexnet import DenseAlexNet, LowRankAlexNet
+from lowrank_demo.settings import ASSETS
 from tests.helpers.small_alexnet import SMALL_LAYERS
 
-datasets = pytest.importorskip("sklearn.datasets", reason="scikit-learn is not installed")
-
-
-@lru_cache(maxsize=1)
-def digits() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    data = datasets.load_digits()
-    x = torch.tensor(data.data, dtype=torch.float32) / 16
-    y = torch.tensor(data.target)
-    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
-    x, y = x[order], y[order]
-    return x[:1200], y[:1200], x[1200:], y[1200:]
+pytest.importorskip("sklearn", reason="scikit-learn is not installed")
+from tests.helpers.digits import digits
 
 
 def make() -> nn.Sequential:
@@ -67,27 +63,33 @@ def reference() -> nn.Sequential:
     return network
 
 
+def targets_of(network: nn.Module) -> Mapping[str, Target]:
+    return survey(network, torch.zeros(1, 64)).targets
+
+
+def factor(network: nn.Module, factors: Mapping[str, tuple[Tensor, Tensor]]) -> nn.Module:
+    """Return a copy of a network with these factors, in evaluation mode."""
+    made = copy.deepcopy(network).eval()
+    for name, (v, u) in factors.items():
+        layer = made.get_submodule(name)
+        assert isinstance(layer, nn.Linear | nn.Conv2d)
+        replace(made, name, factored(layer, v, u, "scheme_1"))
+    return made
+
+
 @lru_cache(maxsize=4)
 def learned(lambda_: float, augmented: bool = True) -> tuple[nn.Module, dict[str, int], int, list[dict], float]:
     """The network at the learned ranks, these, its MACs, the ranks of each step and the distance W has kept from Δ."""
     network = copy.deepcopy(reference())
-    targets = targets_of(network, torch.zeros(1, 64))
-    penalty = LowRankPenalty(targets, scheme="scheme_1", lambda_=lambda_, augmented=augmented)
+    penalty = LowRankPenalty(targets_of(network), Selection("scheme_1", lambda_), augmented=augmented)
     history = []
 
     def l_step(step: int, mu: float) -> None:
-        history.append(dict(penalty.ranks))
         # The rate falls with μ so that the penalty's own curvature stays stable.
         fit(network, 3, min(0.05, 0.9 / (1 + 10 * mu)), penalty, mu, seed=step)
 
-    run(penalty, mu_schedule(3e-3, 1.25, 22), l_step)
-    ranks = penalty.c_step(mu_schedule(3e-3, 1.25, 23)[-1])
-    distance = penalty.distance()
-    macs = penalty.macs()
-    for name, target in targets.items():
-        target.module.weight.data.copy_(penalty.delta[name])
-    decompose(network, ranks, "scheme_1")
-    return network, ranks, macs, history, distance
+    run(penalty, mu_schedule(3e-3, 1.25, 23), l_step, lambda step, mu: history.append(dict(penalty.ranks)))
+    return factor(network, penalty.factors), penalty.ranks, penalty.macs(), history, penalty.distance()
 
 
 def tuned(network: nn.Module) -> nn.Module:
@@ -102,11 +104,11 @@ def test_the_reference_is_good() -> None:
 
 def test_ranks_fall_as_lambda_grows_and_error_rises() -> None:
     macs, losses, errors = [], [], []
-    for lambda_ in (0.002, 0.05, 0.6):
+    for lambda_ in (0.002, 0.05, 1.2):
         network, ranks, cost, history, _ = learned(lambda_)
         network = tuned(network)
         assert all(rank >= 0 for rank in ranks.values())
-        assert len(history) == 22
+        assert len(history) == 23
         macs.append(cost)
         losses.append(loss(network))
         errors.append(error(network))
@@ -118,9 +120,10 @@ def test_ranks_fall_as_lambda_grows_and_error_rises() -> None:
 
 
 def test_lc_beats_truncating_at_equal_flops() -> None:
-    network, ranks, _, _, _ = learned(0.6)
+    network, ranks, _, _, _ = learned(1.2)
     without = copy.deepcopy(reference())
-    decompose(without, ranks, "scheme_1")
+    for name, target in targets_of(without).items():
+        replace(without, name, factorised(target.module, "scheme_1", ranks[name]))
     assert loss(network) < 0.5 * loss(without), (ranks, loss(network), loss(without))
     assert error(network) < error(without), (error(network), error(without))
 
@@ -133,43 +136,117 @@ def test_the_constraint_is_met_in_the_end(augmented: bool) -> None:
 
 def test_every_layer_of_alexnet_is_a_target() -> None:
     with torch.device("meta"):
-        targets = targets_of(DenseAlexNet(), torch.zeros(1, 3, 227, 227))
+        targets = survey(DenseAlexNet(), torch.zeros(1, 3, 227, 227)).targets
     assert list(targets) == [layer.key for layer in LAYERS]
     assert [target.positions for target in targets.values()] == [layer.out_size**2 for layer in LAYERS]
 
 
+@pytest.mark.parametrize("card", read_zoo(ASSETS / "zoo.json").cards, ids=lambda card: card.id)
+def test_the_penalty_counts_what_the_card_does(card: ModelCard) -> None:
+    with torch.device("meta"):
+        targets = survey(DenseAlexNet(), torch.zeros(1, 3, 227, 227)).targets
+        penalty = LowRankPenalty(targets, Selection(card.scheme, normalised=False))
+    penalty.ranks = dict(zip(targets, card.ranks, strict=True))
+    cost = network_cost(card.scheme, card.ranks)
+    assert penalty.macs() == cost.macs
+    biases_and_normalisation = sum(layer.outputs for layer in LAYERS) + 2 * sum(layer.outputs for layer in LAYERS[:-1])
+    assert penalty.storage() == cost.params - biases_and_normalisation
+
+
+def test_the_original_cost_is_the_authors() -> None:
+    """Rank x (rows + columns) x output positions; in truth, V of conv1 runs at 227 x 56 positions in scheme 2."""
+    with torch.device("meta"):
+        conv1 = survey(DenseAlexNet(), torch.zeros(1, 3, 227, 227)).targets["features.0"]
+    assert conv1.unit_cost("scheme_2", "flops", "original") == (96 * 11 + 3 * 11) * 56 * 56
+    assert conv1.unit_cost("scheme_2", "flops") == 96 * 11 * 56 * 56 + 3 * 11 * 227 * 56
+    assert conv1.unit_cost("scheme_1", "flops") == conv1.unit_cost("scheme_1", "flops", "original")
+
+
 @pytest.mark.parametrize("scheme", ["scheme_1", "scheme_2"])
-def test_a_compressed_dense_alexnet_is_a_low_rank_alexnet(scheme: str) -> None:
+def test_a_factored_dense_alexnet_is_a_low_rank_alexnet(scheme: str) -> None:
     """Names, shapes and values: the factored network loads into the low-rank architecture and computes the same."""
     torch.manual_seed(3)
     dense = DenseAlexNet(SMALL_LAYERS)
-    ranks = dict(zip((layer.key for layer in SMALL_LAYERS), (3, 5, 6, 7, 8, 9, 10, 11), strict=True))
-    decompose(dense, ranks, scheme)
-    low_rank = LowRankAlexNet(scheme, list(ranks.values()), SMALL_LAYERS)
+    ranks = (3, 5, 6, 7, 8, 9, 10, 11)
+    for layer, rank in zip(SMALL_LAYERS, ranks, strict=True):
+        module = dense.get_submodule(layer.key)
+        assert isinstance(module, nn.Conv2d | nn.Linear)
+        replace(dense, layer.key, factorised(module, scheme, rank))
+    low_rank = LowRankAlexNet(scheme, ranks, SMALL_LAYERS)
     low_rank.load_state_dict(dense.state_dict())
     images = torch.randn(2, 3, 227, 227)
     with torch.inference_mode():
         torch.testing.assert_close(low_rank.eval()(images), dense.eval()(images), atol=1e-4, rtol=1e-4)
 
 
-def test_the_steps_alternate_and_a_resumed_run_repeats_no_c_step() -> None:
-    class Steps(LowRankPenalty):
-        def c_step(self, mu: float) -> dict[str, int]:
-            done.append(("C", mu))
-            return super().c_step(mu)
+class Recorded(LowRankPenalty):
+    """Notes its steps."""
 
-    done: list[tuple[str, float]] = []
-    penalty = Steps(targets_of(make(), torch.zeros(1, 64)), scheme="scheme_1", lambda_=0.05)
-    run(penalty, [1.0, 2.0], lambda step, mu: done.append((f"L{step}", mu)))
-    assert done == [("C", 1.0), ("L0", 1.0), ("C", 2.0), ("L1", 2.0)]
+    def __init__(self, done: list[str]) -> None:
+        super().__init__(targets_of(make()), Selection("scheme_1", 0.05))
+        self._done = done
+
+    def c_step(self, mu: float) -> dict[str, int]:
+        self._done.append(f"C {mu}")
+        return super().c_step(mu)
+
+    def multiplier_step(self, mu: float) -> None:
+        self._done.append(f"M {mu}")
+        super().multiplier_step(mu)
+
+
+def test_every_step_ends_with_a_c_step_and_a_resumed_run_repeats_none() -> None:
+    done: list[str] = []
+    penalty = Recorded(done)
+
+    def l_step(step: int, mu: float) -> None:
+        done.append(f"L{step} {mu}")
+
+    def end_step(step: int, mu: float) -> None:
+        done.append(f"end {step}")
+
+    # The reference is trained, so that the first step has no L step; M stays as it is while μ does.
+    run(penalty, [1.0, 2.0, 2.0], l_step, end_step)
+    first = ["C 1.0", "M 1.0", "end 0"]
+    second, third = ["L1 2.0", "C 2.0", "end 1"], ["L2 2.0", "C 2.0", "M 2.0", "end 2"]
+    assert done == first + second + third
     done.clear()
-    run(penalty, [1.0, 2.0, 3.0], lambda step, mu: done.append((f"L{step}", mu)), c_steps_done=2)
-    assert done == [("L0", 1.0), ("L1", 2.0), ("C", 3.0), ("L2", 3.0)]
+    run(penalty, [1.0, 2.0, 2.0], l_step, end_step, done=2)
+    assert done == third
+
+
+def test_a_schedule_grows_and_repeats() -> None:
+    assert mu_schedule(1.0, 2.0, 3) == [1.0, 2.0, 4.0]
+    assert mu_schedule(1.0, 2.0, 2, repeats=2) == [1.0, 1.0, 2.0, 2.0]
+
+
+def test_the_last_c_step_keeps_what_the_last_l_step_learned() -> None:
+    """A convolutional network: the factors from before the last L step do not fit its biases and normalisation."""
+    torch.manual_seed(2)
+    network = nn.Sequential(
+        *(nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU()),
+        *(nn.Conv2d(8, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(256, 10)),
+    )
+    fit(network, 8, 0.05)
+    penalty = LowRankPenalty(targets_of(network), Selection("scheme_1", 1.0))
+    compressed = {}
+
+    def l_step(step: int, mu: float) -> None:
+        fit(network, 2, 0.02, penalty, mu, seed=step)
+        compressed["before"] = factor(network, penalty.factors)
+
+    def end_step(step: int, mu: float) -> None:
+        compressed["after"] = factor(network, penalty.factors)
+
+    run(penalty, mu_schedule(0.1, 1.5, 4), l_step, end_step)
+    assert loss(compressed["after"]) < 0.6 * loss(compressed["before"])
+    assert error(compressed["after"]) < error(compressed["before"])
 
 
 def test_the_factors_multiply_to_delta() -> None:
     network = copy.deepcopy(reference())
-    penalty = LowRankPenalty(targets_of(network, torch.zeros(1, 64)), scheme="scheme_1", lambda_=0.6)
+    penalty = LowRankPenalty(targets_of(network), Selection("scheme_1", 0.6))
     ranks = penalty.c_step(3e-3)
     for name, (v, u) in penalty.factors.items():
         assert v.shape[0] == max(ranks[name], 1)
@@ -179,30 +256,39 @@ def test_the_factors_multiply_to_delta() -> None:
 def test_distance_and_cost_against_numpy() -> None:
     """At μ so small that one layer of the digits' network is dropped: it still costs one component."""
     network = make()
-    penalty = LowRankPenalty(targets_of(network, torch.zeros(1, 64)), scheme="scheme_1", lambda_=0.6)
+    penalty = LowRankPenalty(targets_of(network), Selection("scheme_1", 0.6))
     ranks = penalty.c_step(1e-3)
     layers = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear)}
     assert 0 in ranks.values()
     expected = sum(max(ranks[name], 1) * (layer.in_features + layer.out_features) for name, layer in layers.items())
-    assert penalty.macs() == expected
+    assert penalty.macs() == penalty.storage() == expected
     weights = {name: layer.weight.detach().numpy() for name, layer in layers.items()}
     apart = np.concatenate([(weight - penalty.delta[name].numpy()).ravel() for name, weight in weights.items()])
     whole = np.concatenate([weight.ravel() for weight in weights.values()])
     assert penalty.distance() == pytest.approx(np.linalg.norm(apart) / np.linalg.norm(whole), rel=1e-5)
+    price = sum(
+        0.6e-6 * rank * (layers[name].in_features + layers[name].out_features) * (weights[name] ** 2).sum()
+        for name, rank in ranks.items()
+    )
+    assert penalty.price() == pytest.approx(price, rel=1e-5)
 
 
 def test_a_loaded_state_continues_where_it_was() -> None:
     network = copy.deepcopy(reference())
-    targets = targets_of(network, torch.zeros(1, 64))
-    first = LowRankPenalty(targets, scheme="scheme_1", lambda_=0.05)
+    targets = targets_of(network)
+    first = LowRankPenalty(targets, Selection("scheme_1", 0.05))
     first.c_step(0.01)
+    first.multiplier_step(0.01)
     fit(network, 1, 0.01, first, 0.01)
-    second = LowRankPenalty(targets, scheme="scheme_1", lambda_=0.05)
+    second = LowRankPenalty(targets, Selection("scheme_1", 0.05))
     second.load(copy.deepcopy(first.state()))
-    assert second.c_step(0.02) == first.c_step(0.02)
     assert torch.equal(second(0.02), first(0.02))
+    assert second.c_step(0.02) == first.c_step(0.02)
 
 
-def test_grouped_convolutions_are_refused() -> None:
-    with pytest.raises(ValueError, match="grouped"):
-        targets_of(nn.Sequential(nn.Conv2d(4, 4, 3, groups=2)), torch.zeros(1, 4, 8, 8))
+def test_weights_that_are_not_finite_are_one_sentence() -> None:
+    network = make()
+    network.get_parameter("2.weight").data[0, 0] = float("nan")
+    penalty = LowRankPenalty(targets_of(network), Selection("scheme_1", 0.05))
+    with pytest.raises(TrainingDiverged, match=r"The weights of 2 are no longer finite; lower the learning rate"):
+        penalty.c_step(1.0)

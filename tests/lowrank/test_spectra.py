@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from lowrank_demo.lowrank.c_step import to_matrix
+from lowrank_demo.lowrank.c_step import Cost, Criterion, to_matrix
 from lowrank_demo.lowrank.refactor import dense_weight
 from lowrank_demo.lowrank.spectra import Spectra
 from lowrank_demo.models.architecture import matrix_shape, network_cost
@@ -41,20 +41,23 @@ def test_singular_values_are_those_of_the_dense_layer(network: LowRankAlexNet) -
         assert float(dense[rank:].max()) < 1e-5 * float(dense[0]), "there are no more"
 
 
-@pytest.mark.parametrize("criterion", ["flops", "storage"])
-def test_a_truncation_is_the_cheapest_of_all(network: LowRankAlexNet, criterion: str) -> None:
+@pytest.mark.parametrize(("criterion", "cost"), [("flops", "true"), ("flops", "original"), ("storage", "true")])
+def test_a_truncation_is_the_cheapest_of_all(network: LowRankAlexNet, criterion: Criterion, cost: Cost) -> None:
     spectra = Spectra.of(network)
     seen: set[tuple[int, ...]] = set()
     for exponent in range(-9, 0):
         lambda_ = 10.0**exponent
-        truncation = spectra.truncation(lambda_, 0.01, criterion)  # pyright: ignore[reportArgumentType]
+        truncation = spectra.truncation(lambda_, 0.01, criterion, cost)
         seen.add(truncation.ranks)
         assert truncation.macs == network_cost(network.scheme, truncation.ranks, SMALL_LAYERS).macs
-        for layer, values, rank, kept in zip(
-            SMALL_LAYERS, spectra.values, truncation.ranks, truncation.energy, strict=True
+        one = network_cost(network.scheme, [1] * len(SMALL_LAYERS), SMALL_LAYERS).layers
+        for layer, factors, values, rank, kept in zip(
+            SMALL_LAYERS, one, spectra.values, truncation.ranks, truncation.energy, strict=True
         ):
             rows, columns = matrix_shape(layer, network.scheme)
-            unit = (rows + columns) * (layer.out_size**2 if criterion == "flops" else 1)
+            unit = rows + columns
+            if criterion == "flops":
+                unit = factors.macs if cost == "true" else unit * layer.out_size**2
             squares = [value**2 for value in values.tolist()]
             prices = [
                 lambda_ * 1e-6 * unit * r + 0.005 * math.fsum(squares[r:]) / math.fsum(squares)

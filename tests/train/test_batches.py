@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import io
+import random
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from lowrank_demo.data.lmdb.reader import LmdbReader
 from lowrank_demo.decode.pillow import decode_one
-from lowrank_demo.train.batches import Batches, LmdbImages, evenly_spaced
+from lowrank_demo.train.augmentation import augment
+from lowrank_demo.train.batches import Batches, LmdbImages, evenly_spaced, normalise
 from lowrank_demo.train.config import DataConfig
 from tests.helpers.lmdb_files import build_long_lmdb
 
@@ -86,9 +91,38 @@ def test_augmentation_changes_and_can_be_left_out(file: Path, config: DataConfig
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
     assert one.shape == (227, 227, 3)
-    plain = LmdbImages(file, dataclasses.replace(config, smallest_crop=1.0), 0)
+
+
+def test_the_largest_crop_is_that_of_validation_and_is_flipped_and_coloured_too(file: Path, config: DataConfig) -> None:
+    def view(number: int, **changes: object) -> torch.Tensor:
+        images = LmdbImages(file, dataclasses.replace(config, smallest_crop=1.0, **changes), 0)
+        images.passes = number
+        return normalise(images[0][0][None])[0]
+
     with LmdbReader(file) as reader:
-        assert torch.equal(plain[0][0], decode_one(reader[0].image))
+        plain = decode_one(reader[0].image)
+    torch.testing.assert_close(view(0, flip=False, colour=0.0), plain, atol=1e-5, rtol=1e-5)
+    flipped = [torch.allclose(view(number, colour=0.0), plain.flip(2), atol=1e-5) for number in range(8)]
+    assert True in flipped
+    assert False in flipped
+    assert not torch.allclose(view(0, flip=False), plain, atol=0.1)
+
+
+def test_a_shifted_crop_is_a_part_of_the_image_as_it_is(tmp_path: Path) -> None:
+    """As in Caffe: no pixel is resized, and every place may come."""
+    pixels = np.random.default_rng(0).integers(0, 256, (256, 300, 3), np.uint8)
+    stored = io.BytesIO()
+    Image.fromarray(pixels).save(stored, "PNG")
+    config = DataConfig(tmp_path, tmp_path, crop="shifted", flip=False, colour=0.0)
+    places: set[tuple[int, int]] = set()
+    for seed in range(40):
+        crop = augment(stored.getvalue(), config, random.Random(seed)).numpy()
+        corners = np.argwhere((pixels[:30, :74] == crop[0, 0]).all(2))
+        (place,) = [(y, x) for y, x in corners if np.array_equal(pixels[y : y + 227, x : x + 227], crop)]
+        places.add(place)
+    assert len(places) > 30
+    assert min(y for y, _ in places) < 3
+    assert max(x for _, x in places) > 65
 
 
 def test_views_come_again(file: Path, config: DataConfig, tmp_path: Path) -> None:

@@ -54,6 +54,10 @@ def test_defaults_and_places(tmp_path: Path) -> None:
             DATA + "[finetune]\nstart = 'scheme_2/v1'\nranks_of = ['scheme_2/v5']\nfrozen_layers = 1",
             "frozen_layers goes with one model; a list in ranks_of trains every layer",
         ),
+        (
+            DATA + "[finetune]\nstart = 'scheme_2/v1'\nranks_of = ['scheme_2/v5']\nweight_decay_of = 'product'",
+            'weight_decay_of = "product" goes with one model, not with a list in ranks_of',
+        ),
     ],
 )
 def test_wrong_files(tmp_path: Path, text: str, sentence: str) -> None:
@@ -111,6 +115,12 @@ def test_wrong_files(tmp_path: Path, text: str, sentence: str) -> None:
             "mu_growth = 0.001",
             "a factor that keeps μ between 1e-30 and 1e+30 for all 30 steps from first_mu = 0.001",
         ),
+        ("compress", "mu_repeats = 0", "1 to 100"),
+        ("compress", "cost = 'paper'", '"true" or "original"'),
+        ("compress", "decay_restarts = 1", "true or false"),
+        ("data", "crop = 'random'", '"resized" or "shifted"'),
+        ("reference", "initialisation = 'zero'", '"torch" or "xavier"'),
+        ("finetune", "weight_decay_of = 'all'", '"factors" or "product"'),
         ("compress", "learning_rate_decay = 1.01", "more than 0, at most 1"),
         ("compress", "learning_rate_decay = 0", "more than 0, at most 1"),
         ("finetune", "workers = 1", None),
@@ -175,7 +185,7 @@ def test_an_infinite_number_is_shown_as_the_file_writes_it(tmp_path: Path) -> No
 
 
 def test_lambda_is_listed_as_the_file_writes_it(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r'\[compress\] has "lambda_"; .*criterion, lambda, normalised'):
+    with pytest.raises(UsageError, match=r'\[compress\] has "lambda_"; .*criterion, lambda, cost, normalised'):
         read_config(write(tmp_path, DATA + "[compress]\nlambda_ = 1"))
 
 

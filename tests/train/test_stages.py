@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -20,15 +20,16 @@ from lowrank_demo.lowrank.calibration import calibrated
 from lowrank_demo.lowrank.history import read_history
 from lowrank_demo.lowrank.load import load_network
 from lowrank_demo.lowrank.refactor import refactored
-from lowrank_demo.models.architecture import LAYERS
+from lowrank_demo.models.architecture import LAYERS, network_cost
 from lowrank_demo.models.cards import ModelCard, read_zoo
 from lowrank_demo.models.store import WeightStore
+from lowrank_demo.nn.alexnet import LowRankAlexNet
 from lowrank_demo.runtime.processes import Processes
 from lowrank_demo.settings import ASSETS
 from lowrank_demo.train import stages
 from lowrank_demo.train.batches import LmdbImages
 from lowrank_demo.train.config import read_config
-from lowrank_demo.train.start import chosen_starts
+from lowrank_demo.train.start import chosen_starts, kept_weights
 from lowrank_demo.train.trainer import Trainer
 from tests.helpers.commands import run
 from tests.helpers.lmdb_files import build_long_lmdb
@@ -82,9 +83,10 @@ def configure(folder: Path, more: Mapping[str, str] | None = None, **epochs: int
     Args:
         folder: Where it is written.
         more: Lines to add, by section.
-        epochs: ``reference``, ``steps``, ``step_epochs`` and ``finetune``; each is 1 unless it is given.
+        epochs: ``reference``, ``steps``, ``step_epochs`` and ``finetune``; 2 steps, of which the second has an L step,
+            and 1 of the others unless they are given.
     """
-    text = CONFIG.format(**{"reference": 1, "steps": 1, "step_epochs": 1, "finetune": 1, **epochs})
+    text = CONFIG.format(**{"reference": 1, "steps": 2, "step_epochs": 1, "finetune": 1, **epochs})
     for section, lines in (more or {}).items():
         text = text.replace(f"[{section}]", f"[{section}]\n{lines}")
     path = folder / "run.toml"
@@ -138,18 +140,25 @@ def test_from_reference_to_a_model(folder: Path, capsys: pytest.CaptureFixture[s
     assert "--resume" in again.stderr
 
     run_small("compress", config)
-    assert "C step 0: mu 10," in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "C step 0: mu 10," in said
+    assert said.index("C step 0") < said.index("epoch 1 of 1") < said.index("C step 1: mu 12,")
     # The run is made longer and goes on where it was.
-    configure(folder, steps=2)
+    configure(folder, steps=3)
     run_small("compress", config, resume=True)
     said = capsys.readouterr().out
-    assert "C step 1: mu 12," in said
-    assert "C step 0" not in said
-    history = json.loads((folder / "run" / "history.json").read_text())
-    assert [step["mu"] for step in history["steps"]] == [10.0, 12.0]
-    assert all(len(step["ranks"]) == 8 for step in history["steps"])
-    assert history["steps"][1]["distance"] > 0
-    ranks = history["steps"][1]["ranks"]
+    assert said.index("epoch 2 of 2") < said.index("C step 2: mu 14.4,")
+    assert "C step 1" not in said
+    history = read_history(folder / "run" / "history.json")
+    assert [step.mu for step in history.steps] == pytest.approx([10.0, 12.0, 14.4])
+    assert [step.lambda_ for step in history.steps] == [20.0] * 3
+    for step in history.steps:
+        cost = network_cost("scheme_2", [max(rank, 1) for rank in step.ranks], SMALL_LAYERS)
+        assert (step.macs, step.storage) == (cost.macs, cost.params)
+        assert step.distance
+        assert step.loss
+    assert history.best is not None
+    ranks = history.steps[history.best].ranks
     assert min(ranks) == 0 < max(ranks), "a layer is dropped, and one is kept"
 
     run_small("finetune", config)
@@ -161,12 +170,11 @@ def test_from_reference_to_a_model(folder: Path, capsys: pytest.CaptureFixture[s
     load_network(card, WeightStore(zoo, folder / "cache").ensure(card), SMALL_LAYERS)
     assert card.history
     kept = read_history(Path(card.history))
-    assert [list(step.ranks) for step in kept.steps] == [step["ranks"] for step in history["steps"]]
-    assert all(step.top1_error is not None and step.macs > 0 for step in kept.steps)
+    assert kept == history
 
 
-def test_fine_tuning_starts_from_the_compressed_network(folder: Path) -> None:
-    """Without training to speak of, the model computes what the last C step's low-rank weights compute."""
+def test_fine_tuning_starts_from_the_network_that_the_history_measured(folder: Path) -> None:
+    """Without training to speak of, the model computes what the best C step's low-rank weights compute."""
     config = configure(folder, {"output": "format = 'float32'"})
     config.write_text(config.read_text().replace("learning_rate = 0.001\nema", "learning_rate = 1e-12\nema"))
     for stage in ("reference", "compress", "finetune"):
@@ -175,13 +183,22 @@ def test_fine_tuning_starts_from_the_compressed_network(folder: Path) -> None:
     store = WeightStore(read_zoo(ASSETS / "zoo.json", folder / "run" / "models"), folder / "cache")
     card = store.zoo.get("own/scheme_2/tiny")
     weights = load_network(card, store.ensure(card), SMALL_LAYERS).state_dict()
-    delta = checkpoint["stage"]["penalty"]["delta"]
-    for layer, rank in zip(SMALL_LAYERS, card.ranks, strict=True):
-        u, v = weights[f"{layer.key}.U.weight"], weights[f"{layer.key}.V.weight"]
-        assert v.shape[0] == rank
-        product = u @ v if layer.kind == "linear" else torch.einsum("nrab,rmcd->nmacbd", u, v)
-        wanted = delta[layer.key]
-        torch.testing.assert_close(product.reshape(wanted.shape), wanted, atol=1e-5, rtol=1e-4)
+    best = checkpoint["stage"]["best"]
+    for key in (f"{layer.key}.{name}.weight" for layer in SMALL_LAYERS for name in "UV"):
+        torch.testing.assert_close(weights[key], best["network"][key])
+    history = read_history(folder / "run" / "history.json")
+    step = history.steps[best["step"]]
+    assert history.best == best["step"]
+    assert list(card.ranks) == [max(rank, 1) for rank in step.ranks]
+    network = LowRankAlexNet(best["scheme"], card.ranks, SMALL_LAYERS)
+    network.load_state_dict(best["network"])
+    images = LmdbImages(folder / "val.lmdb", None, 0)
+    pixels = torch.stack([images[index][0] for index in range(len(images))])
+    labels = torch.tensor([images[index][1] for index in range(len(images))])
+    with torch.inference_mode():
+        logits = network.eval()(pixels)
+    assert step.loss == pytest.approx(float(torch.nn.functional.cross_entropy(logits, labels)), rel=1e-4)
+    assert step.compressed_error == pytest.approx(100 * float((logits.argmax(1) != labels).float().mean()), rel=1e-5)
 
 
 def test_a_checkpoint_of_another_kind_is_refused(folder: Path) -> None:
@@ -195,28 +212,34 @@ def test_a_checkpoint_of_another_kind_is_refused(folder: Path) -> None:
 
 
 def test_a_file_that_cannot_be_written_costs_no_epoch(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A folder stands where the history goes, a file where the models' folder does."""
+    """A folder stands where the history goes, a file where the models' folder does.
+
+    The first C step writes the history, before any epoch.
+    """
     config, run_folder = configure(folder), folder / "run"
     run_small("reference", config)
     (run_folder / "history.json").mkdir()
     (run_folder / "models").touch()
-    obstacles: dict[Stage, str] = {"compress": "history.json", "finetune": "models"}
-    for stage, obstacle in obstacles.items():
+    obstacles: dict[Stage, tuple[str, str]] = {
+        "compress": ("history.json", "C step 0"),
+        "finetune": ("models", "epoch 1 of 1"),
+    }
+    for stage, (obstacle, done) in obstacles.items():
         with pytest.raises(NotWritten, match=rf"{obstacle}.* could not be written \(.*; free space, then --resume"):
             run_small(stage, config)
-        assert "epoch 1 of 1" in capsys.readouterr().out
+        assert done in capsys.readouterr().out
         (run_folder / obstacle).rename(run_folder / f"aside-{stage}")
         run_small(stage, config, resume=True)
-        assert "epoch" not in capsys.readouterr().out, "it was trained already"
+        assert done not in capsys.readouterr().out, "it was done already"
         assert (run_folder / obstacle).exists()
 
 
-@pytest.mark.parametrize(("stage", "epochs"), [("reference", 1), ("compress", 1), ("compress", 2), ("finetune", 1)])
+@pytest.mark.parametrize(("stage", "epochs"), [("reference", 1), ("compress", 2), ("compress", 3), ("finetune", 1)])
 def test_a_resumed_run_has_the_same_bits(
     folder: Path, monkeypatch: pytest.MonkeyPatch, stage: Stage, epochs: int
 ) -> None:
-    """Stopped after one or two epochs: for compress within an L step, and before a C step."""
-    config = configure(folder, reference=2, steps=2, step_epochs=2, finetune=2)
+    """Stopped in the middle: for compress before a C step, and within the L step after it."""
+    config = configure(folder, reference=2, steps=3, step_epochs=2, finetune=2)
     before: dict[Stage, list[Stage]] = {
         "reference": [],
         "compress": ["reference"],
@@ -242,6 +265,49 @@ def test_a_resumed_run_has_the_same_bits(
     run_small(stage, config, resume=True)
     assert same(checkpoint, folder / "whole.pt")
     assert not wanted or history.read_bytes() == wanted
+
+
+def test_the_schedules_of_the_authors_scripts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each μ twice, the learning rate restarting on L, Xavier's weights, decay of the products."""
+    lines = {
+        "reference": 'initialisation = "xavier"',
+        "compress": 'mu_repeats = 2\ndecay_restarts = true\nlearning_rate_decay = 0.5\ncost = "original"',
+        "finetune": 'weight_decay_of = "product"\nweight_decay = 0.1',
+    }
+    config = configure(folder, lines, step_epochs=2)
+    run_small("reference", config)
+    bound = (6 / (3 * 121 + 16 * 121)) ** 0.5
+    weight = kept_weights(folder / "run" / "reference.pt")["features.0.weight"]
+    assert 0.9 * bound < float(weight.abs().max()) < 1.1 * bound
+    rates: list[float] = []
+    whole_epoch = Trainer.train_epoch
+
+    def noted(trainer: Trainer, extra_loss: Callable[[], torch.Tensor], rate: float) -> float:
+        rates.append(rate)
+        return whole_epoch(trainer, extra_loss, rate)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train_epoch", noted)
+        run_small("compress", config)
+    assert rates == [1.0, 0.5] * 3
+    history = read_history(folder / "run" / "history.json")
+    assert [step.mu for step in history.steps] == [10.0, 10.0, 12.0, 12.0]
+    assert history.cost == "original"
+    run_small("finetune", config)
+    state = torch.load(folder / "run" / "finetune.pt", weights_only=True)
+    assert all(group["weight_decay"] == 0 for group in state["optimiser"]["param_groups"])
+
+
+def test_an_l_step_begins_without_momentum_unless_it_is_told_to(folder: Path) -> None:
+    found: list[torch.Tensor] = []
+    for fresh in ("true", "false"):
+        config = configure(folder, {"compress": f"fresh_optimiser = {fresh}"}, steps=3)
+        if not found:
+            run_small("reference", config)
+        run_small("compress", config)
+        state = torch.load(folder / "run" / "compress.pt", weights_only=True)
+        found.append(state["network"]["classifier.8.weight"])
+    assert not torch.equal(found[0], found[1])
 
 
 @pytest.mark.parametrize("calibration", [0, 4])
@@ -396,8 +462,9 @@ def test_the_full_network_from_reference_to_the_app(folder: Path) -> None:
     models = folder / "run" / "models"
     card = read_zoo(ASSETS / "zoo.json", models).get("own/scheme_2/tiny")
     assert card.history
-    (step,) = read_history(Path(card.history)).steps
-    assert list(card.ranks) == [max(rank, 1) for rank in step.ranks]
+    history = read_history(Path(card.history))
+    assert history.best is not None
+    assert list(card.ranks) == [max(rank, 1) for rank in history.steps[history.best].ranks]
     assert len(card.ranks) == len(LAYERS)
     answer = run(
         *("classify", str(photo_path("lion.jpg")), "--model", card.id),

@@ -1,0 +1,163 @@
+"""Compress any network: the LC algorithm around the user's own training loop."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from ..errors import UsageError
+from ..models.architecture import SCHEMES
+from ..runtime.schema import shown
+from .c_step import Cost, Criterion
+from .layers import Inputs, factored, replace, survey
+from .lc import LowRankPenalty, Selection, mu_schedule, run
+
+Train = Callable[[nn.Module, Callable[[], Tensor], int], object]
+"""Trains a network in place: called with the network, the penalty to add to the loss of each batch, and the step."""
+SCHEDULE = tuple(mu_schedule(1e-3, 1.2, 30))
+"""μ of each LC step, if no others are given."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One LC step, after its C step."""
+
+    step: int
+    lambda_: float
+    """λ of the C step: the given one, or the one that meets the target."""
+    mu: float
+    ranks: Mapping[str, int]
+    """By layer; a layer of full rank stays dense, one of rank 0 was dropped."""
+    macs: int
+    """MACs of the whole compressed network for one example: its convolutions and linear layers, biases not counted."""
+    storage: int
+    """Weights of the layers that can be factored, as they are in the compressed network."""
+    distance: float
+    """How far the dense weights are from the compressed ones: ‖W − Δ‖ / ‖W‖."""
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """What :func:`compress` returns."""
+
+    network: nn.Module
+    """The compressed network, before any fine-tuning: a factored layer has modules ``V`` and ``U``."""
+    ranks: Mapping[str, int]
+    """Ranks of the layers that were factored; 0 for one that was dropped, whose factors are one component of zeros."""
+    left_alone: Mapping[str, str]
+    """Why each other convolution or linear layer is as it was."""
+    macs: int
+    """MACs of the network for one example."""
+    history: tuple[Step, ...]
+
+
+def compress(
+    model: nn.Module,
+    train: Train,
+    example_input: Inputs,
+    *,
+    lambda_: float | None = None,
+    target_macs: int | None = None,
+    scheme: str = "scheme_1",
+    exclude: Collection[str] = (),
+    rank_multiple: int = 1,
+    criterion: Criterion = "flops",
+    cost: Cost = "true",
+    normalised: bool = True,
+    augmented: bool = True,
+    schedule: Sequence[float] = SCHEDULE,
+) -> Compressed:
+    """Learn the rank of each convolution and linear layer of a trained network.
+
+    Give either ``lambda_`` or ``target_macs``. With a target, each C step finds by bisection the λ whose ranks meet it.
+
+    Args:
+        model: The trained network; a copy of it is compressed.
+        train: The L step, ``train(model, penalty, step)``: trains the model in place, with ``penalty()`` added to the
+            loss of each batch. Called for the steps from 1 on, since the model has been trained already. The penalty's
+            curvature is μ: keep the learning rate below 1 / μ.
+        example_input: One tensor or several that the model can be called with, on its device; costs are divided by the
+            length of the first one's first dimension, the batch.
+        lambda_: Price of 10⁶ of cost.
+        target_macs: MACs of the whole network that are not exceeded.
+        scheme: ``scheme_1`` or ``scheme_2``, for convolutions.
+        exclude: Names of layers to leave alone, or of modules whose layers to leave alone.
+        rank_multiple: Ranks are multiples of this number, which some hardware likes.
+        criterion: The cost that λ is the price of: ``flops`` or ``storage``.
+        cost: ``true``, or ``original`` to count MACs as the authors did.
+        normalised: Whether a layer's lost energy counts as a share of its whole energy.
+        augmented: Whether to use the augmented Lagrangian rather than the quadratic penalty.
+        schedule: μ of each LC step, growing.
+
+    Raises:
+        UsageError: An argument is wrong, or no layer can be factored.
+        TrainingDiverged: ``train`` left weights that are not finite.
+    """
+    _check(scheme, lambda_, target_macs, rank_multiple, schedule)
+    network = copy.deepcopy(model)
+    found = survey(network, example_input, exclude)
+    targets = found.targets
+    if not targets:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in found.left_alone.items())
+        raise UsageError(f"No layer can be factored ({reasons or 'there is none'}); expected a Conv2d or Linear layer.")
+    selection = Selection(
+        scheme,
+        lambda_ or 0.0,
+        criterion,
+        cost,
+        normalised,
+        keep_dense=True,
+        multiple=rank_multiple,
+        budget=None if target_macs is None else target_macs - found.other_macs,
+    )
+    if target_macs is not None:
+        least = found.other_macs + sum(selection.cost_of(target, 0, "flops") for target in targets.values())
+        whole = found.other_macs + sum(target.dense_cost("flops") for target in targets.values())
+        if not least <= target_macs < whole:
+            raise UsageError(
+                f"target_macs is {target_macs:,}; expected at least {least:,}, which the network has at the lowest "
+                f"ranks, and fewer than its own {whole:,}."
+            )
+    penalty = LowRankPenalty(targets, selection, augmented=augmented)
+    history: list[Step] = []
+
+    def l_step(step: int, mu: float) -> None:
+        train(network, lambda: penalty(mu), step)
+
+    def end_step(step: int, mu: float) -> None:
+        macs = found.other_macs + penalty.macs()
+        history.append(
+            Step(step, penalty.lambda_, mu, dict(penalty.ranks), macs, penalty.storage(), penalty.distance())
+        )
+
+    run(penalty, schedule, l_step, end_step)
+    left_alone = dict(found.left_alone)
+    for name, target in targets.items():
+        if name in penalty.factors:
+            replace(network, name, factored(target.module, *penalty.factors[name], scheme))
+        else:
+            target.module.weight.data.copy_(penalty.delta[name])
+            left_alone[name] = "factoring does not pay"
+    ranks = {name: penalty.ranks[name] for name in penalty.factors}
+    return Compressed(network, ranks, left_alone, history[-1].macs, tuple(history))
+
+
+def _check(
+    scheme: str, lambda_: float | None, target_macs: int | None, rank_multiple: int, schedule: Sequence[float]
+) -> None:
+    """Raise a UsageError if an argument is wrong."""
+    if (lambda_ is None) == (target_macs is None):
+        given = "Neither lambda_ nor target_macs is" if lambda_ is None else "Both lambda_ and target_macs are"
+        raise UsageError(f"{given} given; expected one of them.")
+    if scheme not in SCHEMES:
+        raise UsageError(f"scheme is {shown(scheme)}; expected one of: {', '.join(SCHEMES)}.")
+    if lambda_ is not None and not 0 <= lambda_ < math.inf:
+        raise UsageError(f"lambda_ is {lambda_}; expected a finite number, at least 0.")
+    if rank_multiple < 1:
+        raise UsageError(f"rank_multiple is {rank_multiple}; expected at least 1.")
+    if not schedule or not all(0 < mu < math.inf for mu in schedule):
+        raise UsageError("schedule has no μ, or one that is not positive; expected a positive, finite μ for each step.")

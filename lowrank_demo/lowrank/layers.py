@@ -1,0 +1,289 @@
+"""The layers of any network that can be factored: what they cost, and their two factors.
+
+A layer that cannot be factored rightly is left alone, and :class:`Survey` says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.utils import skip_init
+
+from ..errors import UsageError
+from ..runtime.schema import shown
+from .c_step import Cost, Criterion, Decomposition, to_matrix, unit_cost
+
+Inputs = Tensor | tuple[Tensor, ...]
+"""What a network is called with: one tensor, or several; the first dimension is the batch."""
+_NEUTRAL = {"kernel_size": 1, "stride": 1, "padding": 0, "dilation": 1}
+"""The geometry of a convolution along a dimension that it leaves as it is."""
+
+
+class Factored(nn.Sequential):
+    """A layer as two: ``V`` (no bias), then ``U`` (with the layer's bias).
+
+    ``weight`` and ``bias`` are those of the one layer that computes the same. They are for code that reads a layer
+    instead of calling it, as ``nn.TransformerEncoderLayer`` does in evaluation mode.
+    """
+
+    V: nn.Conv2d | nn.Linear
+    U: nn.Conv2d | nn.Linear
+
+    def __init__(self, v: nn.Conv2d | nn.Linear, u: nn.Conv2d | nn.Linear) -> None:
+        super().__init__()
+        self.add_module("V", v)
+        self.add_module("U", u)
+
+    @property
+    def weight(self) -> Tensor:
+        """The product of both weights, in the shape of the dense layer's."""
+        return product(self.V.weight, self.U.weight)
+
+    @property
+    def bias(self) -> Tensor | None:
+        """The bias of ``U``."""
+        return self.U.bias
+
+
+def product(v: Tensor, u: Tensor) -> Tensor:
+    """Return the weight of the one layer that computes what ``V`` and then ``U`` compute.
+
+    Args:
+        v: Weight of ``V``: [r, m], [r, m, k1, k2] (scheme 1) or [r, m, 1, k2] (scheme 2).
+        u: Weight of ``U``: [n, r], [n, r, 1, 1] or [n, r, k1, 1].
+
+    Returns:
+        [n, m] or [n, m, k1, k2].
+    """
+    if v.dim() == 2:
+        return u @ v
+    weight = torch.einsum("nrab,rmcd->nmacbd", u, v)
+    n, m, a, c, b, d = weight.shape
+    return weight.reshape(n, m, a * c, b * d)
+
+
+def product_energy(v: Tensor, u: Tensor) -> Tensor:
+    """Return ‖UV‖², the squared norm of :func:`product`, a differentiable scalar.
+
+    The product is not computed: ‖UV‖² is the sum of UᵀU · VVᵀ, entry by entry, whose sides are the rank.
+    """
+    rows, columns = u.transpose(0, 1).flatten(1), v.flatten(1)
+    return ((rows @ rows.T) * (columns @ columns.T)).sum()
+
+
+def factored(module: nn.Conv2d | nn.Linear, v_weight: Tensor, u_weight: Tensor, scheme: str) -> Factored:
+    """Return two layers with these weights in place of one: its stride, padding and dilation, its bias, dtype, device.
+
+    Args:
+        module: The dense layer.
+        v_weight: Weight of ``V``, from :meth:`Decomposition.factors`.
+        u_weight: Weight of ``U``.
+        scheme: ``scheme_1`` or ``scheme_2``.
+    """
+    rank, has_bias = len(v_weight), module.bias is not None
+    make: Any = skip_init  # its result is typed as any module
+    options: dict[str, Any] = {"device": module.weight.device, "dtype": module.weight.dtype}
+    if isinstance(module, nn.Linear):
+        v = make(nn.Linear, module.in_features, rank, bias=False, **options)
+        u = make(nn.Linear, rank, module.out_features, bias=has_bias, **options)
+    else:
+        # Scheme 2 gives the vertical dimension to U. Padding repeats or mirrors whole rows, so that V, which works
+        # within a row, may come before it; it has no bias, so that rows of zeros stay zero.
+        height = scheme == "scheme_2"
+        across, down = _geometry(module, (not height, True)), _geometry(module, (height, False))
+        options["padding_mode"] = module.padding_mode
+        v = make(nn.Conv2d, module.in_channels, rank, bias=False, **across, **options)
+        u = make(nn.Conv2d, rank, module.out_channels, bias=has_bias, **down, **options)
+    pair = Factored(v, u).train(module.training)
+    with torch.no_grad():
+        v.weight.copy_(v_weight)
+        u.weight.copy_(u_weight)
+        if module.bias is not None:
+            u.bias.copy_(module.bias)
+    return pair
+
+
+def factorised(module: nn.Conv2d | nn.Linear, scheme: str, rank: int) -> Factored:
+    """Return the layer as two: the nearest weight of this rank."""
+    return factored(module, *Decomposition.of(module.weight, scheme).factors(rank), scheme)
+
+
+def _geometry(module: nn.Conv2d, mine: tuple[bool, bool]) -> dict[str, Any]:
+    """Return the geometry of a factor: the convolution's along the factor's own dimensions (vertical, horizontal)."""
+    found: dict[str, Any] = {}
+    for name, neutral in _NEUTRAL.items():
+        value = getattr(module, name)
+        if not isinstance(value, str):  # "same" and "valid" padding are right along both dimensions
+            value = tuple(one if own else neutral for one, own in zip(value, mine, strict=True))
+        found[name] = value
+    return found
+
+
+@dataclass(frozen=True)
+class Target:
+    """A layer that can be factored. Costs are for one image, or one example of the batch."""
+
+    module: nn.Conv2d | nn.Linear
+    positions: int
+    """Output height x width of a convolution; for a linear layer the vectors that it is applied to, such as tokens."""
+    rows_kept: int
+    """Input height x output width: the positions of scheme 2's V. As ``positions`` for a linear layer."""
+
+    def matrix_shape(self, scheme: str) -> tuple[int, int]:
+        """Return (rows, columns) of the matrix whose rank is learned."""
+        rows, columns = to_matrix(self.module.weight.detach(), scheme).shape
+        return rows, columns
+
+    def full_rank(self, scheme: str) -> int:
+        """Return the largest rank of the matrix."""
+        return min(self.matrix_shape(scheme))
+
+    def unit_cost(self, scheme: str, criterion: Criterion, cost: Cost = "true") -> int:
+        """Return the cost of one more rank."""
+        v_positions = self.rows_kept if cost == "true" and scheme == "scheme_2" else self.positions
+        return unit_cost(*self.matrix_shape(scheme), criterion, self.positions, v_positions)
+
+    def dense_cost(self, criterion: Criterion) -> int:
+        """Return the cost of the layer as it is."""
+        return self.module.weight.numel() * (self.positions if criterion == "flops" else 1)
+
+    def pays(self, scheme: str, rank: int, criterion: Criterion = "flops") -> bool:
+        """Return whether the factors of this rank are cheaper than the layer; at full rank they never are."""
+        cheaper = max(rank, 1) * self.unit_cost(scheme, criterion) < self.dense_cost(criterion)
+        return cheaper and rank < self.full_rank(scheme)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The convolutions and linear layers of a network."""
+
+    targets: Mapping[str, Target]
+    """Those that can be factored, by name."""
+    left_alone: Mapping[str, str]
+    """Why each of the others cannot be, or need not be."""
+    other_macs: int
+    """MACs of the others for one image."""
+
+
+def survey(network: nn.Module, example: Inputs, exclude: Collection[str] = ()) -> Survey:
+    """Run a network once, in evaluation mode, and return the layers that can be factored.
+
+    Args:
+        network: Left unchanged.
+        example: An input of the right shape and dtype, on the network's device.
+        exclude: Names of layers to leave alone, or of modules whose layers to leave alone.
+
+    Raises:
+        UsageError: The network has no module of a name in ``exclude``.
+    """
+    modules = dict(network.named_modules())
+    if unknown := [name for name in exclude if name not in modules]:
+        raise UsageError(
+            f"exclude names {shown(unknown[0])}, which is no module of the network; expected a name that its "
+            "named_modules() gives."
+        )
+    layers = {name: one for name, one in modules.items() if isinstance(one, (_ConvNd, nn.Linear))}
+    positions, rows_kept, macs = dict.fromkeys(layers, 0), dict.fromkeys(layers, 0), dict.fromkeys(layers, 0)
+    inputs = example if isinstance(example, tuple) else (example,)
+    batch = max(1, len(inputs[0]))
+
+    def record(
+        name: str, module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor
+    ) -> None:
+        assert isinstance(module, (_ConvNd, nn.Linear))
+        given = args[0] if args else kwargs["input"]
+        # A layer may be called several times.
+        moved = given if isinstance(module, _ConvNd) and module.transposed else output
+        macs[name] += moved.numel() * module.weight[0].numel() // batch
+        if isinstance(module, nn.Conv2d):
+            images = output.numel() // (batch * module.out_channels * output.shape[-2] * output.shape[-1])
+            positions[name] += images * output.shape[-2] * output.shape[-1]
+            rows_kept[name] += images * given.shape[-2] * output.shape[-1]
+        elif isinstance(module, nn.Linear):
+            vectors = output.numel() // (batch * module.out_features)
+            positions[name] += vectors
+            rows_kept[name] += vectors
+
+    hooks = [one.register_forward_hook(partial(record, name), with_kwargs=True) for name, one in layers.items()]
+    modes = {module: module.training for module in network.modules()}
+    try:
+        with torch.no_grad():
+            network.eval()(*inputs)
+    finally:
+        for module, training in modes.items():
+            module.training = training
+        for hook in hooks:
+            hook.remove()
+    sharers = _sharers(network)
+    targets: dict[str, Target] = {}
+    reasons: dict[str, str] = {}
+    for name, module in layers.items():
+        excluded = any(name == one or name.startswith(f"{one}.") for one in exclude)
+        reason = "excluded" if excluded else _reason(name, module, sharers)
+        if not reason and not positions[name]:
+            reason = "the network's forward does not call it"
+        if reason:
+            reasons[name] = reason
+        else:
+            assert isinstance(module, (nn.Conv2d, nn.Linear))
+            targets[name] = Target(module, positions[name], rows_kept[name])
+    return Survey(targets, reasons, sum(macs[name] for name in reasons))
+
+
+def _sharers(network: nn.Module) -> dict[int, list[str]]:
+    """Return the places of every parameter, by its identity; a tied one has several."""
+    places: dict[int, list[str]] = {}
+    for name, module in network.named_modules(remove_duplicate=False):
+        for one, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
+            places.setdefault(id(parameter), []).append(f"{name}.{one}")
+    return places
+
+
+def _reason(name: str, module: nn.Module, sharers: Mapping[int, list[str]]) -> str:
+    """Return why the schemes do not cover a layer; empty if they do."""
+    kind = nn.Conv2d if isinstance(module, nn.Conv2d) else nn.Linear if isinstance(module, nn.Linear) else None
+    if kind is None:
+        return f"it is {type(module).__name__}; only Conv2d and Linear are factored"
+    if type(module).forward is not kind.forward:
+        return f"{type(module).__name__} has a forward of its own"
+    if not name:
+        return "it is the whole network; put it into an nn.Sequential"
+    if "weight" not in dict(module.named_parameters(recurse=False)):
+        return "its weight is computed from other parameters"
+    if isinstance(module, nn.Conv2d) and module.groups != 1:
+        return "it is depthwise" if module.groups == module.in_channels else "it is grouped"
+    others = [place for place in sharers[id(module.weight)] if place != f"{name}.weight"]
+    return f"it shares its weight with {others[0]}" if others else ""
+
+
+def decompose(network: nn.Module, targets: Mapping[str, Target], ranks: Mapping[str, int], scheme: str) -> None:
+    """Replace layers of a network, in place, by the factors of their nearest weights of these ranks.
+
+    A layer stays as it is where its factors would not be cheaper (in MACs).
+
+    Args:
+        network: The network.
+        targets: Its layers, from :func:`survey`.
+        ranks: The rank of each layer to replace.
+        scheme: ``scheme_1`` or ``scheme_2``.
+
+    Raises:
+        UsageError: A name is not one of the targets.
+    """
+    for name, rank in ranks.items():
+        if name not in targets:
+            raise UsageError(f"{shown(name)} is not a layer that can be factored; expected a name among the targets.")
+        if targets[name].pays(scheme, rank):
+            replace(network, name, factorised(targets[name].module, scheme, rank))
+
+
+def replace(network: nn.Module, name: str, module: nn.Module) -> None:
+    """Put a module in another one's place."""
+    parent, _, child = name.rpartition(".")
+    setattr(network.get_submodule(parent), child, module)

@@ -1,0 +1,166 @@
+"""Any layer in two: it computes the same at full rank, costs what is counted, or is left alone with a reason."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+
+from lowrank_demo.errors import UsageError
+from lowrank_demo.lowrank.layers import Factored, decompose, factorised, product_energy, replace, survey
+
+LAYERS = {
+    "plain": nn.Conv2d(3, 8, 3, padding=1),
+    "stride": nn.Conv2d(3, 8, 3, stride=(2, 3), padding=(1, 2)),
+    "oblong": nn.Conv2d(3, 8, (3, 5), padding=(2, 1), bias=False),
+    "same": nn.Conv2d(3, 8, (4, 3), padding="same"),
+    "same, dilated": nn.Conv2d(3, 8, (2, 3), padding="same", dilation=(3, 2)),
+    "valid": nn.Conv2d(3, 8, 3, padding="valid"),
+    "dilated": nn.Conv2d(3, 8, 3, padding=2, dilation=2, stride=2),
+    "circular": nn.Conv2d(3, 8, 3, padding=(2, 1), padding_mode="circular"),
+    "circular, same": nn.Conv2d(3, 8, (4, 3), padding="same", padding_mode="circular"),
+    "reflect": nn.Conv2d(3, 8, 5, padding=2, padding_mode="reflect", stride=2),
+    "replicate": nn.Conv2d(3, 8, 5, padding=2, padding_mode="replicate"),
+    "linear": nn.Linear(12, 8),
+    "linear without bias": nn.Linear(8, 12, bias=False),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("scheme", ["scheme_1", "scheme_2"])
+@pytest.mark.parametrize("kind", LAYERS)
+def test_a_factored_layer_computes_the_same_and_costs_what_is_counted(
+    kind: str, scheme: str, dtype: torch.dtype
+) -> None:
+    torch.manual_seed(1)
+    layer = copy.deepcopy(LAYERS[kind]).to(dtype)
+    x = torch.randn(2, 3, 11, 13) if isinstance(layer, nn.Conv2d) else torch.randn(2, 5, layer.in_features)
+    x = x.to(dtype)
+    network = nn.Sequential(layer)
+    target = survey(network, x).targets["0"]
+    full = target.full_rank(scheme)
+    pair = factorised(layer, scheme, full)
+    tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+    torch.testing.assert_close(pair(x), layer(x), atol=tolerance, rtol=tolerance)
+    torch.testing.assert_close(pair.weight, layer.weight, atol=tolerance, rtol=tolerance)
+    assert (pair.bias is None) == (layer.bias is None)
+    assert {parameter.dtype for parameter in pair.parameters()} == {dtype}
+
+    # What the modules V and U compute, by hooks on each.
+    parts = survey(nn.Sequential(factorised(layer, scheme, 2)), x).targets
+    assert sum(part.dense_cost("flops") for part in parts.values()) == 2 * target.unit_cost(scheme, "flops")
+    assert sum(part.dense_cost("storage") for part in parts.values()) == 2 * target.unit_cost(scheme, "storage")
+
+
+@pytest.mark.parametrize("scheme", ["scheme_1", "scheme_2"])
+@pytest.mark.parametrize("layer", [nn.Conv2d(3, 8, (3, 5)), nn.Linear(12, 8)])
+def test_the_energy_of_a_product_is_that_of_its_weight(layer: nn.Conv2d | nn.Linear, scheme: str) -> None:
+    pair = factorised(layer, scheme, 3)
+    energy = product_energy(pair.V.weight, pair.U.weight)
+    torch.testing.assert_close(energy, (pair.weight**2).sum())
+    assert energy.requires_grad
+
+
+class Many(nn.Module):
+    """Layers of every kind."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(4, 4, 3, padding=1)
+        self.grouped = nn.Conv2d(4, 8, 3, groups=2, padding=1)
+        self.depthwise = nn.Conv2d(8, 8, 3, groups=8, padding=1)
+        self.turned = nn.ConvTranspose2d(8, 4, 2, stride=2)
+        self.embedding = nn.Embedding(6, 4)
+        self.tied = nn.Linear(4, 6, bias=False)
+        self.tied.weight = self.embedding.weight
+        self.scaled = parametrizations.weight_norm(nn.Linear(6, 6))
+        self.attention = nn.MultiheadAttention(6, 2, batch_first=True)
+        self.idle = nn.Linear(6, 6)
+        self.twice = nn.Linear(6, 6)
+        self.norm = nn.BatchNorm1d(6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.turned(self.depthwise(self.grouped(self.conv(input=x)))).mean((2, 3))
+        x = self.twice(self.twice(self.scaled(self.tied(x))))[:, None]
+        return self.norm(self.attention(x, x, x)[0][:, 0])
+
+
+def test_what_cannot_be_factored_is_left_alone_with_a_reason() -> None:
+    network = Many().train()
+    network.norm.eval()
+    before = copy.deepcopy(network.state_dict())
+    found = survey(network, torch.randn(2, 4, 6, 6), exclude=["conv"])
+    assert dict(found.left_alone) == {
+        "conv": "excluded",
+        "grouped": "it is grouped",
+        "depthwise": "it is depthwise",
+        "turned": "it is ConvTranspose2d; only Conv2d and Linear are factored",
+        "tied": "it shares its weight with embedding.weight",
+        "scaled": "its weight is computed from other parameters",
+        "attention.out_proj": "the network's forward does not call it",
+        "idle": "the network's forward does not call it",
+    }
+    assert list(found.targets) == ["twice"]
+    assert found.targets["twice"].dense_cost("flops") == 2 * 36, "it is called twice"
+    convolutions = 36 * (4 * 4 * 9 + 8 * 2 * 9 + 8 * 9 + 8 * 4 * 4)
+    assert found.other_macs == convolutions + 6 * 4 + 6 * 6
+    assert network.training
+    assert not network.norm.training
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+
+
+def test_a_module_that_stands_in_two_places_is_left_alone() -> None:
+    layer = nn.Linear(8, 8)
+    found = survey(nn.Sequential(layer, nn.ReLU(), layer), torch.zeros(1, 8))
+    assert dict(found.left_alone) == {"0": "it shares its weight with 2.weight"}
+    assert survey(nn.Linear(8, 8), torch.zeros(1, 8)).left_alone[""].startswith("it is the whole network")
+
+
+def test_exclude_takes_whole_modules_and_refuses_unknown_names() -> None:
+    network = nn.Sequential(nn.Sequential(nn.Linear(8, 8)), nn.Linear(8, 8))
+    assert list(survey(network, torch.zeros(1, 8), exclude=["0"]).targets) == ["1"]
+    with pytest.raises(UsageError, match='exclude names "head", which is no module of the network; expected'):
+        survey(network, torch.zeros(1, 8), exclude=["head"])
+
+
+@pytest.mark.parametrize(("scheme", "pays"), [("scheme_1", 9), ("scheme_2", 9)])
+def test_a_layer_stays_dense_where_factoring_does_not_pay(scheme: str, pays: int) -> None:
+    """A 40 x 13 matrix of 520 weights: rank 9 has 477, rank 10 has 530."""
+    network = nn.Sequential(nn.Linear(13, 40))
+    targets = survey(network, torch.zeros(1, 13)).targets
+    target = targets["0"]
+    assert [rank for rank in range(14) if target.pays(scheme, rank)] == list(range(pays + 1))
+    decompose(network, targets, {"0": pays + 1}, scheme)
+    assert network[0] is target.module
+    decompose(network, targets, {"0": pays}, scheme)
+    assert isinstance(network[0], Factored)
+    with pytest.raises(UsageError, match='"1" is not a layer that can be factored'):
+        decompose(network, targets, {"1": 1}, scheme)
+
+
+def test_full_rank_stays_dense_even_where_the_factors_would_be_cheaper() -> None:
+    """With this much padding the output has 26 rows and the input of scheme 2's V only 8."""
+    network = nn.Sequential(nn.Conv2d(16, 1, 1, padding=9))
+    target = survey(network, torch.zeros(1, 16, 8, 8)).targets["0"]
+    assert target.full_rank("scheme_2") == 1
+    assert target.unit_cost("scheme_2", "flops") < target.dense_cost("flops")
+    assert not target.pays("scheme_2", 1)
+
+
+def test_a_layer_that_is_read_and_not_called_works_when_it_is_factored() -> None:
+    """In evaluation mode torch's encoder layer reads ``linear1.weight`` for its fast path."""
+    torch.manual_seed(0)
+    network = nn.TransformerEncoder(
+        nn.TransformerEncoderLayer(16, 2, 32, batch_first=True), 1, enable_nested_tensor=False
+    ).eval()
+    x = torch.randn(2, 5, 16)
+    targets = survey(network, x).targets
+    assert list(targets) == ["layers.0.linear1", "layers.0.linear2"]
+    with torch.no_grad():
+        wanted = network(x)
+        for name, target in targets.items():
+            replace(network, name, factorised(target.module, "scheme_1", 16))
+        torch.testing.assert_close(network(x), wanted, atol=1e-5, rtol=1e-5)
