@@ -44,6 +44,10 @@ _EXACT_DALI_MODES = {"JPEG": ("L", "RGB", "CMYK"), "MPO": ("L", "RGB"), "PNG": (
 _MAX_DALI_RATIO = 8
 """Ratio of the edges up to which DALI resizes exactly."""
 _ORIENTATION_TAG = 0x0112
+_PNG_SIGNATURE, _PNG_CHUNK = 8, 12
+"""Bytes at the start of a PNG, and of a chunk beside its data."""
+_MAX_PNG_CHUNKS = 20_000
+"""Chunks that are looked at. Encoders write the pixels in pieces of 8 kB or more."""
 
 # In entropy-coded data, 0x00 or a restart marker follows 0xFF. Anything else is the marker of the next segment.
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -133,9 +137,9 @@ def read_header(data: bytes, max_pixels: int) -> Header:
             f"{max_pixels / 1e6:.0f}: make it smaller and try again."
         )
     kind = image.format or ""
-    if kind == "PNG" and "exif" not in image.info:
-        with damage_as_image_error():
-            image.load()  # EXIF data may follow the pixels
+    if kind == "PNG" and not {"exif", "Raw profile type exif"} & image.info.keys():
+        # It may follow the pixels, and Pillow would decode these to look for it.
+        image.info["exif"] = _png_exif(data)
     if kind in ("JPEG", "MPO") and not _jpeg_is_whole(data):
         raise ImageError("The JPEG is cut off; expected a whole file: copy or download it again.")
     exact = (
@@ -180,6 +184,19 @@ def _orientation(image: Image.Image) -> int | None:
     except Exception:  # Pillow raises nearly any type
         return None
     return orientation if orientation in range(1, 9) else 1
+
+
+def _png_exif(data: bytes) -> bytes:
+    """Return the EXIF data of a PNG; empty if there is none, or too many chunks stand before it."""
+    at = _PNG_SIGNATURE
+    for _ in range(_MAX_PNG_CHUNKS):
+        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        if kind == b"eXIf":
+            return data[at + 8 : at + 8 + length]
+        at += _PNG_CHUNK + length
+        if at >= len(data):
+            break
+    return b""
 
 
 def _jpeg_is_whole(data: bytes) -> bool:
