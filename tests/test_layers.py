@@ -54,7 +54,7 @@ LIBRARIES: dict[str, tuple[set[str], set[str]]] = {
     "numpy": ({"lowrank", "decode", "classify", "validate", "train", "publish", "ui"}, {"serve"}),
     "pydantic": ({"runtime", "settings", "models", "lowrank", "data", "train"}, set()),
     "pydantic_core": ({"runtime"}, set()),
-    "filelock": ({"models", "data"}, set()),
+    "filelock": ({"models", "data", "serve"}, set()),
     "httpx": ({"models"}, set()),
     "huggingface_hub": ({"nn", "publish"}, {"models"}),
     "safetensors": ({"nn", "train", "publish"}, set()),

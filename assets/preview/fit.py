@@ -44,7 +44,8 @@ def fit(
         for number, loss in enumerate(losses(epoch), start=1):
             optimiser.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_(network.parameters(), stage.clip)
+            if stage.clip:
+                nn.utils.clip_grad_norm_(network.parameters(), stage.clip)
             optimiser.step()
             schedule.step()
             summed += loss.item()

@@ -7,11 +7,11 @@ makes room for another while its visitor waits would end that request, and perha
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections import OrderedDict
 from typing import Any
 
-import orjson
 from gradio.data_classes import PredictBodyInternal
 from gradio.queueing import Queue
 from gradio.server_messages import EventMessage, ProcessCompletedMessage
@@ -79,7 +79,7 @@ class Mailboxes(LRUCache[str, "asyncio.Queue[EventMessage]"]):
         """Note an answer, and drop those that wait for too long or are too many."""
         if not isinstance(message, ProcessCompletedMessage):
             return
-        size = len(orjson.dumps(message.output, default=str))
+        size = len(json.dumps(message.output, default=str))
         self._unread[id(message)] = (time.monotonic(), size, message)
         self._bytes += size
         while self._unread:
