@@ -11,9 +11,8 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -22,6 +21,7 @@ from pillow_heif import register_heif_opener
 
 from ..errors import ImageError
 from ..runtime.words import counted
+from .markers import NEXT_MARKER, ORIENTATION_TAG
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,14 +43,10 @@ _FORMATS_TEXT = "a JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC photo"
 _EXACT_DALI_MODES = {"JPEG": ("L", "RGB", "CMYK"), "MPO": ("L", "RGB"), "PNG": ("L", "P", "RGB", "I;16")}
 _MAX_DALI_RATIO = 8
 """Ratio of the edges up to which DALI resizes exactly."""
-_ORIENTATION_TAG = 0x0112
 _PNG_SIGNATURE, _PNG_CHUNK = 8, 12
 """Bytes at the start of a PNG, and of a chunk beside its data."""
 _MAX_PNG_CHUNKS = 20_000
 """Chunks that are looked at. Encoders write the pixels in pieces of 8 kB or more."""
-
-# In entropy-coded data, 0x00 or a restart marker follows 0xFF. Anything else is the marker of the next segment.
-_NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 @dataclass(frozen=True)
@@ -160,6 +156,25 @@ def target_size(width: int, height: int) -> tuple[int, int]:
     return max(EDGE, math.floor(width * EDGE / height + 0.5)), EDGE
 
 
+def centred(spare: int) -> int:
+    """Return the offset of the central crop, of so many spare pixels; an odd margin is rounded up."""
+    return (spare + 1) // 2
+
+
+def crop_box(width: int, height: int, offset: Callable[[int], int] = centred) -> tuple[float, float, float, float]:
+    """Return what becomes 227 x 227 pixels once the shortest edge is 256: left, top, right and bottom in the image.
+
+    Args:
+        width: Width of the image.
+        height: Its height.
+        offset: Returns where the crop begins, of the spare pixels on either side of it.
+    """
+    resized_width, resized_height = target_size(width, height)
+    left, top = offset(resized_width - CROP), offset(resized_height - CROP)
+    x, y = width / resized_width, height / resized_height
+    return left * x, top * y, (left + CROP) * x, (top + CROP) * y
+
+
 @contextlib.contextmanager
 def damage_as_image_error() -> Iterator[None]:
     """Turn whatever Pillow raises on damaged files into an ImageError, and silence its warnings."""
@@ -178,7 +193,7 @@ def _orientation(image: Image.Image) -> int | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+            orientation = image.getexif().get(ORIENTATION_TAG, 1)
     except MemoryError:
         raise
     except Exception:  # Pillow raises nearly any type
@@ -203,7 +218,7 @@ def _jpeg_is_whole(data: bytes) -> bool:
     """Return whether an end-of-image marker follows the scans; that of an embedded thumbnail does not count."""
     position = 2
     while 0 <= position < len(data) - 1:
-        found = _NEXT_MARKER.search(data, position)
+        found = NEXT_MARKER.search(data, position)
         if not found:
             return False
         marker, position = data[found.start() + 1], found.end()

@@ -28,9 +28,9 @@ _LEFT_OUT = frozenset({0xFE, *range(_APP0, 0xF0)})
 """Comments and what applications add: decoding does not need them, but for the two below."""
 _JFIF, _ADOBE, _EXIF, _XMP = b"JFIF\0", b"Adobe", b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 # In entropy-coded data, 0x00 or a restart marker follows 0xFF. Anything else is the marker of the next segment.
-_NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
-_ORIENTATION_TAG = 0x0112
+ORIENTATION_TAG = 0x0112
 _NUMBERS = {3: "H", 4: "I"}
 """EXIF's types of whole numbers."""
 _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
@@ -123,7 +123,7 @@ class _Walk:
             end = start + _STEP + 1
             if self._data.count(0xFF, start, end) > _MAX_FF_SHARE * _STEP:
                 raise _Unusual
-            found = _NEXT_MARKER.search(self._data, start, end)
+            found = NEXT_MARKER.search(self._data, start, end)
             if found:
                 return found.start()
         raise _Unusual
@@ -164,7 +164,7 @@ def _exif_orientation(tiff: bytes) -> int | None:
         (count,) = struct.unpack_from(f"{order}H", tiff, directory)
         for at in range(directory + 2, directory + 2 + 12 * count, 12):
             tag, kind, values = struct.unpack_from(f"{order}HHI", tiff, at)
-            if tag == _ORIENTATION_TAG and kind in _NUMBERS and values == 1:
+            if tag == ORIENTATION_TAG and kind in _NUMBERS and values == 1:
                 return struct.unpack_from(f"{order}{_NUMBERS[kind]}", tiff, at + 8)[0]
     except struct.error:  # cut off
         pass
@@ -173,5 +173,5 @@ def _exif_orientation(tiff: bytes) -> int | None:
 
 def _exif_segment(orientation: int) -> bytes:
     """Return a segment that states an orientation and nothing else."""
-    tiff = struct.pack("<4sIHHHIII", b"II*\0", 8, 1, _ORIENTATION_TAG, 3, 1, orientation, 0)
+    tiff = struct.pack("<4sIHHHIII", b"II*\0", 8, 1, ORIENTATION_TAG, 3, 1, orientation, 0)
     return struct.pack(">BBH", 0xFF, _APP1, 2 + len(_EXIF) + len(tiff)) + _EXIF + tiff

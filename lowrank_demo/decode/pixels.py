@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from ..errors import ImageError
-from .base import CROP, EDGE, FORMATS, damage_as_image_error, read_header, target_size
+from .base import CROP, EDGE, FORMATS, crop_box, damage_as_image_error, read_header, target_size
 
 _LARGE_PIXELS, _LARGE_EDGE = 20_000_000, 4 * EDGE
 """Larger JPEGs are decoded at a part of their size, which takes a part of the time and memory."""
@@ -127,10 +127,7 @@ def _lab_to_rgb() -> ImageCms.ImageCmsTransform:
 
 def _crop(image: Image.Image) -> Image.Image:
     """Resize the shortest edge to 256 and crop the central 227 x 227 pixels, computing only those."""
-    width, height = target_size(*image.size)
-    left, top = (width - CROP + 1) // 2, (height - CROP + 1) // 2
-    if (width, height) == image.size:
-        return image.crop((left, top, left + CROP, top + CROP))
-    x, y = image.width / width, image.height / height
-    box = (left * x, top * y, (left + CROP) * x, (top + CROP) * y)
+    box = crop_box(*image.size)
+    if target_size(*image.size) == image.size:
+        return image.crop(box)
     return image.resize((CROP, CROP), Image.Resampling.BICUBIC, box=box)

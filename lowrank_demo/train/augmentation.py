@@ -6,14 +6,13 @@ import io
 import math
 import random
 import warnings
-from collections.abc import Callable
 
 import numpy as np
 import torch
 from PIL import Image, ImageEnhance
 from torch import Tensor
 
-from ..decode.base import CROP, target_size
+from ..decode.base import CROP, crop_box
 from .config import DataConfig
 
 _RATIOS = (3 / 4, 4 / 3)
@@ -55,18 +54,10 @@ def _recolour(image: Image.Image, config: DataConfig, randomness: random.Random)
 def _crop_box(image: Image.Image, config: DataConfig, randomness: random.Random) -> tuple[float, float, float, float]:
     """Return the part of the image to resize: one of random area and ratio, or one of a fixed size."""
     if config.crop == "shifted":
-        return _fixed_box(image, lambda spare: randomness.randint(0, spare))
+        return crop_box(*image.size, lambda spare: randomness.randint(0, spare))
     if config.smallest_crop == 1:
-        return _fixed_box(image, lambda spare: (spare + 1) // 2)  # as validation rounds
+        return crop_box(*image.size)
     return _resized_box(image, config.smallest_crop, randomness)
-
-
-def _fixed_box(image: Image.Image, offset: Callable[[int], int]) -> tuple[float, float, float, float]:
-    """Return the box of 227 x 227 pixels, once the shortest edge is 256, at offsets that depend on the spare pixels."""
-    width, height = target_size(*image.size)
-    left, top = offset(width - CROP), offset(height - CROP)
-    x, y = image.width / width, image.height / height
-    return left * x, top * y, (left + CROP) * x, (top + CROP) * y
 
 
 def _resized_box(image: Image.Image, smallest: float, randomness: random.Random) -> tuple[float, float, float, float]:
