@@ -10,7 +10,7 @@ augmented Lagrangian; without them (quadratic penalty) they stay zero. The compr
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,22 +146,22 @@ class LowRankPenalty:
         Raises:
             TrainingDiverged: A weight is not finite.
         """
-        scheme = self._selection.scheme
-        found: dict[str, Decomposition] = {}
         for name, target in self._targets.items():
-            shifted = target.module.weight - self.multipliers[name] / mu
-            if not torch.isfinite(shifted).all():
+            if not torch.isfinite(target.module.weight - self.multipliers[name] / mu).all():
                 raise TrainingDiverged(f"The weights of {name} are no longer finite; lower the learning rate, or μ.")
-            found[name] = Decomposition.of(shifted, scheme)
-        lost = {name: lost_energy(one.s.cpu(), normalised=self._selection.normalised) for name, one in found.items()}
-        self.lambda_ = self._selection.lambda_ if self._selection.budget is None else self._lambda_within(lost, mu)
-        self.ranks = self._chosen(lost, self.lambda_, mu)
-        self.factors = {}
-        for name, rank in self.ranks.items():
-            delta = found[name].truncated(rank).to(self.delta[name].dtype)
-            self.delta[name] = self._broadcast(delta.contiguous())
-            if not self._selection.stays_dense(self._targets[name], rank):
-                self.factors[name] = found[name].factors(rank)
+        found: Iterable[tuple[str, Decomposition]] = self._decomposed(mu)
+        self.lambda_ = self._selection.lambda_
+        if self._selection.budget is not None:
+            # Only here all are in memory at once: one λ decides about all layers together.
+            found = list(found)
+            self.lambda_ = self._lambda_within({name: self._lost(one) for name, one in found}, mu)
+        self.ranks, self.factors = {}, {}
+        for name, one in found:
+            target = self._targets[name]
+            rank = self.ranks[name] = self._selection.rank(target, self._lost(one), self.lambda_, mu)
+            self.delta[name] = self._broadcast(one.truncated(rank).to(self.delta[name].dtype).contiguous())
+            if not self._selection.stays_dense(target, rank):
+                self.factors[name] = one.factors(rank)
         return dict(self.ranks)
 
     @torch.no_grad()
@@ -225,6 +225,14 @@ class LowRankPenalty:
         self.multipliers = {name: state["multipliers"][name].to(device) for name, device in devices.items()}
         self.ranks = {name: int(state["ranks"][name]) for name in devices}
         self.lambda_ = float(state["lambda"])
+
+    def _decomposed(self, mu: float) -> Iterator[tuple[str, Decomposition]]:
+        """Yield each layer's W − M/μ, decomposed."""
+        for name, target in self._targets.items():
+            yield name, Decomposition.of(target.module.weight - self.multipliers[name] / mu, self._selection.scheme)
+
+    def _lost(self, one: Decomposition) -> Tensor:
+        return lost_energy(one.s.cpu(), normalised=self._selection.normalised)
 
     def _chosen(self, lost: Mapping[str, Tensor], lambda_: float, mu: float) -> dict[str, int]:
         return {name: self._selection.rank(self._targets[name], one, lambda_, mu) for name, one in lost.items()}
