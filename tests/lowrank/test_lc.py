@@ -22,7 +22,7 @@ from lowrank_demo.settings import ASSETS
 from tests.helpers.small_alexnet import SMALL_LAYERS
 
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
-from tests.helpers.digits import digits
+from tests.helpers.digits import digits, error, learn
 
 
 def make() -> nn.Sequential:
@@ -31,23 +31,9 @@ def make() -> nn.Sequential:
 
 
 def fit(network: nn.Module, epochs: int, lr: float, penalty=None, mu: float = 0.0, seed: int = 0) -> None:
-    x, y, _, _ = digits()
     optimiser = torch.optim.SGD(network.parameters(), lr, momentum=0.9, nesterov=True)
-    generator = torch.Generator().manual_seed(seed)
-    for _ in range(epochs):
-        for batch in torch.randperm(len(x), generator=generator).split(100):
-            loss = F.cross_entropy(network(x[batch]), y[batch])
-            if penalty is not None:
-                loss = loss + penalty(mu)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-
-
-def error(network: nn.Module) -> float:
-    _, _, x, y = digits()
-    with torch.no_grad():
-        return float((network(x).argmax(1) != y).float().mean())
+    added = (lambda: penalty(mu)) if penalty is not None else None
+    learn(network, optimiser, epochs, added, torch.Generator().manual_seed(seed))
 
 
 def loss(network: nn.Module) -> float:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lowrank_demo.lowrank import Compressed, compress
-from tests.helpers.digits import digits
+from tests.helpers.digits import error, learn
 
 WIDTH = 8
 """Channels of the first stage; 64 in ``resnet18``."""
@@ -53,31 +53,9 @@ class ResNet18(nn.Module):
         self.fc = nn.Linear(8 * WIDTH, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.relu(self.bn1(self.conv1(x)))
+        x = F.relu(self.bn1(self.conv1(x.reshape(-1, 1, 8, 8))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(x.mean((2, 3)))
-
-
-def learn(model: nn.Module, epochs: int, rate: float, penalty: Callable[[], Tensor] | None = None) -> None:
-    """Train a network in place, on the loss plus a penalty."""
-    x, y, _, _ = digits()
-    optimiser = torch.optim.SGD(model.parameters(), rate, momentum=0.9, nesterov=True)
-    model.train()
-    for _ in range(epochs):
-        for batch in torch.randperm(len(x)).split(100):
-            loss = F.cross_entropy(model(x[batch].reshape(-1, 1, 8, 8)), y[batch])
-            if penalty is not None:
-                loss = loss + penalty()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-
-
-def error(model: nn.Module) -> float:
-    """Return the share of wrong answers on the digits that were not learned from."""
-    _, _, x, y = digits()
-    with torch.inference_mode():
-        return float((model.eval()(x.reshape(-1, 1, 8, 8)).argmax(1) != y).float().mean())
 
 
 @dataclass(frozen=True)
@@ -90,26 +68,30 @@ class Result:
     found: Compressed
 
 
+def _sgd(model: nn.Module, rate: float) -> torch.optim.Optimizer:
+    return torch.optim.SGD(model.parameters(), rate, momentum=0.9, nesterov=True)
+
+
 def main(target_macs: int = 300_000) -> Result:
     """Train the reference, compress it to so many MACs, and fine-tune what comes out."""
     torch.manual_seed(0)
     model = ResNet18()
-    learn(model, 5, 0.05)
+    learn(model, _sgd(model, 0.05), 5)
 
     def train(network: nn.Module, penalty: Callable[[], Tensor], step: int) -> None:
-        learn(network, 1, 0.02, penalty)
+        learn(network, _sgd(network, 0.02), 1, penalty)
 
     found = compress(
         model,
         train,
-        torch.zeros(1, 1, 8, 8),
+        torch.zeros(1, 64),
         target_macs=target_macs,
         rank_multiple=2,
         exclude=["conv1", "fc"],
         schedule=[0.1 * 2**step for step in range(6)],
     )
     compressed = error(found.network)
-    learn(found.network, 1, 0.01)
+    learn(found.network, _sgd(found.network, 0.01), 1)
     return Result(error(model), compressed, error(found.network), found)
 
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lowrank_demo.lowrank import Compressed, compress
-from tests.helpers.digits import digits
+from tests.helpers.digits import error, learn
 
 WIDTH, HEADS, ROWS = 32, 4, 8
 
@@ -50,27 +50,6 @@ class Transformer(nn.Module):
         return self.head(x.mean(1))
 
 
-def learn(model: nn.Module, epochs: int, rate: float, penalty: Callable[[], Tensor] | None = None) -> None:
-    """Train a network in place, on the loss plus a penalty."""
-    x, y, _, _ = digits()
-    optimiser = torch.optim.Adam(model.parameters(), rate)
-    for _ in range(epochs):
-        for batch in torch.randperm(len(x)).split(100):
-            loss = F.cross_entropy(model(x[batch]), y[batch])
-            if penalty is not None:
-                loss = loss + penalty()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-
-
-def error(model: nn.Module) -> float:
-    """Return the share of wrong answers on the digits that were not learned from."""
-    _, _, x, y = digits()
-    with torch.inference_mode():
-        return float((model(x).argmax(1) != y).float().mean())
-
-
 @dataclass(frozen=True)
 class Result:
     """Errors of the reference and of the compressed network; and what was compressed."""
@@ -84,10 +63,10 @@ def main(lambda_: float = 5.0) -> Result:
     """Train the reference, and compress its linear layers at this price of 10⁶ MACs."""
     torch.manual_seed(0)
     model = Transformer()
-    learn(model, 20, 2e-3)
+    learn(model, torch.optim.Adam(model.parameters(), 2e-3), 20)
 
     def train(network: nn.Module, penalty: Callable[[], Tensor], step: int) -> None:
-        learn(network, 2, 3e-3, penalty)
+        learn(network, torch.optim.Adam(network.parameters(), 3e-3), 2, penalty)
 
     found = compress(
         model,
