@@ -14,14 +14,13 @@ import signal
 import subprocess
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
 from ..errors import TooCostly
+from .turns import Turns
 
 Answer = TypeVar("Answer")
 
@@ -46,20 +45,17 @@ class Children:
 
     def __init__(self, count: int, cpu_seconds: float = CPU_SECONDS) -> None:
         self._cpu_seconds = cpu_seconds
-        self._lock = threading.Lock()
         # None stands for a child that has not been started. The last is taken first, so that no more start than needed.
-        self._idle: list[_Child | None] = [None] * count
-        self._waiting: deque[Future[_Child | None]] = deque()
+        self._turns: Turns[_Child | None] = Turns([None] * count)
 
     def __enter__(self) -> Children:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        with self._lock:
-            children = [child for child in self._idle if child]
-            self._idle = [None for _ in self._idle]
-        for child in children:
-            child.close()
+        for child in self._turns.take_free():
+            if child:
+                child.close()
+            self._turns.give_back(None)
 
     def call(self, function: Callable[..., Answer], *arguments: object) -> Answer:
         """Call a function of a module in a child.
@@ -68,7 +64,7 @@ class Children:
             TooCostly: It took too much time or memory, or crashed.
             Exception: Whatever the function raised.
         """
-        child = self._take()
+        child = self._turns.take()
         try:
             if child is None or not child.alive():
                 child = _Child(self._cpu_seconds)
@@ -79,26 +75,10 @@ class Children:
             child = None
             raise
         finally:
-            self._give_back(child)
+            self._turns.give_back(child)
         if isinstance(answer, Exception):
             raise answer
         return answer
-
-    def _take(self) -> _Child | None:
-        with self._lock:
-            if self._idle:
-                return self._idle.pop()
-            turn: Future[_Child | None] = Future()
-            self._waiting.append(turn)
-        return turn.result()
-
-    def _give_back(self, child: _Child | None) -> None:
-        # Handed to whoever waits longest: a caller with many calls would otherwise always be the first to ask again.
-        with self._lock:
-            if self._waiting:
-                self._waiting.popleft().set_result(child)
-            else:
-                self._idle.append(child)
 
 
 class _Child:

@@ -44,16 +44,13 @@ class Places:
         self._full = full
 
     @contextlib.contextmanager
-    def take(self, *, wait: bool) -> Iterator[None]:
+    def take(self) -> Iterator[None]:
         """Hold a place for the length of the block.
-
-        Args:
-            wait: Wait for one; if not, it is an error that none is free.
 
         Raises:
             Busy: None is free.
         """
-        if not self._free.acquire(blocking=wait):
+        if not self._free.acquire(blocking=False):
             raise Busy(self._full)
         try:
             yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from ..errors import ImageError, TooManyPhotos
 from ..models.cards import ModelCard, Zoo
 from ..models.store import WeightStore
-from ..runtime.fair_lock import FairLock
+from ..runtime.turns import FairLock
 from ..runtime.words import counted
 from ..settings import Settings
 from .answers import Comparison, ModelStatus, Photo
@@ -46,7 +47,7 @@ class Service:
         self.zoo: Zoo = self.weights.zoo
         self.running = FairLock()
         """Held while a decoder or a network runs: one at a time."""
-        self._working = Places(WORKERS, "Too many photos are being classified; try again in a minute.")
+        self._working = threading.BoundedSemaphore(WORKERS)
         self._downloading = Places(
             DOWNLOADERS,
             "Weights are being downloaded for other visitors; try again in a minute, or choose a model that is ready.",
@@ -115,7 +116,7 @@ class Service:
         gate = self.machine.gate
         # What takes a child process is decoded before a place is taken. Ordinary JPEGs are read again, batch by batch.
         decoded = [None if isinstance(one, bytes) else one for one in gate.admit(self.read(photo) for photo in photos)]
-        with self._working.take(wait=True):
+        with self._working:
             contents = (
                 next(gate.admit([self.read(photo)])) if one is None else one
                 for photo, one in zip(photos, decoded, strict=True)
@@ -125,13 +126,13 @@ class Service:
     def _download(self, card: ModelCard, on_progress: OnProgress | None) -> None:
         """Download a model's weights where they are not here, in a place of its own: it may take minutes."""
         if self.status(card).where == "to download":
-            with self._downloading.take(wait=False):
+            with self._downloading.take():
                 self.weights.ensure(card, on_progress)
 
     def _truncate(self, card: ModelCard) -> None:
         """Load a truncated model in a place of its own, so that those who use others need not wait for it."""
         if card.truncated_from and not self.networks.has(card, self.machine.device):
-            with self._cutting.take(wait=False):
+            with self._cutting.take():
                 self.networks.get(card, self.machine.device)
 
     def _compare(

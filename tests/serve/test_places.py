@@ -10,9 +10,9 @@ from lowrank_demo.serve.places import Places
 
 def test_a_place_is_held_and_given_back() -> None:
     places = Places(1, "full")
-    with places.take(wait=False), pytest.raises(Busy, match="full"), places.take(wait=False):
+    with places.take(), pytest.raises(Busy, match="full"), places.take():
         pass
-    with pytest.raises(KeyError), places.take(wait=False):
+    with pytest.raises(KeyError), places.take():
         raise KeyError
-    with places.take(wait=True):
+    with places.take():
         pass

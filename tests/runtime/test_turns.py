@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from lowrank_demo.runtime.fair_lock import FairLock
+from lowrank_demo.runtime.turns import FairLock, Turns
 
 
 def test_one_at_a_time() -> None:
@@ -56,3 +56,18 @@ def test_an_error_inside_releases_it() -> None:
         raise KeyError
     with lock:
         pass
+
+
+def test_a_wait_that_is_interrupted_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = Turns(["a"])
+    assert turns.take() == "a"
+
+    def interrupted(turn: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("concurrent.futures.Future.result", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            turns.take()
+    turns.give_back("b")
+    assert turns.take_free() == ["b"]
