@@ -9,6 +9,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 _MOST_FILES = 65_536
 _MOST_REQUESTS = 4_000
+_MOST_PROGRESS = 32
+"""Requests for the progress of an upload: Gradio looks for news of each twenty times a second."""
 
 
 def raise_open_files() -> int:
@@ -27,10 +29,6 @@ def raise_open_files() -> int:
             return wanted
         wanted //= 2
     return now
-
-
-_MOST_PROGRESS = 32
-"""Requests for the progress of an upload: Gradio looks for news of each twenty times a second."""
 
 
 class ConnectionLimits:

@@ -89,14 +89,6 @@ class LabelledFiles:
             raise UsageError(f"There is no file {shown(name)} here; expected one of: {', '.join(names) or 'none'}.")
         return self._folder / name, name
 
-    def upload(self, zip_file: Path) -> Upload:
-        """Build a visitor's zip of class-named folders into a labelled file; see :meth:`building`."""
-        upload = None
-        for step in self.building(zip_file):
-            upload = step if isinstance(step, Upload) else None
-        assert upload
-        return upload
-
     def building(self, zip_file: Path) -> Generator[Progress | Upload, None, None]:
         """Build a visitor's zip of class-named folders into a labelled file.
 

@@ -23,6 +23,7 @@ from tests.helpers.lmdb_files import build_long_lmdb
 from tests.helpers.paths import ROOT
 from tests.helpers.photos import photo_path
 from tests.helpers.terminal import stopped_under_way
+from tests.helpers.zips import uploaded
 
 pytestmark = pytest.mark.spread
 
@@ -123,12 +124,12 @@ def test_an_uploaded_set(small_disk: Path, tmp_path: Path, settings: Settings, m
     files = LabelledFiles(settings, [])
     filler = fill(small_disk, 5_000_000)
     with pytest.raises(LowRankError, match="could not store the set, because its disk is full") as refused:
-        files.upload(path)
+        uploaded(files, path)
     assert str(small_disk) not in str(refused.value)
     left = [path for path in small_disk.rglob("*") if path.is_file() and path != filler]
     assert left == []
     filler.unlink()
-    assert files.upload(path).count == 60
+    assert uploaded(files, path).count == 60
 
 
 def test_photos_sent_to_the_app(small_disk: Path, tmp_path: Path) -> None:

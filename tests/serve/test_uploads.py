@@ -20,7 +20,7 @@ from lowrank_demo.serve.set_build import SetBuild
 from lowrank_demo.serve.uploads import SAMPLE, LabelledFiles
 from lowrank_demo.settings import Settings
 from tests.helpers.photos import encoded, photo_path
-from tests.helpers.zips import zipped
+from tests.helpers.zips import uploaded, zipped
 
 PHOTO = photo_path("lion.jpg").read_bytes()
 
@@ -37,7 +37,7 @@ def test_disk_full_is_said_for_a_full_disk_alone(
     path = zipped(tmp_path / "set.zip", {"lion/1.jpg": PHOTO})
     monkeypatch.setattr(SetBuild, "_unpacked", fails)
     with pytest.raises(Busy, match=f"The server could not store the set.*{sentence}"):
-        LabelledFiles(settings, []).upload(path)
+        uploaded(LabelledFiles(settings, []), path)
 
 
 def test_only_files_are_on_offer(settings: Settings, tmp_path: Path) -> None:
@@ -73,12 +73,12 @@ def test_sets_share_the_room_of_uploads_and_none_makes_room_for_another(tmp_path
     files = LabelledFiles(dataclasses.replace(settings, max_uploads_mb=1), [])
     path = zipped(tmp_path / "set.zip", {f"lion/{i}.png": noise(i) for i in range(8)})
     threads = threading.active_count()
-    tokens = [files.upload(path).token]
+    tokens = [uploaded(files, path).token]
     assert 0 < files.kept_bytes() < 10_000_000
     while files.kept_bytes() < 1_000_000:
-        tokens.append(files.upload(path).token)
+        tokens.append(uploaded(files, path).token)
     with pytest.raises(Busy, match="no room for more sets now; try again"):
-        files.upload(path)
+        uploaded(files, path)
     for token in tokens:
         assert files.find(token)[0].exists()
     assert threading.active_count() == threads
@@ -88,7 +88,7 @@ def test_sets_are_deleted_when_they_were_kept_long_enough(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = LabelledFiles(settings, [])
-    token = files.upload(zipped(tmp_path / "set.zip", {"lion/1.jpg": PHOTO})).token
+    token = uploaded(files, zipped(tmp_path / "set.zip", {"lion/1.jpg": PHOTO})).token
     kept, _ = files.find(token)
     files.sweep()
     assert kept.exists()

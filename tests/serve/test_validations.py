@@ -21,6 +21,7 @@ from lowrank_demo.serve.validations import MAX_WAITING, Validations, ValidationS
 from lowrank_demo.settings import Settings
 from tests.helpers.lmdb_files import build_long_lmdb
 from tests.helpers.photos import photo_path
+from tests.helpers.zips import uploaded
 
 PREVIEW = "preview/scheme_2/v5"
 
@@ -213,7 +214,7 @@ def test_upload(validations: Validations, files: LabelledFiles, card: ModelCard,
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("lion/1.jpg", photo_path("lion.jpg").read_bytes())
         archive.writestr("lion/2.jpg", b"no photo")
-    upload = files.upload(path)
+    upload = uploaded(files, path)
     assert (upload.count, len(upload.refused)) == (1, 1)
     assert upload.token not in files.names(), "others do not see it"
     status = finished(validations, validations.start(upload.token, [card]))
