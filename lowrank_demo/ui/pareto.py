@@ -32,7 +32,6 @@ def build(page: Page, tab: gr.Tab) -> None:
     """Build the tab."""
     service, inspection, picker = page.desk.service, page.desk.inspection, page.picker
     chosen = picker.version
-    first: Source = "published" if page.card(chosen.value).published else "cards"
     with gr.Row():
         saving = gr.Radio(
             [("MFLOPs", "mflops"), ("parameters", "params"), ("size", "megabytes"), ("time here", "latency")],
@@ -50,15 +49,13 @@ def build(page: Page, tab: gr.Tab) -> None:
         )
         source = gr.Radio(
             [("published", "published"), ("bundled weights", "cards"), ("measured here", "validations")],
-            value=first,
+            value="published",
             label="Errors from",
             info="The paper (ImageNet validation set), the bundled weights (photos in the legend), your validations.",
             elem_id="lr-source",
         )
     plot = gr.Plot(
-        pareto_figure(service.zoo, "top1", page.card(chosen.value), source=first),
-        show_label=False,
-        elem_id="lr-pareto-plot",
+        pareto_figure(service.zoo, "top1", page.card(chosen.value)), show_label=False, elem_id="lr-pareto-plot"
     )
     clicks = gr.HTML("", js_on_load=_LISTEN, visible="hidden", elem_id="lr-pareto-clicks")
 

@@ -50,6 +50,8 @@ def test_a_visit(app: RunningApp, page: Page, theme: str) -> None:
 
     page.get_by_role("tab", name="Pareto", exact=True).click()
     plot = page.locator("#lr-pareto-plot")
+    expect(plot).to_contain_text("Top-1 error on ImageNet against FLOPs")
+    page.locator("#lr-source").get_by_label("bundled weights").check()
     expect(plot).to_contain_text("Scheme 2 preview: ")  # the errors that its card states, and no published ones
     expect(plot).not_to_contain_text("Caffe-AlexNet")
     page.locator("#lr-source").get_by_label("published").check()
