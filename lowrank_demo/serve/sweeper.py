@@ -39,12 +39,16 @@ def delete_older(folder: Path, seconds: float, since: float = 0.0) -> None:
                     path.rmdir()
 
 
-def sweep_regularly(every: float, *sweeps: Callable[[], None]) -> None:
-    """Call the functions every so many seconds, in one thread, as long as the process lives."""
+def sweep_regularly(every: float, *sweeps: Callable[[], None]) -> threading.Event:
+    """Call the functions every so many seconds, in one thread.
+
+    Returns:
+        What ends it when set; else it goes on as long as the process lives.
+    """
+    ended = threading.Event()
 
     def sweep() -> None:
-        while True:
-            time.sleep(every)
+        while not ended.wait(every):
             for one in sweeps:
                 try:
                     one()
@@ -52,3 +56,4 @@ def sweep_regularly(every: float, *sweeps: Callable[[], None]) -> None:
                     logging.getLogger(__name__).exception("sweeping failed")
 
     threading.Thread(target=sweep, daemon=True, name="sweeper").start()
+    return ended

@@ -41,9 +41,14 @@ def test_one_thread_for_all_and_a_failure_ends_nothing() -> None:
     def fails() -> None:
         raise OSError
 
-    sweep_regularly(0.01, fails, done.set)
-    assert done.wait(5)
-    done.clear()
-    assert done.wait(5)
-    assert threading.active_count() == before + 1
+    ended = sweep_regularly(0.01, fails, done.set)
+    try:
+        assert done.wait(5)
+        done.clear()
+        assert done.wait(5)
+        assert threading.active_count() == before + 1
+    finally:
+        ended.set()
+    time.sleep(0.1)
+    assert threading.active_count() == before
     assert sweeper.UPLOADS_KEPT_SECONDS == 5400
