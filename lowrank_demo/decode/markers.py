@@ -26,6 +26,8 @@ _FRAMES = (0xC0, 0xC1, 0xC2)
 """Baseline, extended and progressive, with Huffman coding."""
 _LEFT_OUT = frozenset({0xFE, *range(_APP0, 0xF0)})
 """Comments and what applications add: decoding does not need them, but for the two below."""
+_JFIF_BYTES, _ADOBE_BYTES = 14, 12
+"""A shorter segment of theirs says nothing, and Pillow fails to read it."""
 _JFIF, _ADOBE, _EXIF, _XMP = b"JFIF\0", b"Adobe", b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 # In entropy-coded data, 0x00 or a restart marker follows 0xFF. Anything else is the marker of the next segment.
 NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -36,7 +38,7 @@ _NUMBERS = {3: "H", 4: "I"}
 _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 
 
-def ordinary_jpeg(data: bytes, max_pixels: int) -> bytes | None:
+def ordinary_jpeg(data: bytes, max_pixels: int = _MAX_PIXELS) -> bytes | None:
     """Return an ordinary JPEG with no more than decoding needs: of its EXIF data, the orientation.
 
     Args:
@@ -142,9 +144,8 @@ class _Walk:
             found = _XMP_ORIENTATION.search(content)
             self._xmp = int(found[1]) if found else None
         # Each says what the colours are.
-        return (marker == _APP0 and content[: len(_JFIF)] == _JFIF) or (
-            marker == _APP14 and content[: len(_ADOBE)] == _ADOBE
-        )
+        jfif = marker == _APP0 and content[: len(_JFIF)] == _JFIF and len(content) >= _JFIF_BYTES
+        return jfif or (marker == _APP14 and content[: len(_ADOBE)] == _ADOBE and len(content) >= _ADOBE_BYTES)
 
     def _joined(self) -> bytes:
         if not self._scans:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from functools import lru_cache
 
 import numpy as np
 from PIL import Image, ImageCms
 
 from ..errors import ImageError
-from .base import CROP, EDGE, FORMATS, crop_box, damage_as_image_error, read_header, target_size
+from .base import CROP, EDGE, crop_box, damage_as_image_error, read_header, target_size
+from .opening import opened
 
 _LARGE_PIXELS, _LARGE_EDGE = 20_000_000, 4 * EDGE
 """Larger JPEGs are decoded at a part of their size, which takes a part of the time and memory."""
@@ -75,12 +75,15 @@ def load_image(data: bytes, reduced_edge: int | None = None) -> Image.Image:
     Raises:
         ImageError: The image is damaged.
     """
-    with damage_as_image_error():
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+
+    def load(image: Image.Image) -> Image.Image:
         if reduced_edge is not None:
             image.draft(None, (reduced_edge, reduced_edge))
         image.load()
         return image
+
+    with damage_as_image_error():
+        return opened(data, load)
 
 
 def check_image(data: bytes) -> None:
@@ -91,10 +94,7 @@ def check_image(data: bytes) -> None:
     Raises:
         ImageError: The image is damaged.
     """
-    with damage_as_image_error():
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        image.draft(None, (1, 1))
-        image.load()
+    load_image(data, 1)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCardData
 from huggingface_hub import ModelCard as HubCard
+from safetensors import SafetensorError
 
 from ..errors import NotWritten, UsageError
 from ..lowrank.load import load_network
@@ -67,10 +68,9 @@ def write_hub_folder(card: ModelCard, file: LocalFile, folder: Path) -> None:
             (finished / "README.md").write_text(_readme(card), encoding="utf-8")
             network.save_pretrained(finished)
             shutil.move(finished, folder)
-    except OSError as error:
-        raise NotWritten(
-            f"{folder} cannot be written ({error.strerror}); free some space or choose another folder."
-        ) from error
+    except (OSError, SafetensorError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        raise NotWritten(f"{folder} cannot be written ({reason}); free some space or choose another folder.") from error
 
 
 def _readme(card: ModelCard) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import safetensors.torch
+from safetensors import SafetensorError
 
-from ..errors import NotPublished, UsageError
+from ..errors import NotPublished, NotWritten, UsageError
 from ..lowrank.load import load_network
 from ..models.cards import ModelCard
 from ..models.store import LocalFile, hub_name
@@ -50,6 +53,25 @@ class StagedFile:
     """Path in the repository."""
     bytes: int
     """Size."""
+
+
+@contextlib.contextmanager
+def staging_folder() -> Iterator[Path]:
+    """Yield an empty folder to fill, which goes when the block ends.
+
+    Raises:
+        NotWritten: The block could not write there, mostly because the disk is full.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="lowrank-") as folder:
+            yield Path(folder)
+    except BrokenPipeError:  # what the block prints
+        raise
+    except (OSError, SafetensorError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        raise NotWritten(
+            f"The files could not be copied to {tempfile.gettempdir()} ({reason}); free space there, or set TMPDIR."
+        ) from error
 
 
 def stage_weights(models: Sequence[tuple[ModelCard, LocalFile]], repo: str, folder: Path) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import math
 import random
-import warnings
 
 import numpy as np
 import torch
@@ -13,6 +11,7 @@ from PIL import Image, ImageEnhance
 from torch import Tensor
 
 from ..decode.base import CROP, crop_box
+from ..decode.pixels import load_image, to_rgb
 from .config import DataConfig
 
 _RATIOS = (3 / 4, 4 / 3)
@@ -24,11 +23,11 @@ def augment(data: bytes, config: DataConfig, randomness: random.Random) -> Tenso
 
     Returns:
         uint8 [227, 227, 3].
+
+    Raises:
+        ImageError: The image is damaged.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        image = Image.open(io.BytesIO(data))
-        image = image.convert("RGB")
+    image = to_rgb(load_image(data))
     # Colours are changed where there are fewer pixels.
     small = image.width * image.height < CROP * CROP
     if small:

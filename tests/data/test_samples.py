@@ -95,12 +95,31 @@ def test_training_images_are_shuffled_and_the_seed_is_kept(tmp_path: Path) -> No
 
 def test_a_file_outside_the_validation_set_is_listed(tmp_path: Path) -> None:
     touch(tmp_path, "cat.jpg", "ILSVRC2012_val_00050001.JPEG")
-    with pytest.raises(UsageError, match=r"No image in .* has a class; .*It is not in a class folder"):
+    with pytest.raises(UsageError, match=r"No image in .*numbered from 1 to 50,000.*It is not in a class folder"):
         imagenet_samples(tmp_path, "val")
     touch(tmp_path, "ILSVRC2012_val_00001359.JPEG")
     samples = imagenet_samples(tmp_path, "val")
     assert len(samples.found) == 1
     assert sum(item.images for item in samples.refused) == 2
+
+
+@pytest.mark.parametrize(
+    ("split", "good", "bad"),
+    [
+        ("train", "n02129165_1.JPEG", "n00004475_1.JPEG"),
+        ("train", "n02129165/n02129165_1.JPEG", "n00004475/n00004475_1.JPEG"),
+        ("val", "ILSVRC2012_val_00001359.JPEG", "ILSVRC2012_val_00000002_n00004475.JPEG"),
+        ("val", "ILSVRC2012_val_00001359.JPEG", "7/ILSVRC2012_val_00000002_n00004475.JPEG"),
+    ],
+)
+def test_a_file_named_by_a_synset_outside_the_1000_is_listed(
+    tmp_path: Path, split: Literal["val", "train"], good: str, bad: str
+) -> None:
+    samples = imagenet_samples(touch(tmp_path, good, bad), split)
+    assert [sample.label for sample in samples.found] == [291]
+    (refused,) = samples.refused
+    assert refused.path == (tmp_path / bad).parent
+    assert refused.reason.startswith("n00004475 is not one of the 1000 classes' synset ids")
 
 
 def test_class_named_folders(tmp_path: Path) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,7 @@ from lowrank_demo.models.cards import Zoo
 from lowrank_demo.models.store import LocalFile
 from lowrank_demo.nn.alexnet import LowRankAlexNet
 from tests.helpers.models import zoo_with
-from tests.helpers.paths import sha256
+from tests.helpers.paths import ROOT, sha256
 
 PREVIEW = "preview/scheme_2/v5"
 
@@ -75,3 +79,20 @@ def test_a_truncated_model_and_a_file_that_lacks_a_key(tmp_path: Path) -> None:
     safetensors.torch.save_file(state, weights)
     with pytest.raises(RuntimeError, match=r"features\.0\.V\.weight"):
         LowRankAlexNet.from_pretrained(folder)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no limit of a file's size")
+@pytest.mark.parametrize(
+    "command", [("convert", "--to", "model"), ("publish-weights", "--repo", "owner/models")], ids=["convert", "publish"]
+)
+def test_a_place_that_takes_no_more_is_one_sentence(tmp_path: Path, command: tuple[str, ...]) -> None:
+    ended = subprocess.run(
+        ["sh", "-c", 'ulimit -f 100; exec "$@"', "sh", sys.executable, "-m", "lowrank_demo", *command, PREVIEW],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 2, ended.stderr
+    assert re.fullmatch(r"lowrank_demo: .*File too large.*; free (some )?space .*\n", ended.stderr)
+    assert list(tmp_path.iterdir()) == []

@@ -114,9 +114,10 @@ def test_unknown_folders_are_listed_and_the_rest_is_built(tmp_path: Path) -> Non
 
 
 def test_files_named_as_imagenets_need_no_folder(tmp_path: Path) -> None:
-    names = ("ILSVRC2012_val_00000293_n02129165.JPEG", "ILSVRC2012_val_00001359.jpg", "n01440764_18.JPEG", "other.jpg")
-    built = build(zipped(tmp_path / "set.zip", dict.fromkeys(names, PHOTO)))
-    assert [item.reason[:26] for item in built.refused] == ["It is not in a class folde"]
+    names = ("ILSVRC2012_val_00000293_n02129165.JPEG", "ILSVRC2012_val_00001359.jpg", "n01440764_18.JPEG")
+    without = ("other.jpg", "n00004475_1.JPEG")
+    built = build(zipped(tmp_path / "set.zip", dict.fromkeys((*names, *without), PHOTO)))
+    assert [item.reason[:26] for item in built.refused] == ["It is not in a class folde", "n00004475 is not one of th"]
     with LmdbReader(tmp_path / "out.lmdb") as reader:
         assert sorted(record.label for record in reader) == [0, 291, 291]
 

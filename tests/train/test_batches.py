@@ -15,6 +15,7 @@ from PIL import Image
 
 from lowrank_demo.data.lmdb.reader import LmdbReader
 from lowrank_demo.decode.pillow import decode_one
+from lowrank_demo.decode.pixels import crop_of
 from lowrank_demo.train.augmentation import augment
 from lowrank_demo.train.batches import Batches, LmdbImages, evenly_spaced, normalise
 from lowrank_demo.train.config import DataConfig
@@ -81,6 +82,19 @@ def test_augmented_batches_are_normalised_like_those_of_validation(file: Path, c
     for channel in range(3):
         wanted = plain[:, channel].mean((1, 2))
         assert wanted.min() - 0.3 < float(images[:, channel].mean()) < wanted.max() + 0.3
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "I;16"])
+def test_colours_of_any_mode_are_those_that_validation_sees(mode: str, config: DataConfig) -> None:
+    odd = {
+        "RGBA": Image.new("RGBA", (300, 300), (0, 0, 0, 0)),
+        "I;16": Image.fromarray(np.full((300, 300), 100 * 256, np.uint16)),
+    }
+    data = io.BytesIO()
+    odd[mode].save(data, "TIFF")
+    plain = dataclasses.replace(config, colour=0.0)
+    seen = augment(data.getvalue(), plain, random.Random(0)).numpy()
+    assert np.array_equal(seen, crop_of(data.getvalue()))
 
 
 def test_augmentation_changes_and_can_be_left_out(file: Path, config: DataConfig) -> None:

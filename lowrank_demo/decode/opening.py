@@ -1,0 +1,93 @@
+"""Open images with Pillow, and without the metadata that it fails to read: what does not make pixels is optional."""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from PIL import Image
+from pillow_heif import register_heif_opener
+
+from .markers import ordinary_jpeg
+
+Value = TypeVar("Value")
+
+register_heif_opener()
+Image.init()
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
+"""Pillow's names of the accepted formats, which are recognised by content. Its JPEG reader also reads phones' MPO."""
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_MAX_PNG_CHUNKS = 20_000
+"""Chunks that are looked at. Encoders write the pixels in pieces of 8 kB or more."""
+_OPTIONAL = 0x20
+"""The bit of a chunk's first letter, a small one, that says that decoders may ignore the chunk."""
+
+
+def opened(data: bytes, use: Callable[[Image.Image], Value]) -> Value:
+    """Open an image and return what a function makes of it.
+
+    Pillow refuses a PNG for a text of more than a megabyte, or a wrong checksum of its resolution, and a JPEG for a cut
+    header of its thumbnail. Where the image cannot be opened or used, it is tried again without its metadata.
+
+    Args:
+        data: The bytes of the file.
+        use: Called with the image, perhaps more than once.
+
+    Raises:
+        Exception: What Pillow, or the function, raised first.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return use(Image.open(io.BytesIO(data), formats=FORMATS))
+        except (MemoryError, Image.DecompressionBombError):
+            raise
+        except Exception:  # on damaged files Pillow's parsers raise nearly any type
+            for plainer in _without_metadata(data):
+                try:
+                    return use(Image.open(io.BytesIO(plainer), formats=FORMATS))
+                except MemoryError:
+                    raise
+                except Exception:
+                    continue
+            raise
+
+
+def png_exif(data: bytes) -> bytes:
+    """Return the EXIF data of a PNG; empty if there is none, or too many chunks stand before it."""
+    return next((bytes(chunk[8:-4]) for chunk in _png_chunks(data) if chunk[4:8] == b"eXIf"), b"")
+
+
+def _without_metadata(data: bytes) -> Iterator[bytes]:
+    """Yield a file that has the same pixels, with its colour profile and then without; nothing if that is the same."""
+    if data.startswith(_PNG_SIGNATURE):
+        chunks = list(_png_chunks(data))
+        for kept in ((b"tRNS", b"eXIf", b"iCCP"), (b"tRNS", b"eXIf")):
+            needed = [
+                chunk for chunk in chunks if not chunk[4] & _OPTIONAL or (chunk[4:8] in kept and _is_whole(chunk))
+            ]
+            if len(needed) < len(chunks):
+                yield b"".join([_PNG_SIGNATURE, *needed])
+    elif (jpeg := ordinary_jpeg(data)) and jpeg != data:
+        yield jpeg
+
+
+def _png_chunks(data: bytes) -> Iterator[memoryview]:
+    """Yield the chunks of a PNG: of each the length, the name, the content and the checksum."""
+    view = memoryview(data)
+    at = len(_PNG_SIGNATURE)
+    for _ in range(_MAX_PNG_CHUNKS):
+        chunk = view[at : at + 12 + int.from_bytes(view[at : at + 4], "big")]
+        if len(chunk) < 12:
+            return
+        yield chunk
+        at += len(chunk)
+
+
+def _is_whole(chunk: memoryview) -> bool:
+    return struct.pack(">I", zlib.crc32(chunk[4:-4])) == chunk[-4:]
