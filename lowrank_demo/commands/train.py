@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,11 +29,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
+    from ..decode.choose import choose_device
     from ..errors import UsageError
     from ..runtime.allocator import keep_freed_memory
     from ..runtime.launch import Place
     from ..runtime.processes import Processes
     from ..runtime.stopping import end_at_once
+    from ..settings import Settings
     from ..train import stages
     from ..train.config import read_config
 
@@ -43,11 +46,14 @@ def _train(args: argparse.Namespace) -> int:
     if checkpoint.exists() and not args.resume:
         raise UsageError(f"{checkpoint} already exists; continue from it with --resume, or delete it.")
     place = Place.from_environment()
+    device = choose_device(Settings.from_environment())
+    if place.world == 1 and device.index:
+        place = dataclasses.replace(place, local_rank=device.index)
     # Not with several processes: torch's threads then sometimes aborted one of them as it exited.
     if place.world == 1:
         keep_freed_memory()
     try:
-        with Processes.join(place) as processes:
+        with Processes.join(place, backend="gloo" if device.type == "cpu" else None) as processes:
             if place.world > 1:
                 # In every step torch waits for the other processes. What is on disk is whole at any moment.
                 end_at_once()

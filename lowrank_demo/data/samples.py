@@ -145,7 +145,9 @@ def listed_samples(folder: Path, labels_file: Path) -> Samples:
     must_exist(labels_file, "a file with lines of 'image class'")
     try:
         lines = _text(labels_file.read_bytes()).splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UsageError(f"{labels_file} cannot be read ({error.strerror}); expected a text.") from error
+    except UnicodeDecodeError as error:
         raise UsageError(f"{labels_file} cannot be read as text; expected lines of 'image class'.") from error
     find = _Finder(folder)
     samples: list[Sample] = []

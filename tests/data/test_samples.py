@@ -184,6 +184,8 @@ def test_labels_file(tmp_path: Path) -> None:
         labels.write_text(text)
         with pytest.raises(UsageError, match=sentence):
             listed_samples(tmp_path, labels)
+    with pytest.raises(UsageError, match=r"cannot be read \(Is a directory\)"):
+        listed_samples(tmp_path, tmp_path)
     labels.write_bytes(b"\xff")
     with pytest.raises(UsageError, match=r"labels\.txt cannot be read as text"):
         listed_samples(tmp_path, labels)

@@ -437,6 +437,15 @@ def test_an_unknown_start_is_one_sentence(folder: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there_is_one_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOWRANK_DEVICE", "cuda")
+    done = run("train", "reference", str(configure(folder)))
+    assert done.returncode == 1
+    assert "LOWRANK_DEVICE is cuda, but torch finds 0 GPUs" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_two_processes_train_together(folder: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     done = subprocess.run(
