@@ -43,14 +43,16 @@ def serve() -> int:
     parent = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
     with contextlib.ExitStack() as ending:
         try:
-            uploads = ending.enter_context(upload_folder(parent))
+            left = ending.enter_context(upload_folder(parent))
+            uploads = left / "uploads"
+            uploads.mkdir()
             # Read when Gradio is imported.
             os.environ["GRADIO_TEMP_DIR"] = str(uploads)
             service = Service(Settings.from_environment(), lend_gpu)
             service.machine.check()
             from ..ui.app import build_app, launch_options, make_desk
 
-            desk = make_desk(service)
+            desk = make_desk(service, left / "sets")
             demo = build_app(desk)
         except OSError as error:
             raise UsageError(f"{error.filename or 'A file'} cannot be written: {error.strerror}.") from error

@@ -38,7 +38,7 @@ class SetBuild:
 
     Args:
         zip_file: The zip.
-        target: The LMDB file to build.
+        target: The LMDB file to build. The zip is unpacked beside it.
         max_file_mb: Largest photo in the zip, in megabytes.
         max_zip_mb: Largest zip, in megabytes; its photos may take four times as much.
         max_pixels: Pixels of the largest photo.
@@ -74,7 +74,7 @@ class SetBuild:
         size = self._zip.stat().st_size
         if size > self._max_zip_mb * 1_000_000:
             raise UsageError(f"The zip has {size / 1e6:.0f} MB; expected at most {self._max_zip_mb}.")
-        with tempfile.TemporaryDirectory(prefix="lowrank-set-") as folder, Children(1) as children:
+        with tempfile.TemporaryDirectory(dir=self._target.parent) as folder, Children(1) as children:
             samples = self._unpacked(Path(folder))
 
             def encode(data: bytes) -> bytes:

@@ -106,9 +106,10 @@ def _sentence(error: Exception) -> str:
     )
 
 
-def make_desk(service: Service) -> page.Desk:
-    """Make the objects behind the page."""
-    files = LabelledFiles(service.settings, [(Path(get_image(name)), label) for name, label in _SAMPLE])
+def make_desk(service: Service, sets: Path) -> page.Desk:
+    """Make the objects behind the page, which keep visitors' sets in a folder."""
+    sample = [(Path(get_image(name)), label) for name, label in _SAMPLE]
+    files = LabelledFiles(service.settings, sample, sets)
     return page.Desk(service, Inspection(service), files, Validations(service, files))
 
 

@@ -255,7 +255,7 @@ def test_parallel_uploads_share_the_room(server: RunningApp) -> None:
 def uploads_of(server: RunningApp) -> str:
     names = Path(f"/proc/{server.process.pid}/environ").read_bytes().split(b"\0")
     parent = next(name for name in names if name.startswith(b"GRADIO_TEMP_DIR=")).split(b"=")[1].decode()
-    return str(next(Path(parent).glob("lowrank-uploads-*")))
+    return str(next(Path(parent).glob("lowrank-uploads-*/uploads")))
 
 
 def test_a_slow_upload_ends(server: RunningApp) -> None:
