@@ -36,7 +36,7 @@ _ONE_THREAD = {"MALLOC_ARENA_MAX": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_TH
 class Children:
     """A few child processes that call functions. Safe for use by several threads, which are served in turn.
 
-    A context manager that ends the children; they also end with this process.
+    A context manager that ends the children, even while they work; they also end with this process.
 
     Args:
         count: Calls at the same time.
@@ -47,31 +47,42 @@ class Children:
         self._cpu_seconds = cpu_seconds
         # None stands for a child that has not been started. The last is taken first, so that no more start than needed.
         self._turns: Turns[_Child | None] = Turns([None] * count)
+        self._count = count
+        self._lock = threading.Lock()
+        self._started: set[_Child] = set()
+        self._ended = False
 
     def __enter__(self) -> Children:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for child in self._turns.take_free():
+        with self._lock:
+            self._ended = True
+            for child in self._started:
+                child.kill()
+        # Whoever waits for an answer gets none, and gives back the turn.
+        for child in [self._turns.take() for _ in range(self._count)]:
             if child:
-                child.close()
+                self._close(child)
             self._turns.give_back(None)
 
     def call(self, function: Callable[..., Answer], *arguments: object) -> Answer:
         """Call a function of a module in a child.
 
         Raises:
-            TooCostly: It took too much time or memory, or crashed.
+            TooCostly: It took too much time or memory, or crashed, or the children were ended.
             Exception: Whatever the function raised.
         """
         child = self._turns.take()
         try:
-            if child is None or not child.alive():
-                child = _Child(self._cpu_seconds)
+            if child and not child.alive():
+                self._close(child)
+                child = None
+            child = child or self._start()
             answer = child.call(function, arguments)
         except BaseException:
             if child:
-                child.close()
+                self._close(child)
             child = None
             raise
         finally:
@@ -79,6 +90,19 @@ class Children:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    def _start(self) -> _Child:
+        with self._lock:
+            if self._ended:
+                raise TooCostly("The work was ended.")
+            child = _Child(self._cpu_seconds)
+            self._started.add(child)
+        return child
+
+    def _close(self, child: _Child) -> None:
+        with self._lock:
+            self._started.discard(child)
+        child.close()
 
 
 class _Child:
@@ -123,9 +147,13 @@ class _Child:
         """Return whether the process runs; the system may have ended it while it waited for work."""
         return self._process.poll() is None
 
-    def close(self) -> None:
-        """End the process."""
+    def kill(self) -> None:
+        """End the process; whoever waits for its answer is told."""
         self._process.kill()
+
+    def close(self) -> None:
+        """End the process, and free what it holds here."""
+        self.kill()
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             with contextlib.suppress(OSError):

@@ -93,7 +93,8 @@ class LabelledFiles:
         """Build a visitor's zip of class-named folders into a labelled file.
 
         Yields:
-            The progress after each photo, and the set in the end. Closing the generator cancels the build.
+            The progress, 0 of 0 photos while the zip is unpacked, and the set in the end. Closing the generator cancels
+            the build.
 
         Raises:
             UsageError: The zip is too large, or its photos are not in class-named folders, or it took too long.

@@ -19,12 +19,14 @@ import pytest
 
 from tests.faults import load
 from tests.faults.client import ApiClient, Refused
+from tests.faults.hostile import png
 from tests.helpers.app import RunningApp, running_app
 from tests.helpers.lmdb_files import build_long_lmdb
 from tests.helpers.packages import MCP, installed
 from tests.helpers.paths import ROOT
 from tests.helpers.photos import photo_path
 from tests.helpers.server import FileServer
+from tests.helpers.zips import zipped
 
 MODEL = "preview/scheme_2/v5"
 
@@ -235,6 +237,23 @@ def test_an_upload_that_fails_leaves_nothing(server: RunningApp, client: ApiClie
     left = [path for path in sorted(folder.rglob("*")) if path not in before and path.is_file()]
     assert sum(path.stat().st_size for path in left) < 20_000, left
     assert client.classify(photo_path().read_bytes())["top"]
+
+
+def test_a_slow_set_holds_up_no_other_and_ends_when_it_is_cancelled(
+    server: RunningApp, client: ApiClient, tmp_path: Path
+) -> None:
+    slow = zipped(tmp_path / "slow.zip", {f"lion/{i}.png": png(4000, 4000) for i in range(60)})
+    quick = zipped(tmp_path / "quick.zip", {"lion/1.jpg": photo_path("lion.jpg").read_bytes()})
+    event = client.press("on_upload", {"path": client.upload("set.zip", slow.read_bytes())})
+    file = {"path": client.upload("set.zip", quick.read_bytes()), "meta": {"_type": "gradio.FileData"}}
+    assert "1 photo is ready" in client.listen(event["fn_index"], json.dumps([file]))
+    sets = Path(uploads_of(server)).parent / "sets"
+    assert [path for path in sets.iterdir() if path.is_dir()], "it is over already"
+    assert httpx.post(f"{server.url}/gradio_api/cancel", json=event).status_code == 200
+    deadline = time.monotonic() + 10
+    while [path for path in sets.iterdir() if path.is_dir()]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_parallel_uploads_share_the_room(server: RunningApp) -> None:

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,21 @@ def test_the_children_end_with_their_caller() -> None:
         pid = children.call(process)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_children_that_work_are_ended_too() -> None:
+    with ThreadPoolExecutor(3) as pool:
+        with Children(1) as children:
+            children.call(process)
+            calls = [pool.submit(children.call, wait, 60) for _ in range(3)]
+            time.sleep(0.2)
+            began = time.monotonic()
+        assert time.monotonic() - began < 2
+        for call in calls:
+            with pytest.raises(TooCostly):
+                call.result()
+    with pytest.raises(TooCostly):
+        children.call(process)
 
 
 def test_a_child_that_was_killed_while_it_waited_is_replaced() -> None:
