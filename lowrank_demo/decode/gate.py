@@ -8,20 +8,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 
 from ..errors import ImageError, TooCostly
-from ..runtime.confined import Children
+from ..runtime.confined import CPU_SECONDS, Children
 from .markers import ordinary_jpeg
 from .pixels import read_crop
 
-Admitted: TypeAlias = "bytes | np.ndarray | ImageError"
-"""A JPEG for a decoder, or what a network sees of another image (uint8 [227, 227, 3]), or why it cannot be used."""
 
-_MAX_SECONDS = 20.0
-"""Time after which the further files of a request are not tried, if they need a child process."""
+@dataclass(frozen=True)
+class Crop:
+    """An image that was decoded."""
+
+    pixels: np.ndarray
+    """What a network sees of it, uint8 [227, 227, 3]."""
+    milliseconds: float
+    """How long decoding it took."""
+
+
+Admitted: TypeAlias = "bytes | Crop | ImageError"
+"""A JPEG for a decoder, or another image that was decoded, or why a file cannot be used."""
+
+_MAX_CPU_SECONDS = 20.0
+"""Processor time after which the further files of a request are not tried, if they need a child process."""
 _MAX_COSTLY = 3
 """Files of one request that may use up the time or memory of one."""
 
@@ -43,8 +55,7 @@ class Gate:
 
         The files are taken when they are needed, one at a time, so that requests take turns.
         """
-        costly = 0
-        ends = time.monotonic() + _MAX_SECONDS
+        costly, spent = 0, 0.0
         for data in files:
             if isinstance(data, ImageError):
                 yield data
@@ -55,19 +66,33 @@ class Gate:
                     f"{_MAX_COSTLY} files of this request took too long to decode, so this one was not tried; expected "
                     "ordinary photos: send it again without them, or save it as a JPEG."
                 )
-            elif time.monotonic() > ends:
+            elif spent > _MAX_CPU_SECONDS:
                 yield ImageError(
-                    f"The photos before this one took more than {_MAX_SECONDS:.0f} seconds to decode, so it was not "
-                    "tried; expected fewer at once: send it in a part of its own, or save it as a JPEG."
+                    f"The photos before this one took more than {_MAX_CPU_SECONDS:.0f} seconds to decode, so it was "
+                    "not tried; expected fewer at once: send it in a part of its own, or save it as a JPEG."
                 )
             else:
                 try:
-                    yield self._children.call(read_crop, data, self._max_pixels)
-                except ImageError as error:
-                    yield error
+                    found, cpu_seconds = self._children.call(_decoded, data, self._max_pixels)
                 except TooCostly:
                     costly += 1
-                    yield ImageError(
-                        "The photo takes too much time or memory to decode; expected an ordinary one: make it smaller, "
-                        "or save it as a JPEG, and try again."
-                    )
+                    found, cpu_seconds = _too_costly(), CPU_SECONDS
+                spent += cpu_seconds
+                yield found
+
+
+def _decoded(data: bytes, max_pixels: int) -> tuple[Crop | ImageError, float]:
+    """Return what becomes of a file, and the processor time, in seconds, that it took. Called in a child process."""
+    began, cpu = time.perf_counter(), time.process_time()
+    try:
+        found = Crop(read_crop(data, max_pixels), (time.perf_counter() - began) * 1e3)
+    except ImageError as error:
+        found = error
+    return found, time.process_time() - cpu
+
+
+def _too_costly() -> ImageError:
+    return ImageError(
+        "The photo takes too much time or memory to decode; expected an ordinary one: make it smaller, or save it as a "
+        "JPEG, and try again."
+    )

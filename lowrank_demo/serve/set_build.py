@@ -99,7 +99,7 @@ class SetBuild:
 
     def _unpacked(self, folder: Path, ends: float) -> Generator[Progress, None, Samples]:
         max_file, max_total = self._max_file_mb * 1_000_000, _MAX_UNPACKED * self._max_zip_mb * 1_000_000
-        with ThreadPoolExecutor(1) as pool, Children(1, _UNPACK_CPU_SECONDS) as child:
+        with ThreadPoolExecutor(1) as pool, Children(1, _UNPACK_CPU_SECONDS, self._seconds) as child:
             unpacking = pool.submit(child.call, unpack, self._zip, folder, max_file, max_total)
             while not wait([unpacking], _STEP_SECONDS).done:
                 self._check_time(ends, "to unpack")

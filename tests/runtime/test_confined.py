@@ -28,6 +28,10 @@ def refuse() -> None:
     raise UsageError("one sentence")
 
 
+def processor_time_left() -> float:
+    return signal.getitimer(signal.ITIMER_PROF)[0]
+
+
 def spin() -> None:
     while True:
         pass
@@ -75,8 +79,20 @@ def test_what_takes_too_much_is_ended_and_the_child_replaced(costly: Callable[[]
 
 
 def test_the_deadline() -> None:
-    with Children(1, cpu_seconds=0.01) as children, pytest.raises(TooCostly):
+    with Children(1, seconds=1) as children, pytest.raises(TooCostly):
         children.call(wait, 60)
+
+
+def test_a_child_that_gets_no_processor_is_not_ended() -> None:
+    """One of 0.1 s had six seconds: harmless photos were refused while others used the processors."""
+    with Children(1, cpu_seconds=0.1) as children:
+        children.call(wait, 6.5)
+
+
+def test_the_start_of_a_child_counts() -> None:
+    with Children(1, cpu_seconds=5) as children:
+        first, second = children.call(processor_time_left), children.call(processor_time_left)
+    assert 4.4 < first < 4.7 < 4.9 < second
 
 
 def test_callers_take_turns() -> None:
