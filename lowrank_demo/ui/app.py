@@ -28,7 +28,7 @@ from ..serve.validations import Validations
 from ..serve.values import check_values
 from ..settings import ASSETS
 from . import about, address, api, classify, compare, explore, figure_tools, page, pareto, picker, ranks, validate
-from .mailboxes import Mailboxes, refuse_long_sessions
+from .mailboxes import Mailboxes, refuse_odd_sessions
 from .reports import report_route
 
 _MIN_ITEMS = 1_000
@@ -137,7 +137,7 @@ def build_app(desk: page.Desk) -> gr.Blocks:
     # Without open routes, every call goes through the queue and its limits.
     demo.queue(max_size=128, api_open=False)
     demo._queue.pending_messages_per_session = Mailboxes(demo._queue)
-    refuse_long_sessions(demo._queue)
+    refuse_odd_sessions(demo._queue)
     # It summarises them anew after every request, for a page that is switched off.
     demo._queue.ANALYTICS_MAX_EVENTS = 1
     return demo
