@@ -34,12 +34,14 @@ def serve() -> int:
     lend_gpu = _gpu_lender()
 
     from ..runtime.allocator import share_arenas
+    from ..runtime.log_limit import limit_log
     from ..serve.service import Service
     from ..serve.sweeper import UPLOADS_KEPT_SECONDS, delete_older, sweep_regularly
     from ..serve.upload_folder import upload_folder
     from ..settings import Settings
 
     share_arenas()
+    limit_log()
     parent = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
     with contextlib.ExitStack() as ending:
         try:
