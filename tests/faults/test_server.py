@@ -409,6 +409,36 @@ def test_odd_values_of_components(odd: str, component: str, server: RunningApp, 
             assert word not in answer, answer[:400]
 
 
+def test_what_repeats_does_not_fill_the_log(server: RunningApp, client: ApiClient) -> None:
+    """Each wrote two tracebacks, 12 kB together."""
+    log = Path(f"/proc/{server.process.pid}/fd/2").resolve()
+    before = log.stat().st_size
+    for number in range(100):
+        answer = httpx.get(f"{server.url}/gradio_api/call/classify/{number}")  # an answer that nobody waits for
+        assert answer.text.startswith("event: error")
+        httpx.post(f"{server.url}/gradio_api/call/nothing", json={"data": []})
+    for number in range(20):
+        with pytest.raises(Refused):
+            client.call("classify", [{"path": number}], "")
+    assert log.stat().st_size - before < 200_000
+
+
+@pytest.mark.parametrize("path", ["/gradio_api/file=", "/gradio_api/call/", "/"])
+def test_a_long_address_is_not_repeated(path: str, server: RunningApp) -> None:
+    answer = httpx.get(f"{server.url}{path}{'a' * 5000}")
+    assert answer.text == "The address is too long; expected at most 1,000 characters."
+
+
+@pytest.mark.parametrize("body", ['["\\ud800", ""]', '[[{"\\ud800": "\\udfff"}], ""]', '[[{"path": "\\ud800"}], ""]'])
+def test_half_of_a_character(body: str, server: RunningApp, client: ApiClient) -> None:
+    """An answer that held it could not be sent: the stream broke or did not end."""
+    config = httpx.get(f"{server.url}/config").json()
+    for listener in [one["id"] for one in config["dependencies"] if one["backend_fn"]]:
+        said = client.listen(listener, body)
+        assert "half of a character" in said, said
+        assert "close_stream" in said
+
+
 def test_names_are_not_markup(client: ApiClient, tmp_path: Path) -> None:
     path = tmp_path / "set.zip"
     with zipfile.ZipFile(path, "w") as archive:
