@@ -22,6 +22,7 @@ from ..serve.connections import ConnectionLimits, raise_open_files
 from ..serve.inspection import Inspection
 from ..serve.limits import RequestLimits
 from ..serve.origin import OriginPolicy
+from ..serve.page_cache import PageCache
 from ..serve.service import Service
 from ..serve.uploads import LabelledFiles
 from ..serve.validations import Validations
@@ -161,6 +162,7 @@ def launch_options(desk: page.Desk) -> dict[str, Any]:
         "max_file_size": max(settings.max_file_mb, settings.max_zip_mb) * 1_000_000,
         "app_kwargs": {
             "middleware": [
+                Middleware(PageCache),
                 Middleware(OriginPolicy),
                 Middleware(ConnectionLimits, open_files=raise_open_files()),
                 limits,
