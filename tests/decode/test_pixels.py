@@ -16,7 +16,7 @@ def test_transparency_is_as_pillow_composites_it() -> None:
     image = Image.fromarray(np.dstack([values, values[:, ::-1], values, opacity]))
     expected = Image.new("RGBA", image.size, "white")
     expected.alpha_composite(image)
-    assert np.array_equal(to_rgb(image), expected.convert("RGB"))
+    assert to_rgb(image) == expected.convert("RGB")
     grey = Image.fromarray(np.dstack([values, opacity]))
     assert np.array_equal(np.asarray(to_rgb(grey))[..., 0], np.asarray(expected)[..., 0])
 
