@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ..errors import ImageError, TooCostly
-from ..runtime.confined import CPU_SECONDS, Children
+from ..runtime.confined import Children
 from .markers import ordinary_jpeg
 from .pixels import read_crop
 
@@ -32,8 +32,8 @@ class Crop:
 Admitted: TypeAlias = "bytes | Crop | ImageError"
 """A JPEG for a decoder, or another image that was decoded, or why a file cannot be used."""
 
-_MAX_CPU_SECONDS = 20.0
-"""Processor time after which the further files of a request are not tried, if they need a child process."""
+_MAX_SECONDS = 20.0
+"""Time after which the further files of a request are not tried, if they need a child process."""
 _MAX_COSTLY = 3
 """Files of one request that may use up the time or memory of one."""
 
@@ -55,7 +55,8 @@ class Gate:
 
         The files are taken when they are needed, one at a time, so that requests take turns.
         """
-        costly, spent = 0, 0.0
+        costly = 0
+        ends = time.monotonic() + _MAX_SECONDS
         for data in files:
             if isinstance(data, ImageError):
                 yield data
@@ -66,33 +67,26 @@ class Gate:
                     f"{_MAX_COSTLY} files of this request took too long to decode, so this one was not tried; expected "
                     "ordinary photos: send it again without them, or save it as a JPEG."
                 )
-            elif spent > _MAX_CPU_SECONDS:
+            elif time.monotonic() > ends:
                 yield ImageError(
-                    f"The photos before this one took more than {_MAX_CPU_SECONDS:.0f} seconds to decode, so it was "
-                    "not tried; expected fewer at once: send it in a part of its own, or save it as a JPEG."
+                    f"The photos before this one took more than {_MAX_SECONDS:.0f} seconds to decode, so it was not "
+                    "tried; expected fewer at once: send it in a part of its own, or save it as a JPEG."
                 )
             else:
                 try:
-                    found, cpu_seconds = self._children.call(_decoded, data, self._max_pixels)
+                    yield self._children.call(_decoded, data, self._max_pixels)
+                except ImageError as error:
+                    yield error
                 except TooCostly:
                     costly += 1
-                    found, cpu_seconds = _too_costly(), CPU_SECONDS
-                spent += cpu_seconds
-                yield found
+                    yield ImageError(
+                        "The photo takes too much time or memory to decode; expected an ordinary one: make it smaller, "
+                        "or save it as a JPEG, and try again."
+                    )
 
 
-def _decoded(data: bytes, max_pixels: int) -> tuple[Crop | ImageError, float]:
-    """Return what becomes of a file, and the processor time, in seconds, that it took. Called in a child process."""
-    began, cpu = time.perf_counter(), time.process_time()
-    try:
-        found = Crop(read_crop(data, max_pixels), (time.perf_counter() - began) * 1e3)
-    except ImageError as error:
-        found = error
-    return found, time.process_time() - cpu
-
-
-def _too_costly() -> ImageError:
-    return ImageError(
-        "The photo takes too much time or memory to decode; expected an ordinary one: make it smaller, or save it as a "
-        "JPEG, and try again."
-    )
+def _decoded(data: bytes, max_pixels: int) -> Crop:
+    """Decode an image in a child process, and time it there: without the wait for the process."""
+    began = time.perf_counter()
+    pixels = read_crop(data, max_pixels)
+    return Crop(pixels, (time.perf_counter() - began) * 1e3)

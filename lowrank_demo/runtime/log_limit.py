@@ -13,10 +13,12 @@ _SECONDS = 3600.0
 class LogLimit(logging.Filter):
     """Lets each statement that logs a warning or an error do so a few times an hour, and counts the others.
 
+    Each type of exception counts for itself, so that what a visitor repeats does not hide what another meets.
+
     Safe for use by several threads.
 
     Args:
-        most: Records of one statement.
+        most: Records of one statement with one type of exception.
         seconds: The time in which it may log so many.
     """
 
@@ -25,20 +27,21 @@ class LogLimit(logging.Filter):
         self._most = most
         self._seconds = seconds
         self._lock = threading.Lock()
-        self._seen: dict[tuple[str, int], tuple[float, int]] = {}
-        """For each statement, when its present hour began, and its records since. There are only so many statements."""
+        self._seen: dict[object, tuple[float, int]] = {}
+        """For each kind of record, when its present hour began, and its records since. There are only so many kinds."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether to write a record; one that follows others that were not written says how many."""
         if record.levelno < logging.WARNING:
             return True
-        statement, now = (record.pathname, record.lineno), time.monotonic()
+        error = record.exc_info[0] if record.exc_info else None
+        kind, now = (record.pathname, record.lineno, error), time.monotonic()
         with self._lock:
-            began, count = self._seen.get(statement, (now, 0))
+            began, count = self._seen.get(kind, (now, 0))
             over = max(0, count - self._most)
             if now - began > self._seconds:
                 began, count = now, 0
-            self._seen[statement] = began, count + 1
+            self._seen[kind] = began, count + 1
         if not count and over:
             record.msg, record.args = f"{record.getMessage()} ({over:,} more like it were left out before)", ()
         return count < self._most

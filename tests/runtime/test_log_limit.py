@@ -36,6 +36,12 @@ def test_what_repeats_is_left_out_and_counted(
     assert caplog.messages[4:] == ["visitor 0 (6 more like it were left out before)", "visitor 1", "visitor 2"]
 
 
+def test_types_of_errors_are_counted_apart(logger: logging.Logger, caplog: pytest.LogCaptureFixture) -> None:
+    for kind in [*[ValueError] * 9, KeyError]:
+        logger.error("failed", exc_info=kind())
+    assert len(caplog.messages) == 4
+
+
 def test_information_is_not_limited(logger: logging.Logger, caplog: pytest.LogCaptureFixture) -> None:
     for number in range(5):
         logger.info("request %d", number)
