@@ -22,7 +22,7 @@ UNREAD_SECONDS = 60.0
 """How long an answer waits to be fetched. A page is there to take it, so it goes out at once."""
 UNREAD_BYTES = 50_000_000
 """All answers that wait to be fetched; the oldest is dropped first."""
-_SESSION = re.compile(r"[!-~]{0,100}")
+_SESSION = re.compile(r"[ -~]{0,100}")
 _EXPIRED = "The answer was not fetched in time, and was dropped; ask again."
 
 
@@ -32,7 +32,7 @@ def refuse_odd_sessions(queue: Queue) -> None:
 
     async def checked(body: PredictBodyInternal, *args: Any, **kwargs: Any) -> Any:
         if not _SESSION.fullmatch(body.session_hash or ""):
-            return False, "The session's name is too long or odd; expected at most 100 letters and digits.", "error"
+            return False, "The session's name is too long or odd; expected at most 100 characters of ASCII.", "error"
         return await push(body, *args, **kwargs)
 
     queue.push = checked
