@@ -123,15 +123,16 @@ def test_an_app_that_is_ended_leaves_no_temporary_files(tmp_path: Path, number: 
     temporary.mkdir()
     with zipfile.ZipFile(photos, "w") as archive:
         archive.writestr("lion/1.jpg", photo_path("lion.jpg").read_bytes())
-    environment = {"TMPDIR": str(temporary), "GRADIO_TEMP_DIR": str(tmp_path / "uploads")}
+    environment = {"TMPDIR": str(temporary), "GRADIO_TEMP_DIR": str(tmp_path / "left")}
     with running_app(environment, tmp_path / "log") as running, ApiClient(running.url) as client:
         client.press("on_upload", {"path": client.upload("set.zip", photos.getvalue())})
         deadline = time.monotonic() + 60
-        while not list(temporary.glob("lowrank-sets-*/*.lmdb")):
+        while not list((tmp_path / "left").glob("*/sets/*.lmdb")):
             assert time.monotonic() < deadline, (tmp_path / "log").read_text()
             time.sleep(0.05)
         running.process.send_signal(number)
         running.process.wait(20)
+    assert not list((tmp_path / "left").iterdir())
     assert not list(temporary.glob("lowrank-*"))
     assert "Traceback" not in (tmp_path / "log").read_text()
 

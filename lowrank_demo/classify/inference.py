@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import nn
 
 from ..data.imagenet import ImageNetClass, classes
 from ..decode.base import CROP, MEAN, STD, Decoded, Decoder
-from ..decode.gate import Admitted
+from ..decode.gate import Admitted, Crop
 from ..decode.markers import jpeg_pixels
 from ..decode.pillow import PillowDecoder, normalised
 from ..errors import ImageError
@@ -40,12 +41,16 @@ class Guess:
 
 @dataclass(frozen=True)
 class Timings:
-    """Milliseconds for one image: its share of the time of its batch."""
+    """Milliseconds for one image: its own, or its share of those of several that only one time is known of."""
 
     decode: float
     """Checking the header, decoding, resizing, normalising."""
     network: float
     """Moving the batch to the device, forward pass, softmax, top 5."""
+    decode_shared: int = 1
+    """Images that share the time of decoding."""
+    network_shared: int = 1
+    """Images that share the network's time."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +92,16 @@ class Classifier:
         return self._module(pixels.to(self.device, memory_format=torch.channels_last)).float()
 
 
+_Time: TypeAlias = tuple[float, int]
+"""Milliseconds for one image, and how many images share them."""
+
+
 @dataclass(frozen=True)
 class DecodedPhotos:
     """Photos ready for a network, in batches."""
 
-    batches: tuple[tuple[Decoded, float], ...]
-    """Each batch, and the milliseconds that each of its photos took to decode."""
+    batches: tuple[tuple[Decoded, Mapping[int, _Time]], ...]
+    """Each batch, and the time to decode each of its photos, by position."""
 
 
 def decode_photos(
@@ -106,14 +115,10 @@ def decode_photos(
         decoder: Decodes each batch. A photo that cannot be used does not affect the others.
         turn: Held while a batch is decoded, not while its photos are taken.
     """
-    batches: list[tuple[Decoded, float]] = []
+    batches: list[tuple[Decoded, Mapping[int, _Time]]] = []
     for part in _parts(contents):
         with turn or nullcontext():
-            began = time.perf_counter()
-            decoded = _decode_batch(part, decoder)
-            _synchronise(decoded.pixels.device)
-            ended = time.perf_counter()
-        batches.append((decoded, (ended - began) * 1e3 / len(part)))
+            batches.append(_decode_batch(part, decoder))
         part.clear()  # before the next is taken
     return DecodedPhotos(tuple(batches))
 
@@ -137,7 +142,7 @@ def _parts(contents: Iterable[Admitted]) -> Iterator[list[Admitted]]:
 
 def answer(photos: DecodedPhotos, classifier: Classifier) -> list[Prediction | ImageError]:
     """Return one network's answer for each photo, in order; a photo that cannot be used gets its error."""
-    return [one for decoded, decode_ms in photos.batches for one in _answer_batch(decoded, decode_ms, classifier)]
+    return [one for batch in photos.batches for one in _answer_batch(*batch, classifier)]
 
 
 def classify(
@@ -164,22 +169,29 @@ def denormalised(pixels: torch.Tensor) -> np.ndarray:
     return (pixels.cpu() * std + mean).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
 
 
-def _decode_batch(contents: Sequence[Admitted], decoder: Decoder) -> Decoded:
-    """Decode what is not decoded yet; rows and errors count positions among all contents."""
+def _decode_batch(contents: Sequence[Admitted], decoder: Decoder) -> tuple[Decoded, Mapping[int, _Time]]:
+    """Decode what is not decoded yet; rows, errors and times count positions among all contents."""
     encoded = {position: content for position, content in enumerate(contents) if isinstance(content, bytes)}
-    known = {position: content for position, content in enumerate(contents) if isinstance(content, np.ndarray)}
+    known = {position: content for position, content in enumerate(contents) if isinstance(content, Crop)}
     refused = {position: content for position, content in enumerate(contents) if isinstance(content, ImageError)}
     decoded = Decoded(torch.empty(0, 3, CROP, CROP), (), (), {})
+    began = time.perf_counter()
     if encoded:
         decoded = decoder.decode(list(encoded.values()))
-    pixels = [normalised(content) for content in known.values()]
+        _synchronise(decoded.pixels.device)
+    share = (time.perf_counter() - began) * 1e3 / max(1, len(encoded)), len(encoded)
+    own = decoded.milliseconds
+    pixels = [normalised(crop.pixels) for crop in known.values()]
     positions = list(encoded)
-    return Decoded(
+    times = {positions[row]: (own[row], 1) if row in own else share for row in decoded.rows}
+    times |= {position: (crop.milliseconds, 1) for position, crop in known.items()}
+    every = Decoded(
         torch.cat([decoded.pixels, torch.stack(pixels).to(decoded.pixels.device)]) if pixels else decoded.pixels,
         (*(positions[row] for row in decoded.rows), *known),
         (*decoded.decoders, *(PillowDecoder.name for _ in known)),
         refused | {positions[row]: error for row, error in decoded.refused.items()},
     )
+    return every, times
 
 
 def _prepare(
@@ -192,16 +204,20 @@ def _prepare(
     return inference_form(network, pre_shrink, _DTYPES[arithmetic.precision]).to(device)
 
 
-def _answer_batch(decoded: Decoded, decode_ms: float, classifier: Classifier) -> list[Prediction | ImageError]:
+def _answer_batch(
+    decoded: Decoded, times: Mapping[int, _Time], classifier: Classifier
+) -> list[Prediction | ImageError]:
     answers: dict[int, Prediction | ImageError] = {**decoded.refused}
     if decoded.rows:
         began = time.perf_counter()
         probabilities = torch.softmax(classifier.logits(decoded.pixels), 1)
         values, indices = (t.tolist() for t in probabilities.topk(TOP))
         network_ms = (time.perf_counter() - began) * 1e3
-        timings = Timings(decode_ms, network_ms / len(decoded.rows))
+        photos = len(decoded.rows)
         labels = classes()
         for row, position in enumerate(decoded.rows):
+            decode_ms, shared = times[position]
+            timings = Timings(decode_ms, network_ms / photos, shared, photos)
             guesses = (Guess(labels[i], p) for i, p in zip(indices[row], values[row], strict=True))
             answers[position] = Prediction(
                 tuple(guesses), decoded.decoders[row], _device_name(classifier.device), timings

@@ -34,23 +34,27 @@ def serve() -> int:
     lend_gpu = _gpu_lender()
 
     from ..runtime.allocator import share_arenas
+    from ..runtime.log_limit import limit_log
     from ..serve.service import Service
     from ..serve.sweeper import UPLOADS_KEPT_SECONDS, delete_older, sweep_regularly
     from ..serve.upload_folder import upload_folder
     from ..settings import Settings
 
     share_arenas()
+    limit_log()
     parent = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
     with contextlib.ExitStack() as ending:
         try:
-            uploads = ending.enter_context(upload_folder(parent))
+            left = ending.enter_context(upload_folder(parent))
+            uploads = left / "uploads"
+            uploads.mkdir()
             # Read when Gradio is imported.
             os.environ["GRADIO_TEMP_DIR"] = str(uploads)
             service = Service(Settings.from_environment(), lend_gpu)
             service.machine.check()
             from ..ui.app import build_app, launch_options, make_desk
 
-            desk = make_desk(service)
+            desk = make_desk(service, left / "sets")
             demo = build_app(desk)
         except OSError as error:
             raise UsageError(f"{error.filename or 'A file'} cannot be written: {error.strerror}.") from error

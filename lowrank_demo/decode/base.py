@@ -13,7 +13,7 @@ import io
 import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from PIL import Image, UnidentifiedImageError
@@ -65,6 +65,8 @@ class Decoded:
     """The name of the decoder of each of the k images."""
     refused: Mapping[int, ImageError]
     """For each position in the request whose image could not be read, the error."""
+    milliseconds: Mapping[int, float] = field(default_factory=dict)
+    """For each position whose image was decoded on its own, how long that took; those decoded together have none."""
 
 
 class Decoder(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -34,14 +35,17 @@ class PillowDecoder:
     def decode(self, images: Sequence[bytes], *, oriented: bool = True) -> Decoded:
         """See :class:`~lowrank_demo.decode.base.Decoder`."""
 
-        def decode_or_refuse(data: bytes) -> Tensor | ImageError:
+        def decode_or_refuse(data: bytes) -> tuple[Tensor | ImageError, float]:
+            began = time.perf_counter()
             try:
                 header = read_header(data, self._max_pixels)
-                return decode_one(data, header.orientation if oriented else 1)
+                outcome = decode_one(data, header.orientation if oriented else 1)
             except ImageError as error:
-                return error
+                outcome = error
+            return outcome, (time.perf_counter() - began) * 1e3
 
-        outcomes = list(self._pool.map(decode_or_refuse, images))
+        timed = list(self._pool.map(decode_or_refuse, images))
+        outcomes = [outcome for outcome, _ in timed]
         rows = tuple(i for i, outcome in enumerate(outcomes) if isinstance(outcome, Tensor))
         tensors = [outcome for outcome in outcomes if isinstance(outcome, Tensor)]
         return Decoded(
@@ -49,6 +53,7 @@ class PillowDecoder:
             rows,
             (self.name,) * len(rows),
             {i: outcome for i, outcome in enumerate(outcomes) if isinstance(outcome, ImageError)},
+            {i: timed[i][1] for i in rows},
         )
 
 

@@ -13,7 +13,7 @@ from .opening import opened
 
 _LARGE_PIXELS, _LARGE_EDGE = 20_000_000, 4 * EDGE
 """Larger JPEGs are decoded at a part of their size, which takes a part of the time and memory."""
-_WHITE = (255, 255, 255, 255)
+_WHITE = (255, 255, 255)
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -113,9 +113,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
     elif image.mode == "LAB":
         image = ImageCms.applyTransform(image, _lab_to_rgb()) or image
     elif image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        image = Image.new("RGBA", rgba.size, _WHITE)
-        image.alpha_composite(rgba)
+        rgba = image if image.mode == "RGBA" else image.convert("RGBA")
+        # The same pixels as Pillow's alpha_composite makes, in half the memory.
+        image = Image.new("RGB", rgba.size, _WHITE)
+        image.paste(rgba, mask=rgba)
     return image if image.mode == "RGB" else image.convert("RGB")
 
 

@@ -1,8 +1,8 @@
 """Work on strangers' data, in child processes that may be killed.
 
-A child has limits: of memory, of processor time for each call, and a deadline. One that meets a limit or crashes is
-gone, and the next call starts another. Children start when they are first needed and give way to everything else on the
-machine. Where the system has no such limits (Windows), only the deadline holds.
+A child has limits: of memory, of processor time for each call, and a deadline for one that does nothing. One that meets
+a limit or crashes is gone, and the next call starts another. Children start when they are first needed and give way to
+everything else on the machine. Where the system has no such limits (Windows), only the deadline holds.
 """
 
 from __future__ import annotations
@@ -24,8 +24,13 @@ from .turns import Turns
 
 Answer = TypeVar("Answer")
 
-CPU_SECONDS = 1.3
-"""Processor time of one call: with what starting another child takes, less than two seconds."""
+CPU_SECONDS = 1.7
+"""Processor time of one call: with what the caller does, less than two seconds."""
+_START_SECONDS = 0.4
+"""Processor time that starting a child takes, about. Its first call has so much less, but at least half."""
+_SECONDS = 120.0 if hasattr(signal, "setitimer") else 20.0
+"""Time of one call. A busy machine gives a child little of it, and that is not the caller's fault: where the system
+limits processor time, this limit is for a child that hangs."""
 _MEGABYTES = 240
 """Memory that a call may take, beside what the child holds once its function is imported."""
 _NICE = 10
@@ -36,42 +41,55 @@ _ONE_THREAD = {"MALLOC_ARENA_MAX": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_TH
 class Children:
     """A few child processes that call functions. Safe for use by several threads, which are served in turn.
 
-    A context manager that ends the children; they also end with this process.
+    A context manager that ends the children, even while they work; they also end with this process.
 
     Args:
         count: Calls at the same time.
-        cpu_seconds: Processor time of one call. It is given ten times as long, and five seconds, on a busy machine.
+        cpu_seconds: Processor time of one call, with the start of the child if it is the first.
+        seconds: Time of one call, however busy the machine is.
     """
 
-    def __init__(self, count: int, cpu_seconds: float = CPU_SECONDS) -> None:
+    def __init__(self, count: int, cpu_seconds: float = CPU_SECONDS, seconds: float = _SECONDS) -> None:
         self._cpu_seconds = cpu_seconds
+        self._seconds = seconds
         # None stands for a child that has not been started. The last is taken first, so that no more start than needed.
         self._turns: Turns[_Child | None] = Turns([None] * count)
+        self._count = count
+        self._lock = threading.Lock()
+        self._started: set[_Child] = set()
+        self._ended = False
 
     def __enter__(self) -> Children:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for child in self._turns.take_free():
+        with self._lock:
+            self._ended = True
+            for child in self._started:
+                child.kill()
+        # Whoever waits for an answer gets none, and gives back the turn.
+        for child in [self._turns.take() for _ in range(self._count)]:
             if child:
-                child.close()
+                self._close(child)
             self._turns.give_back(None)
 
     def call(self, function: Callable[..., Answer], *arguments: object) -> Answer:
         """Call a function of a module in a child.
 
         Raises:
-            TooCostly: It took too much time or memory, or crashed.
+            TooCostly: It took too much time or memory, or crashed, or the children were ended.
             Exception: Whatever the function raised.
         """
         child = self._turns.take()
         try:
-            if child is None or not child.alive():
-                child = _Child(self._cpu_seconds)
+            if child and not child.alive():
+                self._close(child)
+                child = None
+            child = child or self._start()
             answer = child.call(function, arguments)
         except BaseException:
             if child:
-                child.close()
+                self._close(child)
             child = None
             raise
         finally:
@@ -80,12 +98,25 @@ class Children:
             raise answer
         return answer
 
+    def _start(self) -> _Child:
+        with self._lock:
+            if self._ended:
+                raise TooCostly("The work was ended.")
+            child = _Child(self._cpu_seconds, self._seconds)
+            self._started.add(child)
+        return child
+
+    def _close(self, child: _Child) -> None:
+        with self._lock:
+            self._started.discard(child)
+        child.close()
+
 
 class _Child:
     """One process."""
 
-    def __init__(self, cpu_seconds: float) -> None:
-        self._deadline = 10 * cpu_seconds + 5
+    def __init__(self, cpu_seconds: float, seconds: float) -> None:
+        self._seconds = seconds
         # Not by -m, which would import whatever lies in the working folder first.
         start = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import main; main()"
         self._process = subprocess.Popen(
@@ -106,7 +137,7 @@ class _Child:
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        timer = threading.Timer(self._deadline, self._process.kill)
+        timer = threading.Timer(self._seconds, self._process.kill)
         timer.daemon = True
         timer.start()
         try:
@@ -123,9 +154,13 @@ class _Child:
         """Return whether the process runs; the system may have ended it while it waited for work."""
         return self._process.poll() is None
 
-    def close(self) -> None:
-        """End the process."""
+    def kill(self) -> None:
+        """End the process; whoever waits for its answer is told."""
         self._process.kill()
+
+    def close(self) -> None:
+        """End the process, and free what it holds here."""
+        self.kill()
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             with contextlib.suppress(OSError):
@@ -142,6 +177,7 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     if hasattr(os, "nice"):
         os.nice(_NICE)
+    left = max(cpu_seconds - _START_SECONDS, cpu_seconds / 2)
     limited = False
     while True:
         try:
@@ -151,7 +187,8 @@ def main() -> None:
         if not limited:  # now that the first function's module and all that it needs is imported
             _limit_memory()
             limited = True
-        answer = _called(function, pickle.load(calls), cpu_seconds)
+        answer = _called(function, pickle.load(calls), left)
+        left = cpu_seconds
         if isinstance(answer, MemoryError):
             return
         pickle.dump(answer, answers, protocol=pickle.HIGHEST_PROTOCOL)

@@ -51,12 +51,6 @@ class Turns(Generic[Thing]):
             else:
                 self._free.append(thing)
 
-    def take_free(self) -> list[Thing]:
-        """Take all that nobody has."""
-        with self._lock:
-            free, self._free = self._free, []
-        return free
-
 
 class FairLock:
     """A lock for ``with``. Python's own goes to anyone, mostly to the thread that has just released it."""

@@ -91,8 +91,9 @@ class Inspection:
         if isinstance(admitted, ImageError):
             raise admitted
         if isinstance(admitted, bytes):
-            admitted = read_crop(admitted, service.settings.max_megapixels * 1_000_000)
-        pixels = normalised(admitted)
+            pixels = normalised(read_crop(admitted, service.settings.max_megapixels * 1_000_000))
+        else:
+            pixels = normalised(admitted.pixels)
         found: list[Occlusion] = []
         for card in cards:
             classifier = service.networks.get(card, service.machine.background_device)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import re
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,11 @@ _MAX_UPLOADS = 16
 """Uploads that arrive at the same time."""
 _MAX_FILES = 500
 """Files of one upload: while it arrives, each is open."""
+_FILE_BYTES = 64_000
+"""What a file counts at least: a file of one byte takes 8 kB of the disk with its folder, and time whenever the folder
+is measured or swept."""
+_MEASURING = 0.1
+"""Largest share of the time in which a full folder is measured."""
 _FIELD = re.compile(rb"content-disposition: *form-data;[^\r\n]{0,500}\r\n", re.IGNORECASE)
 _FIELD_BYTES = 600
 """A field's line may come in two pieces; so much of the first is kept."""
@@ -104,8 +109,7 @@ class RequestLimits:
                 instead = "send fewer or smaller files at once" if is_upload else "upload the photos instead"
                 raise HTTPException(413, f"The request has more than {most // 1_000_000} MB; {instead}.")
             if is_upload:
-                form.check(body)
-                await self._room.take(len(body))
+                await self._room.take(len(body) + _FILE_BYTES * form.check(body))
             else:
                 marks += sum(map(body.count, (b",", b":", b"[", b"{")))
                 if marks > _MAX_MARKS:
@@ -154,14 +158,14 @@ class _Form:
         self._tail = b""
         self._files = 0
 
-    def check(self, body: bytes) -> None:
-        """Take the next piece of the form.
+    def check(self, body: bytes) -> int:
+        """Take the next piece of the form; return how many files begin in it.
 
         Raises:
             HTTPException: A field is no file, which Gradio would keep in memory, or there are too many files.
         """
         text = self._tail + body
-        end = 0
+        end, before = 0, self._files
         for field in _FIELD.finditer(text):
             end = field.end()
             self._files += 1
@@ -170,6 +174,7 @@ class _Form:
         if self._files > _MAX_FILES:
             raise HTTPException(413, f"The upload has more than {_MAX_FILES} files; send fewer at once.")
         self._tail = text[max(end, len(text) - _FIELD_BYTES) :]
+        return self._files - before
 
 
 class _Room:
@@ -183,6 +188,8 @@ class _Room:
         self._since = 0
         """Bytes of all uploads that arrived since the folder was measured."""
         self._measuring = asyncio.Lock()
+        self._measured_again = 0.0
+        """When the folder, which was full, is measured again at the earliest, by ``time.monotonic``."""
 
     async def take(self, size: int) -> None:
         """Count bytes that arrive.
@@ -196,14 +203,18 @@ class _Room:
         async with self._measuring:
             if self._fits():  # another upload measured meanwhile
                 return
-            gc.collect()  # what holds the files of broken uploads open
+            began = time.monotonic()
+            if began < self._measured_again:
+                raise _no_room()
             await self.delete_left()
             since = self._since
             # In a thread: the folder may hold thousands of files, and the server has one event loop.
             self._measured = size + await asyncio.to_thread(lambda: _size(self._folder) + self._also_kept())
             self._since -= since
             if not self._fits():
-                raise HTTPException(503, "The server has no room for more uploads now; try again in half an hour.")
+                now = time.monotonic()
+                self._measured_again = now + (now - began) / _MEASURING
+                raise _no_room()
 
     def _fits(self) -> bool:
         return self._measured is not None and self._measured + self._since <= self._max_bytes
@@ -216,6 +227,10 @@ class _Room:
         for path in files:
             if arriving is not None and str(path) not in arriving:
                 path.unlink(missing_ok=True)
+
+
+def _no_room() -> HTTPException:
+    return HTTPException(503, "The server has no room for more uploads now; try again in half an hour.")
 
 
 def _files_in(folder: Path) -> list[Path]:
@@ -241,10 +256,10 @@ def _open_files() -> set[str] | None:
 
 
 def _size(folder: Path) -> int:
-    """Return the bytes of all files below a folder."""
+    """Return the bytes of all files below a folder, each of at least ``_FILE_BYTES``."""
     total = 0
     for place, _, files in os.walk(folder):
         for name in files:
             with contextlib.suppress(OSError):  # deleted meanwhile
-                total += Path(place, name).lstat().st_size
+                total += max(_FILE_BYTES, Path(place, name).lstat().st_size)
     return total

@@ -18,6 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 _ADDRESS = re.compile(r"/(?:file[=/]|proxy=)\W*[a-z][a-z0-9+.-]+:", re.IGNORECASE)
 """A path of Gradio's routes for files, with an address where the file's own path should be. One letter before the colon
 is a drive of Windows."""
+_MAX_PATH = 1_000
+"""Characters of a path. Gradio repeats it in its errors."""
 _SCRIPT = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
 # What a visitor opens beside the page, such as an uploaded SVG or a figure, runs nothing.
 _FILE_POLICY = "default-src 'none'; sandbox"
@@ -33,6 +35,8 @@ _PAGE_POLICY = (
 class OriginPolicy:
     """Refuses addresses where a file is meant, and adds the headers that keep foreign scripts from running.
 
+    What goes wrong behind it is one sentence, or the end of a stream whose last message said it.
+
     Args:
         app: The application behind.
     """
@@ -46,10 +50,10 @@ class OriginPolicy:
             await self._app(scope, receive, send)
             return
         page: list[Message] = []
-        started = False
+        started = streaming = False
 
         async def answer(message: Message) -> None:
-            nonlocal started
+            nonlocal started, streaming
             if message["type"] == "http.response.start":
                 started = True
                 headers = MutableHeaders(raw=message["headers"])
@@ -57,6 +61,7 @@ class OriginPolicy:
                 headers["Referrer-Policy"] = "same-origin"
                 headers["Content-Security-Policy"] = _FILE_POLICY
                 message["headers"] = headers.raw
+                streaming = headers.get("content-type", "").startswith("text/event-stream")
                 if headers.get("content-type", "").startswith("text/html"):
                     page.append(message)
                     return
@@ -73,6 +78,10 @@ class OriginPolicy:
                 message = {"type": "http.response.body", "body": body}
             await send(message)
 
+        if len(scope["path"]) > _MAX_PATH:
+            refusal = PlainTextResponse(f"The address is too long; expected at most {_MAX_PATH:,} characters.", 414)
+            await refusal(scope, receive, answer)
+            return
         if _ADDRESS.search(scope["path"]):
             refusal = PlainTextResponse("No address is fetched here; expected the path of a file of this server.", 403)
             await refusal(scope, receive, answer)
@@ -83,6 +92,9 @@ class OriginPolicy:
             raise
         except Exception:
             logging.getLogger(__name__).exception("a request failed")
+            if streaming:  # Gradio has sent what went wrong, and raises once more
+                await send({"type": "http.response.body", "body": b""})
+                return
             if started:
                 raise
             refusal = PlainTextResponse(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing
 from pathlib import Path, PurePath, PurePosixPath
 
@@ -22,6 +23,8 @@ MAX_PHOTOS = 5_000
 _BUILD_SECONDS = 600.0
 """Longest time that building one set may take."""
 _UNPACK_CPU_SECONDS = 20.0
+_STEP_SECONDS = 0.2
+_UNPACKING = Progress(0, 0, 0.0)
 _MAX_UNPACKED = 4
 """Largest unpacked size, in multiples of the largest zip."""
 _ENCRYPTED = 1
@@ -33,12 +36,12 @@ _MAX_SHOWN = 80
 class SetBuild:
     """A build of an LMDB file from a zip of photos in class-named folders, resized to shortest edge 256.
 
-    Iterate over it to do the work; it yields progress. The zip and every photo in it are read in child processes that
-    may be killed.
+    Iterate over it to do the work; it yields progress, which is 0 of 0 photos while the zip is unpacked. The zip and
+    every photo in it are read in child processes; closing the iterator kills them.
 
     Args:
         zip_file: The zip.
-        target: The LMDB file to build.
+        target: The LMDB file to build. The zip is unpacked beside it.
         max_file_mb: Largest photo in the zip, in megabytes.
         max_zip_mb: Largest zip, in megabytes; its photos may take four times as much.
         max_pixels: Pixels of the largest photo.
@@ -62,7 +65,7 @@ class SetBuild:
         """Photos in the finished file."""
         self.refused: Sequence[Refused] = ()
 
-    def __iter__(self) -> Iterator[Progress]:
+    def __iter__(self) -> Generator[Progress, None, None]:
         """Do the work.
 
         Raises:
@@ -74,8 +77,9 @@ class SetBuild:
         size = self._zip.stat().st_size
         if size > self._max_zip_mb * 1_000_000:
             raise UsageError(f"The zip has {size / 1e6:.0f} MB; expected at most {self._max_zip_mb}.")
-        with tempfile.TemporaryDirectory(prefix="lowrank-set-") as folder, Children(1) as children:
-            samples = self._unpacked(Path(folder))
+        with tempfile.TemporaryDirectory(dir=self._target.parent) as folder:
+            samples = yield from self._unpacked(Path(folder), ends)
+            children = Children(1)
 
             def encode(data: bytes) -> bytes:
                 try:
@@ -86,30 +90,33 @@ class SetBuild:
                     ) from error
 
             building = LmdbBuild(samples, self._target, shortest_edge=EDGE, encode=encode)
-            with closing(iter(building)) as steps:
+            # The child ends first: a build that is cancelled does not wait for the photo that it works on.
+            with closing(iter(building)) as steps, children:
                 for progress in steps:
-                    if time.monotonic() > ends:
-                        raise UsageError(
-                            f"The set took more than {self._seconds / 60:.0f} minutes for {progress.done:,} of "
-                            f"{counted(progress.total, 'photo')}; send it in parts, or with smaller photos."
-                        )
+                    self._check_time(ends, f"for {progress.done:,} of {counted(progress.total, 'photo')}")
                     yield progress
             self.count, self.refused = building.count, building.refused
 
-    def _unpacked(self, folder: Path) -> Samples:
-        try:
-            with Children(1, _UNPACK_CPU_SECONDS) as child:
-                return child.call(
-                    unpack,
-                    self._zip,
-                    folder,
-                    self._max_file_mb * 1_000_000,
-                    _MAX_UNPACKED * self._max_zip_mb * 1_000_000,
-                )
-        except TooCostly as error:
-            raise DataError(
-                "The zip takes too much time or memory to unpack; expected an ordinary zip: send it in parts."
-            ) from error
+    def _unpacked(self, folder: Path, ends: float) -> Generator[Progress, None, Samples]:
+        max_file, max_total = self._max_file_mb * 1_000_000, _MAX_UNPACKED * self._max_zip_mb * 1_000_000
+        with ThreadPoolExecutor(1) as pool, Children(1, _UNPACK_CPU_SECONDS, self._seconds) as child:
+            unpacking = pool.submit(child.call, unpack, self._zip, folder, max_file, max_total)
+            while not wait([unpacking], _STEP_SECONDS).done:
+                self._check_time(ends, "to unpack")
+                yield _UNPACKING
+            try:
+                return unpacking.result()
+            except TooCostly as error:
+                raise DataError(
+                    "The zip takes too much time or memory to unpack; expected an ordinary zip: send it in parts."
+                ) from error
+
+    def _check_time(self, ends: float, what: str) -> None:
+        if time.monotonic() > ends:
+            raise UsageError(
+                f"The set took more than {self._seconds / 60:.0f} minutes {what}; send it in parts, or with smaller "
+                "photos."
+            )
 
 
 def _opened(zip_file: Path) -> zipfile.ZipFile:

@@ -1,4 +1,4 @@
-"""The folder of a run's uploads: its own, which nobody else can read, and which goes when the app ends."""
+"""The folder of what a run's visitors leave: its own, which nobody else can read, and which goes when the app ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BEING_MADE = 60.0
 
 @contextlib.contextmanager
 def upload_folder(parent: Path) -> Iterator[Path]:
-    """Make a folder for uploads, and delete it in the end, as well as those of runs that were killed.
+    """Make a folder for uploads and sets, and delete it in the end, as well as those of runs that were killed.
 
     Args:
         parent: Where to make it; other files there are left alone.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import secrets
-import tempfile
 import threading
 import time
 from collections.abc import Generator, Sequence
@@ -55,14 +54,15 @@ class LabelledFiles:
     Args:
         settings: Folders and limits.
         sample: Photos and labels of the small file that is on offer from the first start.
+        sets: Folder for visitors' sets, which only this run uses. It is made when it is needed.
     """
 
-    def __init__(self, settings: Settings, sample: Sequence[tuple[Path, int]]) -> None:
+    def __init__(self, settings: Settings, sample: Sequence[tuple[Path, int]], sets: Path) -> None:
         self._settings = settings
         self._sample = sample
         self._folder = settings.lmdb_dir or settings.cache_dir / "lmdb"
         self._sets: dict[str, _Set] = {}
-        self._sets_folder: tempfile.TemporaryDirectory[str] | None = None
+        self._sets_folder = sets
         self._built = 0
         self._lock = threading.Lock()
 
@@ -93,7 +93,8 @@ class LabelledFiles:
         """Build a visitor's zip of class-named folders into a labelled file.
 
         Yields:
-            The progress after each photo, and the set in the end. Closing the generator cancels the build.
+            The progress, 0 of 0 photos while the zip is unpacked, and the set in the end. Closing the generator cancels
+            the build.
 
         Raises:
             UsageError: The zip is too large, or its photos are not in class-named folders, or it took too long.
@@ -105,10 +106,8 @@ class LabelledFiles:
         with self._lock:
             if len(self._sets) >= _MAX_SETS or self._kept_bytes() >= self._settings.max_uploads_mb * 1_000_000:
                 raise Busy("The server has no room for more sets now; try again in an hour or two.")
-            if self._sets_folder is None:
-                self._sets_folder = tempfile.TemporaryDirectory(prefix="lowrank-sets-", ignore_cleanup_errors=True)
             self._built += 1
-            target = Path(self._sets_folder.name) / f"your photos {self._built}.lmdb"
+            target = self._sets_folder / f"your photos {self._built}.lmdb"
         building = SetBuild(
             zip_file,
             target,
@@ -117,6 +116,7 @@ class LabelledFiles:
             max_pixels=self._settings.max_megapixels * 1_000_000,
         )
         try:
+            self._sets_folder.mkdir(parents=True, exist_ok=True)
             yield from building
         except (OSError, NotWritten) as error:
             if not isinstance(error, DiskFull) and getattr(error, "errno", None) != errno.ENOSPC:

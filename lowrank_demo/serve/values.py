@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 
 from ..errors import UsageError
 from ..runtime.words import counted
 
 MAX_TEXT = 10_000
 """Characters of a text that is no ``data:`` photo."""
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 def check_values(value: object, max_items: int) -> None:
@@ -19,17 +21,21 @@ def check_values(value: object, max_items: int) -> None:
         max_items: Items of one list.
 
     Raises:
-        UsageError: A file is an address, a text or a list is too long, or a number is not finite.
+        UsageError: A file is an address, a text or a list is too long, a text is not Unicode, or a number is not
+            finite.
     """
     waiting = [value]
     while waiting:
         one = waiting.pop()
         if isinstance(one, str):
-            if len(one) > MAX_TEXT and not one.startswith("data:"):
+            if len(one) > MAX_TEXT and not (one.startswith("data:") and one.isascii()):
                 raise UsageError(
                     f"A text has {len(one):,} characters; expected at most {MAX_TEXT:,}, or a photo as "
                     "data:image/jpeg;base64,…."
                 )
+            if not one.isascii() and (half := _HALF.search(one)):
+                # No answer that holds it can be sent.
+                raise UsageError(f"A text has half of a character, U+{ord(half[0]):X}; expected whole characters.")
         elif isinstance(one, float):
             if not math.isfinite(one):
                 raise UsageError(f"A number is {one}; expected a finite one.")

@@ -22,13 +22,14 @@ from ..serve.connections import ConnectionLimits, raise_open_files
 from ..serve.inspection import Inspection
 from ..serve.limits import RequestLimits
 from ..serve.origin import OriginPolicy
+from ..serve.page_cache import PageCache
 from ..serve.service import Service
 from ..serve.uploads import LabelledFiles
 from ..serve.validations import Validations
 from ..serve.values import check_values
 from ..settings import ASSETS
 from . import about, address, api, classify, compare, explore, figure_tools, page, pareto, picker, ranks, validate
-from .mailboxes import Mailboxes, refuse_long_sessions
+from .mailboxes import Mailboxes, refuse_odd_sessions
 from .reports import report_route
 
 _MIN_ITEMS = 1_000
@@ -106,9 +107,10 @@ def _sentence(error: Exception) -> str:
     )
 
 
-def make_desk(service: Service) -> page.Desk:
-    """Make the objects behind the page."""
-    files = LabelledFiles(service.settings, [(Path(get_image(name)), label) for name, label in _SAMPLE])
+def make_desk(service: Service, sets: Path) -> page.Desk:
+    """Make the objects behind the page, which keep visitors' sets in a folder."""
+    sample = [(Path(get_image(name)), label) for name, label in _SAMPLE]
+    files = LabelledFiles(service.settings, sample, sets)
     return page.Desk(service, Inspection(service), files, Validations(service, files))
 
 
@@ -136,7 +138,7 @@ def build_app(desk: page.Desk) -> gr.Blocks:
     # Without open routes, every call goes through the queue and its limits.
     demo.queue(max_size=128, api_open=False)
     demo._queue.pending_messages_per_session = Mailboxes(demo._queue)
-    refuse_long_sessions(demo._queue)
+    refuse_odd_sessions(demo._queue)
     # It summarises them anew after every request, for a page that is switched off.
     demo._queue.ANALYTICS_MAX_EVENTS = 1
     return demo
@@ -160,6 +162,7 @@ def launch_options(desk: page.Desk) -> dict[str, Any]:
         "max_file_size": max(settings.max_file_mb, settings.max_zip_mb) * 1_000_000,
         "app_kwargs": {
             "middleware": [
+                Middleware(PageCache),
                 Middleware(OriginPolicy),
                 Middleware(ConnectionLimits, open_files=raise_open_files()),
                 limits,

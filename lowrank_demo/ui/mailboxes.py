@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections import OrderedDict
 from typing import Any
@@ -21,17 +22,17 @@ UNREAD_SECONDS = 60.0
 """How long an answer waits to be fetched. A page is there to take it, so it goes out at once."""
 UNREAD_BYTES = 50_000_000
 """All answers that wait to be fetched; the oldest is dropped first."""
-_MAX_SESSION = 100
+_SESSION = re.compile(r"[ -~]{0,100}")
 _EXPIRED = "The answer was not fetched in time, and was dropped; ask again."
 
 
-def refuse_long_sessions(queue: Queue) -> None:
-    """Refuse requests whose session has a long name: Gradio keeps the names, and a page's has eleven characters."""
+def refuse_odd_sessions(queue: Queue) -> None:
+    """Refuse requests whose session has a long or odd name: Gradio keeps the names, and a page's has eleven letters."""
     push = queue.push
 
     async def checked(body: PredictBodyInternal, *args: Any, **kwargs: Any) -> Any:
-        if len(body.session_hash or "") > _MAX_SESSION:
-            return False, f"The session's name is too long; expected at most {_MAX_SESSION} characters.", "error"
+        if not _SESSION.fullmatch(body.session_hash or ""):
+            return False, "The session's name is too long or odd; expected at most 100 characters of ASCII.", "error"
         return await push(body, *args, **kwargs)
 
     queue.push = checked

@@ -118,9 +118,13 @@ def _result_card(photo: Photo, answer: Prediction | ImageError, view: np.ndarray
     times = answer.timings
     return (
         f'<article class="lr-card">{thumbnail(view)}<div><header>{name}</header><ol>{bars}</ol>'
-        f"<footer>decoded by {escape(answer.decoder)} in {times.decode:.1f} ms · network on {escape(answer.device)} "
-        f"{times.network:.1f} ms</footer></div></article>"
+        f"<footer>decoded by {escape(answer.decoder)} in {_time(times.decode, times.decode_shared)} · network on "
+        f"{escape(answer.device)} {_time(times.network, times.network_shared)}</footer></div></article>"
     )
+
+
+def _time(milliseconds: float, shared: int) -> str:
+    return f"{milliseconds:.1f} ms" + (f" (its share of {shared} photos)" if shared > 1 else "")
 
 
 def thumbnail(view: np.ndarray | None) -> str:

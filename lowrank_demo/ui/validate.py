@@ -13,7 +13,7 @@ from ..data.walk import listed
 from ..errors import LowRankError, UnknownJob
 from ..runtime.words import counted
 from ..serve.answers import ModelStatus
-from ..serve.places import MAX_MODELS
+from ..serve.places import BUILDERS, MAX_MODELS
 from ..serve.uploads import Upload
 from ..serve.validations import Validations
 from .events import QUIET
@@ -82,7 +82,8 @@ def build(page: Page, tab: gr.Tab) -> None:
                     yield gr.Dropdown(choices=choices, value=step.token), message(_what_came(step))
                 elif time.monotonic() > shown_at + _SHOWN_SECONDS:
                     shown_at = time.monotonic()
-                    yield gr.skip(), message(f"{step.done:,} of {counted(step.total, 'photo')} checked.")
+                    checked = f"{step.done:,} of {counted(step.total, 'photo')} checked."
+                    yield gr.skip(), message(checked if step.total else "The zip is being unpacked.")
         except LowRankError as error:
             yield gr.skip(), message(str(error))
 
@@ -112,7 +113,13 @@ def build(page: Page, tab: gr.Tab) -> None:
 
     # Each change is an event of its own: the last of several would wait for one that is cancelled.
     building = upload.change(
-        on_upload, upload, [file, view], api_visibility="private", show_progress_on=view, trigger_mode="multiple"
+        on_upload,
+        upload,
+        [file, view],
+        api_visibility="private",
+        show_progress_on=view,
+        trigger_mode="multiple",
+        concurrency_limit=BUILDERS,
     )
     # Whoever takes the zip away, or leaves the page, ends the work on it.
     upload.clear(None, None, None, cancels=building, **QUIET)

@@ -7,10 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-from lowrank_demo.classify.inference import Classifier, Prediction, classify
+from lowrank_demo.classify.inference import Classifier, Prediction, answer, classify, decode_photos
 from lowrank_demo.data.imagenet import classes
 from lowrank_demo.data.lmdb.reader import LmdbReader
 from lowrank_demo.decode.choose import choose_decoder
+from lowrank_demo.decode.gate import Crop
+from lowrank_demo.decode.pillow import PillowDecoder
 from lowrank_demo.lowrank.load import load_network
 from lowrank_demo.models.cards import Zoo
 from lowrank_demo.models.store import LocalFile
@@ -18,7 +20,7 @@ from lowrank_demo.nn.alexnet import LowRankAlexNet
 from lowrank_demo.serve.service import Service
 from lowrank_demo.settings import ENGINES, Arithmetic, Settings
 from tests.helpers.paths import SHARED_LMDB
-from tests.helpers.photos import photo_path
+from tests.helpers.photos import encoded, open_photo, photo_path
 
 PREVIEW = "preview/scheme_2/v5"
 CPU = torch.device("cpu")
@@ -31,27 +33,41 @@ def test_probabilities_equal_a_plain_computation(settings: Settings, decoder: st
     network = load_network(card, service.weights.ensure(card))
     data = [photo_path(name).read_bytes() for name in ("lion.jpg", "cheetah1.jpg")]  # 256 x 256: nothing to resize
     answers = classify(data, Classifier(network, None, CPU), service.machine.decoder.decoder)
-    for content, answer in zip(data, answers, strict=True):
-        assert isinstance(answer, Prediction)
+    for content, found in zip(data, answers, strict=True):
+        assert isinstance(found, Prediction)
         pixels = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))[15:242, 15:242] / 255.0
         normalised = (pixels - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
         images = torch.from_numpy(normalised).permute(2, 0, 1)[None].float()
         with torch.inference_mode():
             expected = torch.softmax(network(images)[0].double(), 0)
         values, indices = expected.topk(5)
-        assert [guess.label.index for guess in answer.top] == indices.tolist()
-        np.testing.assert_allclose([guess.probability for guess in answer.top], values, atol=1e-4)
-        assert answer.timings.decode > 0
-        assert answer.timings.network > 0
+        assert [guess.label.index for guess in found.top] == indices.tolist()
+        np.testing.assert_allclose([guess.probability for guess in found.top], values, atol=1e-4)
+        assert found.timings.decode > 0
+        assert found.timings.network > 0
+
+
+def test_each_photo_has_its_own_time(settings: Settings) -> None:
+    """A photo that was decoded before, and a large one, took as long as the others by the card."""
+    small, large = (encoded(open_photo().resize((edge, edge)), "JPEG") for edge in (256, 3000))
+    before = Crop(np.zeros((227, 227, 3), np.uint8), 1234.0)
+    photos = decode_photos([small, large, before], PillowDecoder(64_000_000))
+    service = Service(settings)
+    answers = answer(photos, service.networks.get(service.zoo.get(PREVIEW), CPU))
+    times = [one.timings for one in answers if isinstance(one, Prediction)]
+    assert times[2].decode == 1234.0
+    assert times[1].decode > 5 * times[0].decode
+    assert [one.decode_shared for one in times] == [1, 1, 1]
+    assert [one.network_shared for one in times] == [3, 3, 3]
 
 
 def test_a_lion_is_recognised(settings: Settings) -> None:
     service = Service(settings)
     card = service.zoo.get(PREVIEW)
     classifier = Classifier(load_network(card, service.weights.ensure(card)), card.pre_shrink, service.machine.device)
-    (answer,) = classify([photo_path("lion.jpg").read_bytes()], classifier, service.machine.decoder.decoder)
-    assert isinstance(answer, Prediction)
-    assert classes()[291] in [guess.label for guess in answer.top]
+    (found,) = classify([photo_path("lion.jpg").read_bytes()], classifier, service.machine.decoder.decoder)
+    assert isinstance(found, Prediction)
+    assert classes()[291] in [guess.label for guess in found.top]
 
 
 def test_several_batches_keep_the_order(settings: Settings) -> None:
@@ -61,12 +77,12 @@ def test_several_batches_keep_the_order(settings: Settings) -> None:
     single = [classify([photo_path(n).read_bytes()], classifier, service.machine.decoder.decoder)[0] for n in names]
     many = classify([photo_path(n).read_bytes() for n in names] * 25, classifier, service.machine.decoder.decoder)
     assert len(many) == 75
-    for i, answer in enumerate(many):
+    for i, found in enumerate(many):
         expected = single[i % 3]
-        assert isinstance(answer, Prediction)
+        assert isinstance(found, Prediction)
         assert isinstance(expected, Prediction)
-        assert answer.top[0].label == expected.top[0].label
-        assert answer.top[0].probability == pytest.approx(expected.top[0].probability, abs=1e-4)
+        assert found.top[0].label == expected.top[0].label
+        assert found.top[0].probability == pytest.approx(expected.top[0].probability, abs=1e-4)
 
 
 @pytest.fixture(scope="module")

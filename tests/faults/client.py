@@ -44,13 +44,15 @@ class ApiClient:
         """The answer for one photo."""
         return self.classify_path(self.upload("photo.jpg", data), model)
 
-    def press(self, handler: str, file: dict[str, str]) -> None:
-        """Start one of the page's own handlers, which no API offers, with an uploaded file."""
+    def press(self, handler: str, file: dict[str, str]) -> dict[str, Any]:
+        """Start one of the page's own handlers, which no API offers, with an uploaded file; returns what cancels it."""
         config = self._http.get(f"{self._url}/config").json()
         (number,) = (one["id"] for one in config["dependencies"] if one["api_name"] == handler)
         data = [{**file, "meta": {"_type": "gradio.FileData"}}]
-        started = self._http.post("/queue/join", json={"data": data, "fn_index": number, "session_hash": "test"})
+        listener = {"fn_index": number, "session_hash": "test"}
+        started = self._http.post("/queue/join", json={"data": data, **listener})
         assert started.status_code == 200, started.text
+        return {**listener, "event_id": started.json()["event_id"]}
 
     def listen(self, listener: int, data: str) -> str:
         """What one of the page's own listeners answers, as Gradio sends it; ``data`` is JSON."""

@@ -115,13 +115,12 @@ def test_stopping_a_validation_whose_state_cannot_be_kept(small_disk: Path, tmp_
     assert "top-1" in shown
 
 
-def test_an_uploaded_set(small_disk: Path, tmp_path: Path, settings: Settings, monkeypatch) -> None:
+def test_an_uploaded_set(small_disk: Path, tmp_path: Path, settings: Settings) -> None:
     path = tmp_path / "set.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for photo in photos(tmp_path / "photos", 60).rglob("*.jpg"):
             archive.write(photo, f"lion/{photo.name}")
-    monkeypatch.setattr("tempfile.tempdir", str(small_disk))
-    files = LabelledFiles(settings, [])
+    files = LabelledFiles(settings, [], small_disk / "sets")
     filler = fill(small_disk, 5_000_000)
     with pytest.raises(LowRankError, match="could not store the set, because its disk is full") as refused:
         uploaded(files, path)

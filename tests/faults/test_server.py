@@ -19,12 +19,14 @@ import pytest
 
 from tests.faults import load
 from tests.faults.client import ApiClient, Refused
+from tests.faults.hostile import png
 from tests.helpers.app import RunningApp, running_app
 from tests.helpers.lmdb_files import build_long_lmdb
 from tests.helpers.packages import MCP, installed
 from tests.helpers.paths import ROOT
 from tests.helpers.photos import photo_path
 from tests.helpers.server import FileServer
+from tests.helpers.zips import zipped
 
 MODEL = "preview/scheme_2/v5"
 
@@ -205,6 +207,7 @@ def test_uploads_have_bounded_room(server: RunningApp, client: ApiClient) -> Non
     assert "no room for more uploads now; try again" in refusal
     for path in Path(uploads_of(server)).rglob("*.jpg"):
         path.unlink()
+    time.sleep(2)  # a full folder is not measured all the time
     assert client.classify(photo_path().read_bytes())["top"]
 
 
@@ -237,6 +240,23 @@ def test_an_upload_that_fails_leaves_nothing(server: RunningApp, client: ApiClie
     assert client.classify(photo_path().read_bytes())["top"]
 
 
+def test_a_slow_set_holds_up_no_other_and_ends_when_it_is_cancelled(
+    server: RunningApp, client: ApiClient, tmp_path: Path
+) -> None:
+    slow = zipped(tmp_path / "slow.zip", {f"lion/{i}.png": png(4000, 4000) for i in range(60)})
+    quick = zipped(tmp_path / "quick.zip", {"lion/1.jpg": photo_path("lion.jpg").read_bytes()})
+    event = client.press("on_upload", {"path": client.upload("set.zip", slow.read_bytes())})
+    file = {"path": client.upload("set.zip", quick.read_bytes()), "meta": {"_type": "gradio.FileData"}}
+    assert "1 photo is ready" in client.listen(event["fn_index"], json.dumps([file]))
+    sets = Path(uploads_of(server)).parent / "sets"
+    assert [path for path in sets.iterdir() if path.is_dir()], "it is over already"
+    assert httpx.post(f"{server.url}/gradio_api/cancel", json=event).status_code == 200
+    deadline = time.monotonic() + 10
+    while [path for path in sets.iterdir() if path.is_dir()]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def test_parallel_uploads_share_the_room(server: RunningApp) -> None:
     def send() -> int:
         return httpx.post(
@@ -250,12 +270,13 @@ def test_parallel_uploads_share_the_room(server: RunningApp) -> None:
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 61_000_000
     for path in folder.rglob("a.jpg"):
         path.unlink()
+    time.sleep(2)
 
 
 def uploads_of(server: RunningApp) -> str:
     names = Path(f"/proc/{server.process.pid}/environ").read_bytes().split(b"\0")
     parent = next(name for name in names if name.startswith(b"GRADIO_TEMP_DIR=")).split(b"=")[1].decode()
-    return str(next(Path(parent).glob("lowrank-uploads-*")))
+    return str(next(Path(parent).glob("lowrank-uploads-*/uploads")))
 
 
 def test_a_slow_upload_ends(server: RunningApp) -> None:
@@ -386,6 +407,36 @@ def test_odd_values_of_components(odd: str, component: str, server: RunningApp, 
         assert odd not in ("NaN", "Infinity") or "expected a finite one" in answer
         for word in ("NoneType", "object has no", "null byte", "Cannot move", "/tmp", "site-packages", "<img"):
             assert word not in answer, answer[:400]
+
+
+def test_what_repeats_does_not_fill_the_log(server: RunningApp, client: ApiClient) -> None:
+    """Each wrote two tracebacks, 12 kB together."""
+    log = Path(f"/proc/{server.process.pid}/fd/2").resolve()
+    before = log.stat().st_size
+    for number in range(100):
+        answer = httpx.get(f"{server.url}/gradio_api/call/classify/{number}")  # an answer that nobody waits for
+        assert answer.text.startswith("event: error")
+        httpx.post(f"{server.url}/gradio_api/call/nothing", json={"data": []})
+    for number in range(20):
+        with pytest.raises(Refused):
+            client.call("classify", [{"path": number}], "")
+    assert log.stat().st_size - before < 200_000
+
+
+@pytest.mark.parametrize("path", ["/gradio_api/file=", "/gradio_api/call/", "/"])
+def test_a_long_address_is_not_repeated(path: str, server: RunningApp) -> None:
+    answer = httpx.get(f"{server.url}{path}{'a' * 5000}")
+    assert answer.text == "The address is too long; expected at most 1,000 characters."
+
+
+@pytest.mark.parametrize("body", ['["\\ud800", ""]', '[[{"\\ud800": "\\udfff"}], ""]', '[[{"path": "\\ud800"}], ""]'])
+def test_half_of_a_character(body: str, server: RunningApp, client: ApiClient) -> None:
+    """An answer that held it could not be sent: the stream broke or did not end."""
+    config = httpx.get(f"{server.url}/config").json()
+    for listener in [one["id"] for one in config["dependencies"] if one["backend_fn"]]:
+        said = client.listen(listener, body)
+        assert "half of a character" in said, said
+        assert "close_stream" in said
 
 
 def test_names_are_not_markup(client: ApiClient, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,10 @@ def process() -> int:
 
 def refuse() -> None:
     raise UsageError("one sentence")
+
+
+def processor_time_left() -> float:
+    return signal.getitimer(signal.ITIMER_PROF)[0]
 
 
 def spin() -> None:
@@ -74,8 +79,20 @@ def test_what_takes_too_much_is_ended_and_the_child_replaced(costly: Callable[[]
 
 
 def test_the_deadline() -> None:
-    with Children(1, cpu_seconds=0.01) as children, pytest.raises(TooCostly):
+    with Children(1, seconds=1) as children, pytest.raises(TooCostly):
         children.call(wait, 60)
+
+
+def test_a_child_that_gets_no_processor_is_not_ended() -> None:
+    """One of 0.1 s had six seconds: harmless photos were refused while others used the processors."""
+    with Children(1, cpu_seconds=0.1) as children:
+        children.call(wait, 6.5)
+
+
+def test_the_start_of_a_child_counts() -> None:
+    with Children(1, cpu_seconds=5) as children:
+        first, second = children.call(processor_time_left), children.call(processor_time_left)
+    assert 4.4 < first < 4.7 < 4.9 < second
 
 
 def test_callers_take_turns() -> None:
@@ -107,6 +124,21 @@ def test_the_children_end_with_their_caller() -> None:
         pid = children.call(process)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_children_that_work_are_ended_too() -> None:
+    with ThreadPoolExecutor(3) as pool:
+        with Children(1) as children:
+            children.call(process)
+            calls = [pool.submit(children.call, wait, 60) for _ in range(3)]
+            time.sleep(0.2)
+            began = time.monotonic()
+        assert time.monotonic() - began < 2
+        for call in calls:
+            with pytest.raises(TooCostly):
+                call.result()
+    with pytest.raises(TooCostly):
+        children.call(process)
 
 
 def test_a_child_that_was_killed_while_it_waited_is_replaced() -> None:

@@ -6,6 +6,7 @@ import io
 import os
 import re
 import struct
+import time
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -242,7 +243,15 @@ def test_a_zip_that_costs_much_to_open(tmp_path: Path) -> None:
         build(path, max_zip_mb=100)
 
 
-def test_a_set_has_a_time_limit(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="took more than 0 minutes for 1 of 3 photos; send it in parts"):
-        build(zipped(tmp_path / "set.zip", {f"lion/{i}.jpg": PHOTO for i in range(3)}), seconds=0.0)
+def test_a_set_has_a_time_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = zipped(tmp_path / "set.zip", {f"lion/{i}.jpg": PHOTO for i in range(30)})
+    with pytest.raises(UsageError, match="took more than 0 minutes to unpack; send it in parts"):
+        build(path, seconds=0.0)
+    steps = iter(SetBuild(path, tmp_path / "out.lmdb", max_file_mb=5, max_zip_mb=5, max_pixels=64_000_000))
+    while not next(steps).total:
+        pass
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 601)
+    with pytest.raises(UsageError, match="took more than 10 minutes for 2 of 30 photos; send it in parts"):
+        next(steps)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["set.zip"]

@@ -31,13 +31,13 @@ def test_disk_full_is_said_for_a_full_disk_alone(
 ) -> None:
     """The real full disk is in tests/faults; root, as whom tests may run, may write everywhere."""
 
-    def fails(build: SetBuild, folder: Path) -> Samples:
+    def fails(build: SetBuild, folder: Path, ends: float) -> Samples:
         raise OSError(code, os.strerror(code))
 
     path = zipped(tmp_path / "set.zip", {"lion/1.jpg": PHOTO})
     monkeypatch.setattr(SetBuild, "_unpacked", fails)
     with pytest.raises(Busy, match=f"The server could not store the set.*{sentence}"):
-        uploaded(LabelledFiles(settings, []), path)
+        uploaded(LabelledFiles(settings, [], tmp_path / "sets"), path)
 
 
 def test_only_files_are_on_offer(settings: Settings, tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_only_files_are_on_offer(settings: Settings, tmp_path: Path) -> None:
     (folder / "pipes").mkdir()
     os.mkfifo(folder / "pipes" / "data.mdb")
     Path(os.fsdecode(bytes(folder) + b"/\xff.lmdb")).touch()
-    files = LabelledFiles(dataclasses.replace(settings, lmdb_dir=folder), [])
+    files = LabelledFiles(dataclasses.replace(settings, lmdb_dir=folder), [], tmp_path / "sets")
     assert [name for name in files.names() if name != SAMPLE] == ["folder", "good.lmdb"]
 
 
@@ -59,18 +59,35 @@ def children() -> int:
     return parents.count(str(os.getpid()))
 
 
-def test_a_build_can_be_cancelled(tmp_path: Path, settings: Settings) -> None:
-    files = LabelledFiles(settings, [])
+@pytest.mark.parametrize("unpacked", [False, True])
+def test_a_build_can_be_cancelled_and_leaves_nothing(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, unpacked: bool
+) -> None:
+    elsewhere = tmp_path / "tmp"
+    elsewhere.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(elsewhere))
+    files = LabelledFiles(settings, [], tmp_path / "sets")
     before = children()
-    building = files.building(zipped(tmp_path / "set.zip", {f"lion/{i}.jpg": PHOTO for i in range(30)}))
-    assert isinstance(next(building), Progress)
+    photos = {f"lion/{i}.jpg": PHOTO for i in range(30)}
+    # These take seconds to unpack.
+    building = files.building(zipped(tmp_path / "set.zip", photos if unpacked else photos | bomb()))
+    step = next(building)
+    while unpacked and isinstance(step, Progress) and not step.total:
+        step = next(building)
+    assert isinstance(step, Progress)
+    assert bool(step.total) == unpacked
+    assert list((tmp_path / "sets").iterdir())
+    began = time.monotonic()
     building.close()
+    assert time.monotonic() - began < 1
+    assert not list((tmp_path / "sets").iterdir())
+    assert not list(elsewhere.iterdir()), "the next run finds what a killed one left in the folder of sets alone"
     assert children() == before
     assert files.kept_bytes() == 0
 
 
 def test_sets_share_the_room_of_uploads_and_none_makes_room_for_another(tmp_path: Path, settings: Settings) -> None:
-    files = LabelledFiles(dataclasses.replace(settings, max_uploads_mb=1), [])
+    files = LabelledFiles(dataclasses.replace(settings, max_uploads_mb=1), [], tmp_path / "sets")
     path = zipped(tmp_path / "set.zip", {f"lion/{i}.png": noise(i) for i in range(8)})
     threads = threading.active_count()
     tokens = [uploaded(files, path).token]
@@ -87,7 +104,7 @@ def test_sets_share_the_room_of_uploads_and_none_makes_room_for_another(tmp_path
 def test_sets_are_deleted_when_they_were_kept_long_enough(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = LabelledFiles(settings, [])
+    files = LabelledFiles(settings, [], tmp_path / "sets")
     token = uploaded(files, zipped(tmp_path / "set.zip", {"lion/1.jpg": PHOTO})).token
     kept, _ = files.find(token)
     files.sweep()
@@ -103,3 +120,7 @@ def test_sets_are_deleted_when_they_were_kept_long_enough(
 
 def noise(seed: int) -> bytes:
     return encoded(Image.frombytes("RGB", (256, 256), random.Random(seed).randbytes(256 * 256 * 3)), "PNG")
+
+
+def bomb() -> dict[str, bytes]:
+    return {f"lion/bomb{i}.jpg": bytes(24_000_000) for i in range(16)}

@@ -52,8 +52,9 @@ def card(service: Service) -> ModelCard:
 
 
 @pytest.fixture
-def files(service: Service) -> LabelledFiles:
-    return LabelledFiles(service.settings, [(photo_path("lion.jpg"), 291), (photo_path("cheetah.jpg"), 293)])
+def files(service: Service, tmp_path: Path) -> LabelledFiles:
+    sample = [(photo_path("lion.jpg"), 291), (photo_path("cheetah.jpg"), 293)]
+    return LabelledFiles(service.settings, sample, tmp_path / "sets")
 
 
 @pytest.fixture
@@ -155,9 +156,9 @@ def test_ids_are_secrets(validations: Validations, card: ModelCard, gate: Gate) 
     gate.open()
 
 
-def test_sample_is_usable_at_once(settings: Settings) -> None:
+def test_sample_is_usable_at_once(settings: Settings, tmp_path: Path) -> None:
     service = Service(settings)
-    files = LabelledFiles(settings, [(photo_path("lion.jpg"), 291)])
+    files = LabelledFiles(settings, [(photo_path("lion.jpg"), 291)], tmp_path / "sets")
     validations = Validations(service, files)
     assert files.names() == [SAMPLE]
     status = finished(validations, validations.start(SAMPLE, [service.zoo.get(PREVIEW)]))

@@ -16,6 +16,9 @@ from lowrank_demo.serve.values import MAX_TEXT, check_values
         ("x" * (MAX_TEXT + 1), "A text has 10,001 characters; expected at most 10,000, or a photo as data:"),
         ({"x" * (MAX_TEXT + 1): 1}, "10,001 characters"),
         ([[1, 2, 3, 4]], "A list has 4 items; expected at most 3."),
+        ("data:image/jpeg;base64,é" + "A" * MAX_TEXT, "A text has 10,024 characters"),
+        ("half \ud800", r"A text has half of a character, U\+D800; expected whole"),
+        ({"\udcff.jpg": 1}, r"U\+DCFF"),
         (math.nan, "A number is nan; expected a finite one."),
         ([{"a": -math.inf}], "A number is -inf"),
         ({"path": "http://1.2.3.4/x", "meta": {}}, "no address is fetched here"),
@@ -30,4 +33,4 @@ def test_refused(value: object, sentence: str) -> None:
 def test_accepted() -> None:
     own = "http://127.0.0.1:7860/gradio_api/file=/tmp/gradio/x/photo.jpg"
     photo = {"path": "/tmp/gradio/x/photo.jpg", "url": own, "meta": {"_type": "gradio.FileData"}}
-    check_values([None, True, 3, -2.5, "text", ["data:image/jpeg;base64," + "A" * 50_000], [photo], {"path": own}], 8)
+    check_values([None, True, 3, -2.5, "λ 😀", ["data:image/jpeg;base64," + "A" * 50_000], [photo], {"path": own}], 8)

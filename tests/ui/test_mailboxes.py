@@ -7,10 +7,11 @@ from typing import Any, cast
 
 import gradio as gr
 import pytest
+from gradio.data_classes import PredictBodyInternal
 from gradio.queueing import Event, Queue
 from gradio.server_messages import ProcessCompletedMessage
 
-from lowrank_demo.ui.mailboxes import Mailboxes
+from lowrank_demo.ui.mailboxes import Mailboxes, refuse_odd_sessions
 
 
 @pytest.fixture
@@ -71,3 +72,14 @@ def test_a_message_to_nobody_is_no_error(queue: Queue) -> None:
     boxes["a"].put_nowait(answer("text"))
     del boxes["a"]
     assert "a" not in boxes
+
+
+@pytest.mark.parametrize("session", ["x" * 101, "half \ud800", "a\nb"])
+def test_odd_sessions_are_refused(queue: Queue, session: str) -> None:
+    refuse_odd_sessions(queue)
+    body = PredictBodyInternal(data=[], fn_index=0, session_hash=session, request=None)
+    assert asyncio.run(queue.push(body, cast(Any, None), None)) == (
+        False,
+        "The session's name is too long or odd; expected at most 100 characters of ASCII.",
+        "error",
+    )

@@ -34,7 +34,8 @@ def test_a_visit(app: RunningApp, page: Page, theme: str) -> None:
     expect(cards.nth(0)).to_contain_text("lion.jpg")
     expect(cards.nth(0).locator("li")).to_have_count(5)
     assert "lion" in cards.nth(0).locator(".lr-name").all_inner_texts()
-    expect(cards.nth(0).locator("footer")).to_contain_text(re.compile(r"decoded by .* ms · network on cpu .* ms"))
+    times = r"decoded by .* ms.* · network on cpu .* ms \(its share of 2 photos\)"
+    expect(cards.nth(0).locator("footer")).to_contain_text(re.compile(times))
 
     page.get_by_role("radio", name="Scheme 1").check()
     expect(summary).to_contain_text("Scheme 1 v4 preview")

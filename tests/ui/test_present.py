@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from lowrank_demo.classify.inference import Guess, Prediction, Timings
+from lowrank_demo.data.imagenet import classes
 from lowrank_demo.models.cards import Measurement, Zoo
 from lowrank_demo.models.store import Where
-from lowrank_demo.serve.answers import ModelStatus
-from lowrank_demo.ui.present import card_label, model_note, summary_bar
+from lowrank_demo.serve.answers import Comparison, ModelStatus, Photo
+from lowrank_demo.ui.present import card_label, model_note, result_cards, summary_bar
 
 
 @pytest.mark.parametrize(
@@ -41,3 +43,15 @@ def test_how_good_measured_weights_are(zoo: Zoo) -> None:
     assert model_note(uncounted) == "Right on 34 of 100 photos, and within five guesses on 61 (some)."
     assert "top-1 error 66.2 % on some · " in summary_bar(ModelStatus(uncounted, "bundled"))
     assert model_note(zoo.get("scheme_2/v5")) == "", "nothing was measured of published weights"
+
+
+def test_a_time_that_photos_share_says_so(zoo: Zoo) -> None:
+    guess = Guess(classes()[291], 0.5)
+    photos = [Photo(f"{name}.jpg", bytes) for name in "ab"]
+    answers = tuple(
+        Prediction((guess,), "pillow", "cpu", times) for times in (Timings(8.06, 20), Timings(1.5, 20, 32, 32))
+    )
+    cards = result_cards(photos, Comparison((zoo.get("scheme_2/v5"),), (answers,), (None, None)))
+    assert "decoded by pillow in 8.1 ms · network on cpu 20.0 ms</footer>" in cards
+    shared = "(its share of 32 photos)"
+    assert f"decoded by pillow in 1.5 ms {shared} · network on cpu 20.0 ms {shared}</footer>" in cards
