@@ -30,7 +30,7 @@ def low_rank_alexnet(scheme: str, tag: str, pretrained: bool = False) -> nn.Modu
         lowrank_demo.errors.WeightsError: The weights cannot be downloaded, or are not the published ones.
     """
     network = _low_rank_alexnet(scheme, tag, pretrained).train()
-    network.loss = _loss
+    network.loss = _loss  # pyright: ignore[reportArgumentType]  (a function is an attribute as it is)
     return network
 
 
