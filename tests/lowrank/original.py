@@ -1,8 +1,8 @@
 """Inputs that the authors' library was run on, and what it returned: ``original.json``.
 
-The library is UCMerced-ML/LC-model-compression at commit bf12c3c. Its ``RankSelection.compress`` ran on the cases below;
-its ``CaffeBNLowRankAlexNet`` was built with the nine rank sets after ``torch.manual_seed(0)`` and computed two images, in
-evaluation mode, and in training mode after ``torch.manual_seed(5)``. None of its code is here.
+The library is UCMerced-ML/LC-model-compression at commit bf12c3c. Its ``RankSelection.compress`` ran on the cases
+below; its ``CaffeBNLowRankAlexNet`` was built with the nine rank sets after ``torch.manual_seed(0)`` and computed two
+images, in evaluation mode, and in training mode after ``torch.manual_seed(5)``. None of its code is here.
 """
 
 from __future__ import annotations
