@@ -107,7 +107,7 @@ def test_the_sdist_holds_no_tests(installation: Installation) -> None:
 
 def test_the_wheel_holds_the_package_and_its_assets_alone(installation: Installation) -> None:
     names = {name for name in zipfile.ZipFile(installation.wheel).namelist() if ".dist-info/" not in name}
-    package = (path for path in (ROOT / "lowrank_demo").rglob("*") if path.is_file() and path.name != "README.md")
+    package = (path for path in (ROOT / "lowrank_demo").rglob("*") if path.is_file() and path.suffix != ".md")
     assets = [path for path in (ROOT / "assets").rglob("*") if path.is_file() and "preview" not in path.parts]
     assert names == {path.relative_to(ROOT).as_posix() for path in package if path.suffix != ".pyc"} | {
         f"lowrank_demo/{path.relative_to(ROOT).as_posix()}" for path in assets if path.name != "screenshot.png"

@@ -107,6 +107,7 @@ class SetBuild:
             try:
                 return unpacking.result()
             except TooCostly as error:
+                self._check_time(ends, "to unpack")
                 raise DataError(
                     "The zip takes too much time or memory to unpack; expected an ordinary zip: send it in parts."
                 ) from error

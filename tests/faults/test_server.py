@@ -266,11 +266,13 @@ def test_parallel_uploads_share_the_room(server: RunningApp) -> None:
     with ThreadPoolExecutor(23) as pool:
         codes = list(pool.map(lambda _: send(), range(23)))
     folder = Path(uploads_of(server))
-    assert {200, 503} == set(codes)
+    assert 503 in codes, "all of them may fail, where all arrive at the same pace"
+    assert set(codes) <= {200, 503}
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= 61_000_000
     for path in folder.rglob("a.jpg"):
         path.unlink()
     time.sleep(2)
+    assert send() == 200, "those that failed take no room"
 
 
 def uploads_of(server: RunningApp) -> str:
