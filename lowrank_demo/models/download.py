@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import sys
 import threading
 import time
@@ -279,5 +280,6 @@ def _digest(file: BinaryIO) -> tuple[str, bytes]:
 
 
 def _reason(error: Exception) -> str:
-    """Return the cause of a network error in a few words."""
-    return str(error).rstrip(".") or type(error).__name__
+    """Return the cause of a network error in a few words, without the system's number for it."""
+    words = re.sub(r"^\[Errno -?\d+\] ", "", str(error)).rstrip(".")
+    return words or type(error).__name__
