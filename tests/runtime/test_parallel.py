@@ -11,16 +11,19 @@ import pytest
 from lowrank_demo.runtime.parallel import map_ahead
 
 
-def test_results_come_in_order() -> None:
+@pytest.mark.parametrize("together", [1, 3, 4])
+def test_results_come_in_order(together: int) -> None:
     def work(item: int) -> int:
         time.sleep(0.01 * (item % 3))
         return item * item
 
-    assert list(map_ahead(work, range(50), threads=4, name="test")) == [(i, i * i) for i in range(50)]
-    assert list(map_ahead(work, [], threads=4, name="test")) == []
+    found = map_ahead(work, range(50), threads=4, name="test", together=together)
+    assert list(found) == [(i, i * i) for i in range(50)]
+    assert list(map_ahead(work, [], threads=4, name="test", together=together)) == []
 
 
-def test_items_are_taken_as_they_are_needed() -> None:
+@pytest.mark.parametrize("together", [1, 4])
+def test_items_are_taken_as_they_are_needed(together: int) -> None:
     taken: list[int] = []
 
     def items() -> Iterator[int]:
@@ -28,7 +31,7 @@ def test_items_are_taken_as_they_are_needed() -> None:
             taken.append(item)
             yield item
 
-    results = map_ahead(str, items(), threads=2, name="test")
+    results = map_ahead(str, items(), threads=2, name="test", together=together)
     for done in range(1, 6):
         next(results)
         assert len(taken) < done + 16
