@@ -24,8 +24,6 @@ from .walk import Refused, listed
 _MAX_RATIO = 16
 """Ratio of the edges of a stranger's photo: its shortest edge becomes 256 pixels, so a record is no larger than
 256 x 4096."""
-_TOGETHER = 4
-"""Files that a thread takes at once, since checking one by its structure costs little."""
 
 
 def encoded_record(
@@ -114,7 +112,7 @@ class LmdbBuild:
         self._samples = samples.found
         self._encode = encode or partial(encoded_record, edge=shortest_edge, quality=quality, decode_all=decode_all)
         self._threads = threads
-        self._together = 1 if encode else _TOGETHER
+        self._quick = None if encode or decode_all or shortest_edge is not None else _sound_record
         self._writer = LmdbWriter(path, shortest_edge=shortest_edge, seed=samples.seed, overwrite=overwrite)
         self.refused: list[Refused] = list(samples.refused)
 
@@ -125,7 +123,7 @@ class LmdbBuild:
 
     def __iter__(self) -> Generator[Progress, None, None]:
         meter = Meter(len(self._samples))
-        outcomes = map_ahead(self._read, self._samples, threads=self._threads, name="build", together=self._together)
+        outcomes = map_ahead(self._read, self._samples, threads=self._threads, name="build", quick=self._quick)
         with self._writer as writer, closing(outcomes):
             for done, (sample, outcome) in enumerate(outcomes, start=1):
                 if isinstance(outcome, ImageError):
@@ -145,3 +143,12 @@ class LmdbBuild:
             return self._encode(read_image_file(sample.path))
         except ImageError as error:
             return error
+
+
+def _sound_record(sample: Sample) -> bytes | None:
+    """Return a usual JPEG whose structure is whole; None for any other file, which takes longer to check."""
+    try:
+        data = read_image_file(sample.path)
+    except ImageError:
+        return None
+    return data if is_sound(data) else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -15,7 +14,12 @@ _AHEAD = 8
 
 
 def map_ahead(
-    function: Callable[[Item], Result], items: Iterable[Item], *, threads: int, name: str, together: int = 1
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    threads: int,
+    name: str,
+    quick: Callable[[Item], Result | None] | None = None,
 ) -> Generator[tuple[Item, Result], None, None]:
     """Yield every item with its result, in order, while threads compute the next results.
 
@@ -27,25 +31,29 @@ def map_ahead(
         items: Taken as they are needed.
         threads: Items in work at the same time.
         name: Prefix of the threads' names.
-        together: Items that a thread takes at once, up to four: more than one where handing them over costs as much as
-            the work.
+        quick: Called first, here, for what costs less than handing it to a thread; returns None for any other item.
     """
-
-    def results(group: list[Item]) -> list[Result]:
-        return [function(item) for item in group]
-
-    pending: deque[tuple[list[Item], Future[list[Result]]]] = deque()
-    left = iter(items)
+    pending: deque[tuple[Item, Future[Result]]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix=name) as pool:
         try:
-            while group := list(islice(left, together)):
-                pending.append((group, pool.submit(results, group)))
-                if len(pending) == _AHEAD // together * threads:
+            for item in items:
+                result = quick(item) if quick else None
+                if result is not None and not pending:
+                    yield item, result
+                    continue
+                pending.append((item, pool.submit(function, item) if result is None else _finished(result)))
+                if len(pending) == _AHEAD * threads:
                     done, future = pending.popleft()
-                    yield from zip(done, future.result(), strict=True)
+                    yield done, future.result()
             while pending:
                 done, future = pending.popleft()
-                yield from zip(done, future.result(), strict=True)
+                yield done, future.result()
         finally:
             for _, future in pending:
                 future.cancel()
+
+
+def _finished(result: Result) -> Future[Result]:
+    future: Future[Result] = Future()
+    future.set_result(result)
+    return future

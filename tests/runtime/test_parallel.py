@@ -11,19 +11,33 @@ import pytest
 from lowrank_demo.runtime.parallel import map_ahead
 
 
-@pytest.mark.parametrize("together", [1, 3, 4])
-def test_results_come_in_order(together: int) -> None:
+def test_results_come_in_order() -> None:
     def work(item: int) -> int:
         time.sleep(0.01 * (item % 3))
         return item * item
 
-    found = map_ahead(work, range(50), threads=4, name="test", together=together)
-    assert list(found) == [(i, i * i) for i in range(50)]
-    assert list(map_ahead(work, [], threads=4, name="test", together=together)) == []
+    assert list(map_ahead(work, range(50), threads=4, name="test")) == [(i, i * i) for i in range(50)]
+    assert list(map_ahead(work, [], threads=4, name="test")) == []
 
 
-@pytest.mark.parametrize("together", [1, 4])
-def test_items_are_taken_as_they_are_needed(together: int) -> None:
+def test_what_is_quick_takes_its_turn_among_the_others() -> None:
+    threads: dict[int, str] = {}
+
+    def work(item: int) -> int:
+        threads[item] = threading.current_thread().name
+        time.sleep(0.01)
+        return -item
+
+    def quick(item: int) -> int | None:
+        return item if item % 3 else None
+
+    found = list(map_ahead(work, range(60), threads=2, name="test", quick=quick))
+    assert found == [(i, i if i % 3 else -i) for i in range(60)]
+    assert sorted(threads) == [*range(0, 60, 3)]
+    assert all(name.startswith("test_") for name in threads.values())
+
+
+def test_items_are_taken_as_they_are_needed() -> None:
     taken: list[int] = []
 
     def items() -> Iterator[int]:
@@ -31,7 +45,7 @@ def test_items_are_taken_as_they_are_needed(together: int) -> None:
             taken.append(item)
             yield item
 
-    results = map_ahead(str, items(), threads=2, name="test", together=together)
+    results = map_ahead(str, items(), threads=2, name="test")
     for done in range(1, 6):
         next(results)
         assert len(taken) < done + 16
