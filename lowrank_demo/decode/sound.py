@@ -77,6 +77,7 @@ def _walk(data: bytes) -> bool:
     raise _Odd
 
 
+@lru_cache(maxsize=256)
 def _quantisation_tables(content: bytes) -> bytes:
     """Return the numbers of the tables in a segment; each is followed by 64 values of 8 bits."""
     numbers = content[::65]
@@ -85,7 +86,7 @@ def _quantisation_tables(content: bytes) -> bytes:
     return numbers
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _huffman_tables(content: bytes) -> tuple[int, ...]:
     """Return the numbers of the tables in a segment, 0 to 3 for DC and 16 to 19 for AC. Most photos have the same."""
     numbers: list[int] = []
