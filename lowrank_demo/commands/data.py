@@ -42,7 +42,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     build = commands.add_parser(
         "build-lmdb",
         help="build an LMDB file of labelled images",
-        description="Build an LMDB file in the format of tensorpack's LMDBSerializer, and a manifest beside it.",
+        description="Build an LMDB file in the format of tensorpack's LMDBSerializer, and a manifest beside it. Images "
+        "that are cut off or cannot be decoded are left out. Changed bits inside a JPEG's coded data are not found: a "
+        "JPEG has no checksum.",
     )
     source = build.add_mutually_exclusive_group(required=True)
     source.add_argument("--imagenet-folder", type=Path, metavar="FOLDER", help="ImageNet, with --val or --train")
@@ -61,6 +63,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     build.add_argument("--lmdb-file", type=Path, required=True, metavar="OUT", help="the file to build")
     build.add_argument("--shortest-edge", type=int, metavar="PIXELS", help="resize the images; 256 is usual")
     _add_quality(build)
+    build.add_argument(
+        "--decode-all",
+        action="store_true",
+        help="decode every image to check it; else a baseline JPEG is stored if its markers and tables are whole",
+    )
     build.add_argument("--overwrite", action="store_true", help="replace an existing file")
     build.set_defaults(command=_build)
 
@@ -131,6 +138,7 @@ def _build(args: argparse.Namespace) -> int:
         args.lmdb_file,
         shortest_edge=args.shortest_edge,
         quality=args.quality,
+        decode_all=args.decode_all,
         threads=Settings.from_environment().threads,
         overwrite=args.overwrite,
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..decode.base import CROP, EDGE, read_header
 from ..decode.markers import ordinary_jpeg
 from ..decode.pixels import check_image, load_image, to_rgb
+from ..decode.sound import is_sound
 from ..errors import DataError, ImageError, UsageError
 from ..runtime.parallel import map_ahead
 from ..runtime.progress import Meter, Progress
@@ -25,13 +26,16 @@ _MAX_RATIO = 16
 256 x 4096."""
 
 
-def encoded_record(data: bytes, edge: int | None = None, quality: int | None = None) -> bytes:
-    """Return the bytes to store for an image file, which is checked by decoding it.
+def encoded_record(
+    data: bytes, edge: int | None = None, quality: int | None = None, *, decode_all: bool = False
+) -> bytes:
+    """Return the bytes to store for an image file, which is checked: a usual JPEG by its structure, others by decoding.
 
     Args:
         data: The bytes of the file.
         edge: Resize it to this shortest edge; None leaves it unchanged.
         quality: Quality of a resized JPEG; None keeps that of the original.
+        decode_all: Decode every image to check it.
 
     Raises:
         ImageError: The image cannot be used.
@@ -40,8 +44,9 @@ def encoded_record(data: bytes, edge: int | None = None, quality: int | None = N
         resized = resize_bytes(data, edge, quality=quality)
         if resized is not data:
             return resized
-    read_header(data, MAX_PIXELS)
-    check_image(data)
+    if decode_all or not is_sound(data):
+        read_header(data, MAX_PIXELS)
+        check_image(data)
     return data
 
 
@@ -73,14 +78,15 @@ def strangers_record(data: bytes, max_pixels: int) -> bytes:
 class LmdbBuild:
     """A build of one LMDB file. Iterate over it to do the work; it yields progress.
 
-    Every image is checked by decoding it. Images that cannot be used are left out and listed in ``refused``, as are
-    those that the samples left out.
+    Every image is checked. Images that cannot be used are left out and listed in ``refused``, as are those that the
+    samples left out.
 
     Args:
         samples: The images and labels, in the order of the records.
         path: The LMDB file to build.
         shortest_edge: Resize the images to it; None stores the files unchanged.
         quality: Quality of resized JPEGs, 1 to 100; None keeps that of the originals.
+        decode_all: Check every image by decoding it; False leaves that out for usual JPEGs whose structure is whole.
         threads: Images read and checked at the same time.
         overwrite: Replace ``path`` if it exists.
         encode: Turns the bytes of a file into those to store, or raises ImageError; None for :func:`encoded_record`.
@@ -96,6 +102,7 @@ class LmdbBuild:
         *,
         shortest_edge: int | None = None,
         quality: int | None = None,
+        decode_all: bool = False,
         threads: int = 1,
         overwrite: bool = False,
         encode: Callable[[bytes], bytes] | None = None,
@@ -103,8 +110,9 @@ class LmdbBuild:
         if shortest_edge is not None and shortest_edge < CROP:
             raise UsageError(f"The shortest edge is {shortest_edge}; expected at least {CROP}, the networks' input.")
         self._samples = samples.found
-        self._encode = encode or partial(encoded_record, edge=shortest_edge, quality=quality)
+        self._encode = encode or partial(encoded_record, edge=shortest_edge, quality=quality, decode_all=decode_all)
         self._threads = threads
+        self._quick = None if encode or decode_all or shortest_edge is not None else _sound_record
         self._writer = LmdbWriter(path, shortest_edge=shortest_edge, seed=samples.seed, overwrite=overwrite)
         self.refused: list[Refused] = list(samples.refused)
 
@@ -115,7 +123,7 @@ class LmdbBuild:
 
     def __iter__(self) -> Generator[Progress, None, None]:
         meter = Meter(len(self._samples))
-        outcomes = map_ahead(self._read, self._samples, threads=self._threads, name="build")
+        outcomes = map_ahead(self._read, self._samples, threads=self._threads, name="build", quick=self._quick)
         with self._writer as writer, closing(outcomes):
             for done, (sample, outcome) in enumerate(outcomes, start=1):
                 if isinstance(outcome, ImageError):
@@ -135,3 +143,12 @@ class LmdbBuild:
             return self._encode(read_image_file(sample.path))
         except ImageError as error:
             return error
+
+
+def _sound_record(sample: Sample) -> bytes | None:
+    """Return a usual JPEG whose structure is whole; None for any other file, which takes longer to check."""
+    try:
+        data = read_image_file(sample.path)
+    except ImageError:
+        return None
+    return data if is_sound(data) else None

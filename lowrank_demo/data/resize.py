@@ -55,7 +55,8 @@ def read_image_file(path: Path) -> bytes:
         ImageError: The file cannot be read.
     """
     try:
-        return path.read_bytes()
+        with path.open("rb", buffering=0) as file:
+            return file.read()
     except OSError as error:
         raise ImageError(f"The file cannot be read ({error.strerror}); expected an image.") from error
     except ValueError as error:  # a zero byte in a path

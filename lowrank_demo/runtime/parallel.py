@@ -14,7 +14,12 @@ _AHEAD = 8
 
 
 def map_ahead(
-    function: Callable[[Item], Result], items: Iterable[Item], *, threads: int, name: str
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    threads: int,
+    name: str,
+    quick: Callable[[Item], Result | None] | None = None,
 ) -> Generator[tuple[Item, Result], None, None]:
     """Yield every item with its result, in order, while threads compute the next results.
 
@@ -26,12 +31,17 @@ def map_ahead(
         items: Taken as they are needed.
         threads: Items in work at the same time.
         name: Prefix of the threads' names.
+        quick: Called first, here, for what costs less than handing it to a thread; returns None for any other item.
     """
     pending: deque[tuple[Item, Future[Result]]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix=name) as pool:
         try:
             for item in items:
-                pending.append((item, pool.submit(function, item)))
+                result = quick(item) if quick else None
+                if result is not None and not pending:
+                    yield item, result
+                    continue
+                pending.append((item, pool.submit(function, item) if result is None else _finished(result)))
                 if len(pending) == _AHEAD * threads:
                     done, future = pending.popleft()
                     yield done, future.result()
@@ -41,3 +51,9 @@ def map_ahead(
         finally:
             for _, future in pending:
                 future.cancel()
+
+
+def _finished(result: Result) -> Future[Result]:
+    future: Future[Result] = Future()
+    future.set_result(result)
+    return future

@@ -94,6 +94,21 @@ def test_building_and_resizing_in_one(imagenet: Path, tmp_path: Path) -> None:
         assert reader[0].label == 700
 
 
+def test_every_image_decoded_on_request(imagenet: Path, tmp_path: Path) -> None:
+    folder = imagenet / "val" / "n02129165"
+    whole = photo_path("tower.jpg").read_bytes()
+    (folder / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    digests = []
+    for options in ((), ("--decode-all",), ("--decode-all", "--shortest-edge", "256")):
+        out = tmp_path / "out.lmdb"
+        done = run("build-lmdb", "--images", str(imagenet / "val"), "--lmdb-file", str(out), "--overwrite", *options)
+        assert done.returncode == 2
+        assert "3 images of 2 classes" in done.stdout
+        assert "cut.jpg: The JPEG is cut off" in done.stderr
+        digests.append(read_manifest(out).sha256)
+    assert digests[0] == digests[1] != digests[2]
+
+
 def test_options_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
     out = ("--lmdb-file", str(tmp_path / "out.lmdb"))
     for options, sentence in (

@@ -20,6 +20,23 @@ def test_results_come_in_order() -> None:
     assert list(map_ahead(work, [], threads=4, name="test")) == []
 
 
+def test_what_is_quick_takes_its_turn_among_the_others() -> None:
+    threads: dict[int, str] = {}
+
+    def work(item: int) -> int:
+        threads[item] = threading.current_thread().name
+        time.sleep(0.01)
+        return -item
+
+    def quick(item: int) -> int | None:
+        return item if item % 3 else None
+
+    found = list(map_ahead(work, range(60), threads=2, name="test", quick=quick))
+    assert found == [(i, i if i % 3 else -i) for i in range(60)]
+    assert sorted(threads) == [*range(0, 60, 3)]
+    assert all(name.startswith("test_") for name in threads.values())
+
+
 def test_items_are_taken_as_they_are_needed() -> None:
     taken: list[int] = []
 

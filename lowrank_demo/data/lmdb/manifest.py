@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -49,7 +49,7 @@ def write_manifest(lmdb_file: Path, manifest: Manifest) -> None:
     # A name in another encoding holds what JSON cannot.
     name = manifest.file.encode("utf-8", "backslashreplace").decode("utf-8")
     with atomic_write(target) as temporary:
-        values = {"format": _FORMAT, **asdict(manifest), "file": name}
+        values = {"format": _FORMAT, **vars(manifest), "file": name}
         temporary.write_text(json.dumps(values, indent=1), encoding="utf-8")
 
 

@@ -10,6 +10,7 @@ import errno
 import os
 import shutil
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
@@ -25,7 +26,9 @@ from .manifest import Manifest, write_manifest
 from .reader import KEY_LIST, LmdbReader, record_key
 from .record import Record, encode_record
 
-_BATCH_BYTES = 16 << 20
+_BATCH_BYTES = 4 << 20
+_FULL_BYTES = 16 << 20
+"""A disk with less room than this is full, where LMDB does not say so itself."""
 _INITIAL_MAP_BYTES = 1 << 28
 
 
@@ -76,6 +79,7 @@ class LmdbWriter:
         except (lmdb.Error, OSError) as error:
             self._unlock()
             raise _not_written(self.path, error) from error
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="lmdb")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -85,6 +89,7 @@ class LmdbWriter:
         except (lmdb.Error, OSError) as failure:
             raise _not_written(self.path, failure) from failure
         finally:
+            self._background.shutdown(cancel_futures=True)
             self._env.close()
             self._temporary.unlink(missing_ok=True)
             self._unlock()
@@ -122,6 +127,8 @@ class LmdbWriter:
                 self._env.set_mapsize(self._env.info()["map_size"] * 2)
         self._waiting.clear()
         self._waiting_bytes = 0
+        # The disk works while the next records are read. What it fails to write, the last sync reports.
+        self._background.submit(_flush, self._temporary)
 
     def _finish(self) -> None:
         if self.count == 0:
@@ -131,7 +138,9 @@ class LmdbWriter:
         names = b"".join(packer.pack(record_key(i)) for i in range(self.count))
         self._waiting = [(KEY_LIST, packer.pack_array_header(self.count) + names)]
         self._commit()
+        digest = self._background.submit(file_sha256, self._temporary)
         self._env.sync(True)
+        sha256 = digest.result()
         self._env.close()
         with LmdbReader(self._temporary) as reader:
             if len(reader) != self.count:
@@ -139,13 +148,11 @@ class LmdbWriter:
                     f"{self.path.name} was written incompletely ({len(reader):,} of {counted(self.count, 'record')}); "
                     "try again."
                 )
-        with self._temporary.open("rb+") as file:
-            os.fsync(file.fileno())
         manifest = Manifest(
             file=self.path.name,
             count=self.count,
             bytes=self._temporary.stat().st_size,
-            sha256=file_sha256(self._temporary),
+            sha256=sha256,
             shortest_edge=self._edge,
             classes={str(label): number for label, number in sorted(self._classes.items())},
             refused=self.refused,
@@ -155,6 +162,12 @@ class LmdbWriter:
         write_manifest(self.path, manifest)
         os.replace(self._temporary, self.path)
         _sync_folder(self.path.parent)
+
+
+def _flush(path: Path) -> None:
+    # Not by LMDB, which reads from its map meanwhile: that may be growing.
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:
@@ -179,5 +192,5 @@ def _is_full(folder: Path, error: lmdb.Error | OSError) -> bool:
     if isinstance(error, OSError):
         return error.errno == errno.ENOSPC
     # LMDB reports a write that fitted only in part as an input/output error.
-    in_part = os.strerror(errno.EIO) in str(error) and shutil.disk_usage(folder).free < _BATCH_BYTES
+    in_part = os.strerror(errno.EIO) in str(error) and shutil.disk_usage(folder).free < _FULL_BYTES
     return isinstance(error, lmdb.DiskError) or in_part
