@@ -27,9 +27,9 @@ _MAX_UPLOADS = 16
 """Uploads that arrive at the same time."""
 _MAX_FILES = 500
 """Files of one upload: while it arrives, each is open."""
-_FILE_BYTES = 64_000
-"""What a file counts at least: a file of one byte takes 8 kB of the disk with its folder, and time whenever the folder
-is measured or swept."""
+_FILE_BYTES = 16_000
+"""What a file counts at least: one byte takes 8 kB of the disk with its folder, and time whenever all are measured or
+swept, 0.07 ms in all."""
 _MEASURING = 0.1
 """Largest share of the time in which a full folder is measured."""
 
@@ -305,5 +305,6 @@ def _size(folder: Path) -> int:
     for place, _, files in os.walk(folder):
         for name in files:
             with contextlib.suppress(OSError):  # deleted meanwhile
-                total += max(_FILE_BYTES, Path(place, name).lstat().st_size)
+                # Not by Path, which takes twice the time.
+                total += max(_FILE_BYTES, os.lstat(os.path.join(place, name)).st_size)
     return total

@@ -62,7 +62,7 @@ def arrived(
     return total
 
 
-FILE = 64_000
+FILE = 16_000
 """What a file counts at least."""
 UPLOAD: dict[str, Any] = {
     "type": "http",
