@@ -63,6 +63,10 @@ class Children:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """End the children, and wait for them; calls raise TooCostly from now on."""
         with self._lock:
             self._ended = True
             for child in self._started:
