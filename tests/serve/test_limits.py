@@ -75,7 +75,7 @@ PART = b'--B\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r
 
 
 def test_the_size_of_a_body(tmp_path: Path) -> None:
-    room = {"max_upload_bytes": 100_000, "max_json_bytes": 2000}
+    room: dict[str, Any] = {"max_upload_bytes": 100_000, "max_json_bytes": 2000}
     assert arrived(tmp_path, [5, 5]) == 10
     with pytest.raises(HTTPException, match="upload the photos instead") as caught:
         arrived(tmp_path, [5, 5, 1], max_bytes=20)
