@@ -46,19 +46,23 @@ def opened(data: bytes, use: Callable[[Image.Image], Value]) -> Value:
     """
     first: Exception | None = None
     size: tuple[int, int] | None = None
-    for file in _plainer(data):
-        try:
-            image = Image.open(io.BytesIO(file), formats=FORMATS)
-            size = size or image.size
-            # Else, what a header's check let pass is not what is decoded.
-            if image.size == size:
-                return use(image)
-        except (MemoryError, Image.DecompressionBombError):
-            raise
-        except Exception as error:  # on damaged files Pillow's parsers raise nearly any type
-            first = first or error
-    assert first is not None
-    raise first
+    try:
+        for file in _plainer(data):
+            try:
+                image = Image.open(io.BytesIO(file), formats=FORMATS)
+                size = size or image.size
+                # Else, what a header's check let pass is not what is decoded.
+                if image.size == size:
+                    return use(image)
+            except (MemoryError, Image.DecompressionBombError):
+                raise
+            except Exception as error:  # on damaged files Pillow's parsers raise nearly any type
+                first = first or error
+        assert first is not None
+        raise first
+    finally:
+        # Its traceback and this variable would keep each other, and the image, in memory.
+        del first
 
 
 def png_exif(data: bytes) -> bytes:
