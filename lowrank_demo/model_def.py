@@ -22,8 +22,8 @@ def low_rank_alexnet(scheme: str, tag: str, pretrained: bool = False) -> nn.Modu
         pretrained: Load the published weights, downloading them if necessary.
 
     Returns:
-        The network in training mode: its ``eval`` comes before use. ``network.loss(logits, target)`` is the mean cross
-        entropy of logits, float [n, 1000], and labels, int64 [n].
+        The network in training mode. Call its ``.eval`` before you classify. ``network.loss(logits, target)`` is the
+        mean cross entropy of logits, float [n, 1000], and labels, int64 [n].
 
     Raises:
         lowrank_demo.errors.UnknownModel: The model does not exist.

@@ -71,6 +71,7 @@ LIBRARIES: dict[str, tuple[set[str], set[str]]] = {
     "onnxruntime": (set(), {"publish"}),
     "onnxscript": (set(), {"publish"}),
     "plotly": ({"charts", "ui"}, set()),
+    "python_multipart": ({"serve"}, set()),
     "starlette": ({"serve", "ui"}, set()),
     "gradio": ({"ui"}, set()),
     "spaces": (set(), {"commands"}),

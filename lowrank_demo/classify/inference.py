@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -40,17 +39,22 @@ class Guess:
 
 
 @dataclass(frozen=True)
-class Timings:
-    """Milliseconds for one image: its own, or its share of those of several that only one time is known of."""
+class Time:
+    """What one image took, or an equal share of the time of images handled together."""
 
-    decode: float
+    milliseconds: float
+    images: int = 1
+    """How many were handled together."""
+
+
+@dataclass(frozen=True)
+class Timings:
+    """The times of one image."""
+
+    decode: Time
     """Checking the header, decoding, resizing, normalising."""
-    network: float
+    network: Time
     """Moving the batch to the device, forward pass, softmax, top 5."""
-    decode_shared: int = 1
-    """Images that share the time of decoding."""
-    network_shared: int = 1
-    """Images that share the network's time."""
 
 
 @dataclass(frozen=True)
@@ -92,15 +96,11 @@ class Classifier:
         return self._module(pixels.to(self.device, memory_format=torch.channels_last)).float()
 
 
-_Time: TypeAlias = tuple[float, int]
-"""Milliseconds for one image, and how many images share them."""
-
-
 @dataclass(frozen=True)
 class DecodedPhotos:
     """Photos ready for a network, in batches."""
 
-    batches: tuple[tuple[Decoded, Mapping[int, _Time]], ...]
+    batches: tuple[tuple[Decoded, Mapping[int, Time]], ...]
     """Each batch, and the time to decode each of its photos, by position."""
 
 
@@ -110,12 +110,12 @@ def decode_photos(
     """Decode photos once, for any number of networks.
 
     Args:
-        contents: The photos' bytes, taken one batch at a time; pixels stand for a photo that was decoded already, and
-            an error for one that cannot be used.
+        contents: The photos' bytes, taken one batch at a time; a :class:`~lowrank_demo.decode.gate.Crop` stands for a
+            photo that was decoded already, and an error for one that cannot be used.
         decoder: Decodes each batch. A photo that cannot be used does not affect the others.
         turn: Held while a batch is decoded, not while its photos are taken.
     """
-    batches: list[tuple[Decoded, Mapping[int, _Time]]] = []
+    batches: list[tuple[Decoded, Mapping[int, Time]]] = []
     for part in _parts(contents):
         with turn or nullcontext():
             batches.append(_decode_batch(part, decoder))
@@ -169,7 +169,7 @@ def denormalised(pixels: torch.Tensor) -> np.ndarray:
     return (pixels.cpu() * std + mean).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
 
 
-def _decode_batch(contents: Sequence[Admitted], decoder: Decoder) -> tuple[Decoded, Mapping[int, _Time]]:
+def _decode_batch(contents: Sequence[Admitted], decoder: Decoder) -> tuple[Decoded, Mapping[int, Time]]:
     """Decode what is not decoded yet; rows, errors and times count positions among all contents."""
     encoded = {position: content for position, content in enumerate(contents) if isinstance(content, bytes)}
     known = {position: content for position, content in enumerate(contents) if isinstance(content, Crop)}
@@ -179,12 +179,12 @@ def _decode_batch(contents: Sequence[Admitted], decoder: Decoder) -> tuple[Decod
     if encoded:
         decoded = decoder.decode(list(encoded.values()))
         _synchronise(decoded.pixels.device)
-    share = (time.perf_counter() - began) * 1e3 / max(1, len(encoded)), len(encoded)
+    share = Time((time.perf_counter() - began) * 1e3 / max(1, len(encoded)), len(encoded))
     own = decoded.milliseconds
     pixels = [normalised(crop.pixels) for crop in known.values()]
     positions = list(encoded)
-    times = {positions[row]: (own[row], 1) if row in own else share for row in decoded.rows}
-    times |= {position: (crop.milliseconds, 1) for position, crop in known.items()}
+    times = {positions[row]: Time(own[row]) if row in own else share for row in decoded.rows}
+    times |= {position: Time(crop.milliseconds) for position, crop in known.items()}
     every = Decoded(
         torch.cat([decoded.pixels, torch.stack(pixels).to(decoded.pixels.device)]) if pixels else decoded.pixels,
         (*(positions[row] for row in decoded.rows), *known),
@@ -204,23 +204,22 @@ def _prepare(
     return inference_form(network, pre_shrink, _DTYPES[arithmetic.precision]).to(device)
 
 
-def _answer_batch(
-    decoded: Decoded, times: Mapping[int, _Time], classifier: Classifier
-) -> list[Prediction | ImageError]:
+def _answer_batch(decoded: Decoded, times: Mapping[int, Time], classifier: Classifier) -> list[Prediction | ImageError]:
     answers: dict[int, Prediction | ImageError] = {**decoded.refused}
     if decoded.rows:
         began = time.perf_counter()
         probabilities = torch.softmax(classifier.logits(decoded.pixels), 1)
         values, indices = (t.tolist() for t in probabilities.topk(TOP))
-        network_ms = (time.perf_counter() - began) * 1e3
         photos = len(decoded.rows)
+        network = Time((time.perf_counter() - began) * 1e3 / photos, photos)
         labels = classes()
         for row, position in enumerate(decoded.rows):
-            decode_ms, shared = times[position]
-            timings = Timings(decode_ms, network_ms / photos, shared, photos)
             guesses = (Guess(labels[i], p) for i, p in zip(indices[row], values[row], strict=True))
             answers[position] = Prediction(
-                tuple(guesses), decoded.decoders[row], _device_name(classifier.device), timings
+                tuple(guesses),
+                decoded.decoders[row],
+                _device_name(classifier.device),
+                Timings(times[position], network),
             )
     return [answers[position] for position in sorted(answers)]
 

@@ -45,8 +45,8 @@ def serve() -> int:
     parent = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
     with contextlib.ExitStack() as ending:
         try:
-            left = ending.enter_context(upload_folder(parent))
-            uploads = left / "uploads"
+            visitors = ending.enter_context(upload_folder(parent))
+            uploads = visitors / "uploads"
             uploads.mkdir()
             # Read when Gradio is imported.
             os.environ["GRADIO_TEMP_DIR"] = str(uploads)
@@ -54,7 +54,8 @@ def serve() -> int:
             service.machine.check()
             from ..ui.app import build_app, launch_options, make_desk
 
-            desk = make_desk(service, left / "sets")
+            desk = make_desk(service, visitors / "sets")
+            ending.callback(desk.files.end)
             demo = build_app(desk)
         except OSError as error:
             raise UsageError(f"{error.filename or 'A file'} cannot be written: {error.strerror}.") from error

@@ -32,16 +32,14 @@ def _weights(args: argparse.Namespace) -> int:
     store = WeightStore.from_settings(Settings.from_environment())
     cards = [store.zoo.get(model) for model in args.models]
     models = [(card, store.ensure(card, print_download)) for card in cards]
-    with staging_folder() as folder:
-        stage_weights(models, args.repo, folder)
+    with staging_folder(lambda folder: stage_weights(models, args.repo, folder)) as folder:
         return _list_and_upload(args, folder, "model")
 
 
 def _space(args: argparse.Namespace) -> int:
     from ..publish.upload import stage_space, staging_folder
 
-    with staging_folder() as folder:
-        stage_space(folder, zero_gpu=args.zero_gpu)
+    with staging_folder(lambda folder: stage_space(folder, zero_gpu=args.zero_gpu)) as folder:
         return _list_and_upload(args, folder, "space")
 
 

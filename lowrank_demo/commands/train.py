@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import torch
+
     from ..train.config import RunConfig
 
 
@@ -29,13 +31,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from ..decode.choose import choose_device
     from ..errors import UsageError
     from ..runtime.allocator import keep_freed_memory
     from ..runtime.launch import Place
     from ..runtime.processes import Processes
     from ..runtime.stopping import end_at_once
-    from ..settings import Settings
     from ..train import stages
     from ..train.config import read_config
 
@@ -46,7 +46,7 @@ def _train(args: argparse.Namespace) -> int:
     if checkpoint.exists() and not args.resume:
         raise UsageError(f"{checkpoint} already exists; continue from it with --resume, or delete it.")
     place = Place.from_environment()
-    device = choose_device(Settings.from_environment())
+    device = _device(place.world)
     if place.world == 1 and device.index:
         place = dataclasses.replace(place, local_rank=device.index)
     # Not with several processes: torch's threads then sometimes aborted one of them as it exited.
@@ -75,14 +75,35 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _teach(config: RunConfig, resume: bool) -> int:
-    from ..decode.choose import choose_device
     from ..runtime.allocator import keep_freed_memory
-    from ..settings import Settings
     from ..train.teach import teach
 
     keep_freed_memory()
     try:
-        print(teach(config, resume, choose_device(Settings.from_environment())))
+        print(teach(config, resume, _device()))
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt("stopped; --resume continues") from stop
     return 0
+
+
+def _device(processes: int = 1) -> torch.device:
+    """Return the device that LOWRANK_DEVICE names; training computes with torch, whatever engine the app uses.
+
+    Args:
+        processes: How many train together.
+
+    Raises:
+        SettingError: The device is not there.
+        UsageError: It is one GPU for several processes.
+    """
+    from ..decode.choose import choose_device
+    from ..errors import UsageError
+    from ..settings import Settings
+
+    settings = Settings.from_environment({**os.environ, "LOWRANK_ENGINE": ""})
+    if processes > 1 and settings.device.startswith("cuda:"):
+        raise UsageError(
+            f"LOWRANK_DEVICE is {settings.device}, but {processes} processes train together, each on a GPU of its own; "
+            "set LOWRANK_DEVICE to cuda, or start one process."
+        )
+    return choose_device(settings)

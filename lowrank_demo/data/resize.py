@@ -14,7 +14,6 @@ import math
 import os
 import shutil
 import struct
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -94,10 +93,8 @@ def resize_bytes(
         )
     image = load_image(data)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            write = _write_jpeg if kind == "JPEG" else _write_png
-            return write(image, size, header.orientation, quality, comment)
+        write = _write_jpeg if kind == "JPEG" else _write_png
+        return write(image, size, header.orientation, quality, comment)
     except MemoryError:
         raise
     except Exception as error:  # it is all in memory, so it is this image that Pillow cannot convert or write

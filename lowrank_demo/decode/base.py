@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -168,11 +167,9 @@ def crop_box(width: int, height: int, offset: Callable[[int], int] = centred) ->
 
 @contextlib.contextmanager
 def damage_as_image_error() -> Iterator[None]:
-    """Turn whatever Pillow raises on damaged files into an ImageError, and silence its warnings."""
+    """Turn whatever Pillow raises on damaged files into an ImageError."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     except MemoryError:
         raise
     except Exception as error:
@@ -182,9 +179,7 @@ def damage_as_image_error() -> Iterator[None]:
 def _orientation(image: Image.Image) -> int | None:
     """Return the EXIF orientation, 1 to 8, which is 1 if the file states none; None if its EXIF data is damaged."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            orientation = image.getexif().get(ORIENTATION_TAG, 1)
+        orientation = image.getexif().get(ORIENTATION_TAG, 1)
     except MemoryError:
         raise
     except Exception:  # Pillow raises nearly any type

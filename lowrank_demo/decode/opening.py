@@ -18,6 +18,8 @@ Value = TypeVar("Value")
 
 register_heif_opener()
 Image.init()
+# Of damaged metadata, mostly. Once for all: the context manager that restores the filters is not safe in threads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
 """Pillow's names of the accepted formats, which are recognised by content. Its JPEG reader also reads phones' MPO."""
@@ -32,7 +34,8 @@ def opened(data: bytes, use: Callable[[Image.Image], Value]) -> Value:
     """Open an image and return what a function makes of it.
 
     Pillow refuses a PNG for a text of more than a megabyte, or a wrong checksum of its resolution, and a JPEG for a cut
-    header of its thumbnail. Where the image cannot be opened or used, it is tried again without its metadata.
+    header of its thumbnail. Where the image cannot be opened or used, it is tried again without its metadata, and must
+    have the size that it had before.
 
     Args:
         data: The bytes of the file.
@@ -41,21 +44,25 @@ def opened(data: bytes, use: Callable[[Image.Image], Value]) -> Value:
     Raises:
         Exception: What Pillow, or the function, raised first.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return use(Image.open(io.BytesIO(data), formats=FORMATS))
-        except (MemoryError, Image.DecompressionBombError):
-            raise
-        except Exception:  # on damaged files Pillow's parsers raise nearly any type
-            for plainer in _without_metadata(data):
-                try:
-                    return use(Image.open(io.BytesIO(plainer), formats=FORMATS))
-                except MemoryError:
-                    raise
-                except Exception:
-                    continue
-            raise
+    first: Exception | None = None
+    size: tuple[int, int] | None = None
+    try:
+        for file in _plainer(data):
+            try:
+                image = Image.open(io.BytesIO(file), formats=FORMATS)
+                size = size or image.size
+                # Else, what a header's check let pass is not what is decoded.
+                if image.size == size:
+                    return use(image)
+            except (MemoryError, Image.DecompressionBombError):
+                raise
+            except Exception as error:  # on damaged files Pillow's parsers raise nearly any type
+                first = first or error
+        assert first is not None
+        raise first
+    finally:
+        # Its traceback and this variable would keep each other, and the image, in memory.
+        del first
 
 
 def png_exif(data: bytes) -> bytes:
@@ -63,8 +70,9 @@ def png_exif(data: bytes) -> bytes:
     return next((bytes(chunk[8:-4]) for chunk in _png_chunks(data) if chunk[4:8] == b"eXIf"), b"")
 
 
-def _without_metadata(data: bytes) -> Iterator[bytes]:
-    """Yield a file that has the same pixels, with its colour profile and then without; nothing if that is the same."""
+def _plainer(data: bytes) -> Iterator[bytes]:
+    """Yield a file, and without its metadata, with its colour profile and then without; not what is the same."""
+    yield data
     if data.startswith(_PNG_SIGNATURE):
         chunks = list(_png_chunks(data))
         for kept in ((b"tRNS", b"eXIf", b"iCCP"), (b"tRNS", b"eXIf")):

@@ -15,6 +15,7 @@ from ..lowrank.load import load_network
 from ..models.architecture import DENSE_MACS
 from ..models.cards import ModelCard, scheme_title
 from ..models.store import LocalFile
+from ..runtime.words import reason
 
 _TEMPLATE = """---
 {{ card_data }}
@@ -69,8 +70,9 @@ def write_hub_folder(card: ModelCard, file: LocalFile, folder: Path) -> None:
             network.save_pretrained(finished)
             shutil.move(finished, folder)
     except (OSError, SafetensorError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or error
-        raise NotWritten(f"{folder} cannot be written ({reason}); free some space or choose another folder.") from error
+        raise NotWritten(
+            f"{folder} cannot be written ({reason(error)}); free some space or choose another folder."
+        ) from error
 
 
 def _readme(card: ModelCard) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,7 +19,7 @@ from ..lowrank.load import load_network
 from ..models.cards import ModelCard
 from ..models.store import LocalFile, hub_name
 from ..runtime.schema import shown
-from ..runtime.words import counted
+from ..runtime.words import counted, reason
 from ..settings import ASSETS
 
 SPACE_FILES = ("app.py", "requirements.txt", "README.md", "LICENSE")
@@ -56,22 +56,25 @@ class StagedFile:
 
 
 @contextlib.contextmanager
-def staging_folder() -> Iterator[Path]:
-    """Yield an empty folder to fill, which goes when the block ends.
+def staging_folder(fill: Callable[[Path], None]) -> Iterator[Path]:
+    """Yield a new folder that was filled, which goes when the block ends.
+
+    Args:
+        fill: Called with the empty folder.
 
     Raises:
-        NotWritten: The block could not write there, mostly because the disk is full.
+        NotWritten: It could not be filled, mostly because the disk is full.
     """
-    try:
-        with tempfile.TemporaryDirectory(prefix="lowrank-") as folder:
-            yield Path(folder)
-    except BrokenPipeError:  # what the block prints
-        raise
-    except (OSError, SafetensorError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or error
-        raise NotWritten(
-            f"The files could not be copied to {tempfile.gettempdir()} ({reason}); free space there, or set TMPDIR."
-        ) from error
+    with contextlib.ExitStack() as ending:
+        try:
+            folder = Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="lowrank-")))
+            fill(folder)
+        except (OSError, SafetensorError) as error:
+            raise NotWritten(
+                f"The files could not be copied to {tempfile.gettempdir()} ({reason(error)}); free space there, or set "
+                "TMPDIR."
+            ) from error
+        yield folder
 
 
 def stage_weights(models: Sequence[tuple[ModelCard, LocalFile]], repo: str, folder: Path) -> None:
@@ -191,8 +194,8 @@ def upload(folder: Path, repo: str, kind: Literal["model", "space"], *, private:
     except HFValidationError as error:
         raise UsageError(f"{shown(repo)} is not the name of a repository; expected owner/name.") from error
     except Exception as error:  # the client's versions use different HTTP libraries, each with its own errors
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        said = str(error).strip().partition("\n")[0] or type(error).__name__
         raise NotPublished(
-            f"{repo} was not uploaded ({reason}); try again: files that have arrived are not sent again."
+            f"{repo} was not uploaded ({said}); try again: files that have arrived are not sent again."
         ) from error
     return str(address)

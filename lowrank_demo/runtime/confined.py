@@ -27,7 +27,8 @@ Answer = TypeVar("Answer")
 CPU_SECONDS = 1.7
 """Processor time of one call: with what the caller does, less than two seconds."""
 _START_SECONDS = 0.4
-"""Processor time that starting a child takes, about. Its first call has so much less, but at least half."""
+"""Processor time that starting a child takes, about. It is taken from the first call's time, but never more than half
+of it."""
 _SECONDS = 120.0 if hasattr(signal, "setitimer") else 20.0
 """Time of one call. A busy machine gives a child little of it, and that is not the caller's fault: where the system
 limits processor time, this limit is for a child that hangs."""
@@ -63,6 +64,10 @@ class Children:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """End the children, and wait for them; calls raise TooCostly from now on."""
         with self._lock:
             self._ended = True
             for child in self._started:

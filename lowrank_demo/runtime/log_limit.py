@@ -13,13 +13,14 @@ _SECONDS = 3600.0
 class LogLimit(logging.Filter):
     """Lets each statement that logs a warning or an error do so a few times an hour, and counts the others.
 
-    Each type of exception counts for itself, so that what a visitor repeats does not hide what another meets.
+    Each type of exception, and each line that raises one, counts for itself, so that what a visitor repeats does not
+    hide what another meets.
 
     Safe for use by several threads.
 
     Args:
-        most: Records of one statement with one type of exception.
-        seconds: The time in which it may log so many.
+        most: Records of one kind.
+        seconds: The time in which there may be so many.
     """
 
     def __init__(self, most: int = _MOST, seconds: float = _SECONDS) -> None:
@@ -31,26 +32,42 @@ class LogLimit(logging.Filter):
         """For each kind of record, when its present hour began, and its records since. There are only so many kinds."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether to write a record; one that follows others that were not written says how many."""
+        """Return whether to write a record; what is left out is said in the last before it and the first after it."""
         if record.levelno < logging.WARNING:
             return True
-        error = record.exc_info[0] if record.exc_info else None
-        kind, now = (record.pathname, record.lineno, error), time.monotonic()
+        kind, now = _kind(record), time.monotonic()
         with self._lock:
             began, count = self._seen.get(kind, (now, 0))
             over = max(0, count - self._most)
             if now - began > self._seconds:
                 began, count = now, 0
             self._seen[kind] = began, count + 1
+        # Without a look at the arguments: a record whose arguments do not fit is for the handler to report.
         if not count and over:
-            record.msg, record.args = f"{record.getMessage()} ({over:,} more like it were left out before)", ()
+            record.msg = f"{record.msg} ({over:,} more like it were left out before)"
+        if count == self._most - 1:
+            record.msg = f"{record.msg} (further ones like it are left out for {self._seconds / 60:.0f} minutes)"
         return count < self._most
 
 
+def _kind(record: logging.LogRecord) -> object:
+    """Return what records of the same kind have in common: the statement, the exception's type and who raised it."""
+    error, _, at = record.exc_info or (None, None, None)
+    while at and at.tb_next:
+        at = at.tb_next
+    return record.pathname, record.lineno, error, at and (at.tb_frame.f_code.co_filename, at.tb_lineno)
+
+
 def limit_log() -> None:
-    """Limit what this process logs, through handlers of the root logger, Python's own last one, and uvicorn's."""
-    limit = LogLimit()
+    """Limit what this process logs, through handlers of the root logger, Python's own last one, and uvicorn's.
+
+    Where the root logger has no handler, it gets Python's last one: a library that calls ``basicConfig`` later then
+    adds none. A handler that is added in another way is not limited.
+    """
+    root, limit = logging.getLogger(), LogLimit()
+    if logging.lastResort and not root.handlers:
+        root.addHandler(logging.lastResort)
     # A logger's filter sees only what is logged with it, a handler's what comes from all loggers below.
-    for place in (logging.lastResort, *logging.getLogger().handlers, logging.getLogger("uvicorn.error")):
+    for place in (logging.lastResort, *root.handlers, logging.getLogger("uvicorn.error")):
         if place:
             place.addFilter(limit)

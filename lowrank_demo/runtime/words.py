@@ -1,4 +1,4 @@
-"""Numbers in sentences."""
+"""Words for sentences: of numbers, and of what went wrong."""
 
 from __future__ import annotations
 
@@ -6,3 +6,8 @@ from __future__ import annotations
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun: ``1 photo``, ``2,000 photos``, ``3 classes``."""
     return f"{number:,} {noun}{'' if number == 1 else 'es' if noun.endswith('s') else 's'}"
+
+
+def reason(error: Exception) -> str:
+    """Return why something failed: the system's words without its number, or what the error says."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)

@@ -35,7 +35,7 @@ _PAGE_POLICY = (
 class OriginPolicy:
     """Refuses addresses where a file is meant, and adds the headers that keep foreign scripts from running.
 
-    What goes wrong behind it is one sentence, or the end of a stream whose last message said it.
+    An error behind it becomes one sentence. A stream that has begun is closed instead.
 
     Args:
         app: The application behind.

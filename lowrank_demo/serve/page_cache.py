@@ -12,6 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 _SECONDS = 60.0
 _MOST = 16
 """Pages to keep: one for each address under which visitors know the server, 180 kB."""
+_MOST_BYTES = 300_000
+"""Bytes of a page to keep: a made-up address of 60 kB makes one of 2.6 MB."""
 _READ = (b"host", b"x-forwarded-host", b"x-forwarded-proto", b"x-gradio-server")
 """Headers that Gradio makes the page's own address of."""
 _OTHER_PAGES = frozenset({"deep_link", "page"})
@@ -28,7 +30,9 @@ class _Page:
 
 
 class PageCache:
-    """Answers ``/`` with what the same address was answered before; without accounts, it differs by nothing else.
+    """Answers ``/`` with what the same address was answered before.
+
+    There are no accounts, so the page depends on its address alone.
 
     Args:
         app: The application behind.
@@ -37,7 +41,7 @@ class PageCache:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._pages: OrderedDict[object, _Page] = OrderedDict()
-        """The least recently written first."""
+        """The least recently used first."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request from memory, or pass it on."""
@@ -49,6 +53,7 @@ class PageCache:
         address = scope["scheme"], scope.get("server"), scope.get("root_path"), tuple(headers)
         page = self._pages.get(address)
         if page and page.until > time.monotonic():
+            self._pages.move_to_end(address)
             await send({"type": "http.response.start", "status": 200, "headers": list(page.headers)})
             await send({"type": "http.response.body", "body": page.body})
             return
@@ -64,7 +69,7 @@ class PageCache:
 
         # Nothing else of this visitor's request gets into what others are answered.
         await self._app({**scope, "headers": headers, "query_string": b""}, receive, noting)
-        if status == 200:
+        if status == 200 and len(body) <= _MOST_BYTES:
             self._pages[address] = _Page(answered, body, time.monotonic() + _SECONDS)
             self._pages.move_to_end(address)
             if len(self._pages) > _MOST:

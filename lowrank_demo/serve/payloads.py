@@ -130,7 +130,10 @@ def predictions_json(photos: Sequence[Photo], predictions: Sequence[Prediction |
             ],
             "decoder": answer.decoder,
             "device": answer.device,
-            "timings_ms": {"decode": answer.timings.decode, "network": answer.timings.network},
+            "timings_ms": {
+                "decode": answer.timings.decode.milliseconds,
+                "network": answer.timings.network.milliseconds,
+            },
         }
         for photo, answer in zip(photos, predictions, strict=True)
     ]

@@ -18,7 +18,8 @@ download."""
 CUTTERS = 2
 """Requests that truncate a model at a time, which takes seconds; more are refused, too."""
 BUILDERS = 3
-"""Sets that are built at a time. Each takes two child processes and the disk space of an unpacked zip."""
+"""Sets that are built at a time. Each takes one child process, first for the zip and then for its photos, and the disk
+space of an unpacked zip."""
 MAX_MODELS = 12
 """Models of one comparison or validation: all that the paper's authors published, and a few more."""
 

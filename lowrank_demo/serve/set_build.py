@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 import time
 import zipfile
 from collections.abc import Generator, Sequence
@@ -61,6 +62,8 @@ class SetBuild:
         self._zip, self._target = zip_file, target
         self._max_file_mb, self._max_zip_mb, self._max_pixels = max_file_mb, max_zip_mb, max_pixels
         self._seconds = seconds
+        self._unpacker = Children(1, _UNPACK_CPU_SECONDS, seconds)
+        self._decoder = Children(1)
         self.count = 0
         """Photos in the finished file."""
         self.refused: Sequence[Refused] = ()
@@ -74,16 +77,30 @@ class SetBuild:
             DataError: The file is not a zip, or nothing in it can be used; the message says why.
         """
         ends = time.monotonic() + self._seconds
+        # A child may work on one photo when the time is over.
+        timer = threading.Timer(self._seconds, self.end)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield from self._steps(ends)
+        finally:
+            timer.cancel()
+
+    def end(self) -> None:
+        """End the child processes, and wait for them, from any thread: the build fails, or stores what it has."""
+        self._unpacker.end()
+        self._decoder.end()
+
+    def _steps(self, ends: float) -> Generator[Progress, None, None]:
         size = self._zip.stat().st_size
         if size > self._max_zip_mb * 1_000_000:
             raise UsageError(f"The zip has {size / 1e6:.0f} MB; expected at most {self._max_zip_mb}.")
         with tempfile.TemporaryDirectory(dir=self._target.parent) as folder:
             samples = yield from self._unpacked(Path(folder), ends)
-            children = Children(1)
 
             def encode(data: bytes) -> bytes:
                 try:
-                    return children.call(strangers_record, data, self._max_pixels)
+                    return self._decoder.call(strangers_record, data, self._max_pixels)
                 except TooCostly as error:
                     raise ImageError(
                         "It takes too much time or memory to decode; expected an ordinary photo."
@@ -91,7 +108,7 @@ class SetBuild:
 
             building = LmdbBuild(samples, self._target, shortest_edge=EDGE, encode=encode)
             # The child ends first: a build that is cancelled does not wait for the photo that it works on.
-            with closing(iter(building)) as steps, children:
+            with closing(iter(building)) as steps, self._decoder:
                 for progress in steps:
                     self._check_time(ends, f"for {progress.done:,} of {counted(progress.total, 'photo')}")
                     yield progress
@@ -99,8 +116,8 @@ class SetBuild:
 
     def _unpacked(self, folder: Path, ends: float) -> Generator[Progress, None, Samples]:
         max_file, max_total = self._max_file_mb * 1_000_000, _MAX_UNPACKED * self._max_zip_mb * 1_000_000
-        with ThreadPoolExecutor(1) as pool, Children(1, _UNPACK_CPU_SECONDS, self._seconds) as child:
-            unpacking = pool.submit(child.call, unpack, self._zip, folder, max_file, max_total)
+        with ThreadPoolExecutor(1) as pool, self._unpacker:
+            unpacking = pool.submit(self._unpacker.call, unpack, self._zip, folder, max_file, max_total)
             while not wait([unpacking], _STEP_SECONDS).done:
                 self._check_time(ends, "to unpack")
                 yield _UNPACKING

@@ -15,6 +15,8 @@ _PREFIX = "lowrank-uploads-"
 _LOCK = ".in-use"
 _BEING_MADE = 60.0
 """Seconds in which a new folder gets its lock."""
+_TRIES, _PAUSE = 50, 0.1
+"""Tries to empty a folder, and seconds between them: an upload may still be arriving."""
 
 
 @contextlib.contextmanager
@@ -32,11 +34,14 @@ def upload_folder(parent: Path) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             _delete_unused(left)
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-    with FileLock(folder / _LOCK):
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    try:
+        with FileLock(folder / _LOCK):
+            try:
+                yield folder
+            finally:
+                _empty(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _delete_unused(folder: Path) -> None:
@@ -44,5 +49,23 @@ def _delete_unused(folder: Path) -> None:
     # A link may lead anywhere. Without a lock, this may be a folder of something else.
     if folder.is_symlink() or not lock.is_file() or folder.stat().st_ctime > time.time() - _BEING_MADE:
         return
-    with contextlib.suppress(Timeout), FileLock(lock, timeout=0):
+    with contextlib.suppress(Timeout):
+        with FileLock(lock, timeout=0):
+            _empty(folder)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _empty(folder: Path) -> None:
+    """Delete everything but the lock, without which the next run would not know what a killed one left."""
+    for _ in range(_TRIES):
+        left = [path for path in folder.glob("*") if path.name != _LOCK]
+        if not left:
+            return
+        for path in left:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+        if any(path.exists() for path in left):
+            time.sleep(_PAUSE)

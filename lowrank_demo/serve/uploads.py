@@ -64,6 +64,8 @@ class LabelledFiles:
         self._sets: dict[str, _Set] = {}
         self._sets_folder = sets
         self._built = 0
+        self._building: set[SetBuild] = set()
+        self._ended = False
         self._lock = threading.Lock()
 
     def names(self) -> list[str]:
@@ -104,17 +106,20 @@ class LabelledFiles:
         token = secrets.token_urlsafe(16)
         self.sweep()
         with self._lock:
+            if self._ended:
+                raise Busy("The server is being stopped; try again later.")
             if len(self._sets) >= _MAX_SETS or self._kept_bytes() >= self._settings.max_uploads_mb * 1_000_000:
                 raise Busy("The server has no room for more sets now; try again in an hour or two.")
             self._built += 1
             target = self._sets_folder / f"your photos {self._built}.lmdb"
-        building = SetBuild(
-            zip_file,
-            target,
-            max_file_mb=self._settings.max_file_mb,
-            max_zip_mb=self._settings.max_zip_mb,
-            max_pixels=self._settings.max_megapixels * 1_000_000,
-        )
+            building = SetBuild(
+                zip_file,
+                target,
+                max_file_mb=self._settings.max_file_mb,
+                max_zip_mb=self._settings.max_zip_mb,
+                max_pixels=self._settings.max_megapixels * 1_000_000,
+            )
+            self._building.add(building)
         try:
             self._sets_folder.mkdir(parents=True, exist_ok=True)
             yield from building
@@ -123,9 +128,20 @@ class LabelledFiles:
                 logging.getLogger(__name__).exception("an uploaded set could not be kept")
                 raise Busy("The server could not store the set (its log says why); try again later.") from error
             raise Busy("The server could not store the set, because its disk is full; try again later.") from error
+        finally:
+            # Without the lock: Python may close a generator that is forgotten in a thread that holds it.
+            self._building.discard(building)
         with self._lock:
             self._sets[token] = _Set(target, target.stat().st_size, time.monotonic() + _SET_SECONDS)
         yield Upload(token, building.count, building.refused)
+
+    def end(self) -> None:
+        """End the builds that run, wait for their child processes, and refuse others: the folder of sets will go."""
+        with self._lock:
+            self._ended = True
+            building = list(self._building)
+        for build in building:
+            build.end()
 
     def kept_bytes(self) -> int:
         """Return the bytes of all visitors' sets."""

@@ -31,8 +31,13 @@ def refuse_odd_sessions(queue: Queue) -> None:
     push = queue.push
 
     async def checked(body: PredictBodyInternal, *args: Any, **kwargs: Any) -> Any:
-        if not _SESSION.fullmatch(body.session_hash or ""):
-            return False, "The session's name is too long or odd; expected at most 100 characters of ASCII.", "error"
+        name = body.session_hash or ""
+        if not _SESSION.fullmatch(name):
+            refusal = (
+                f"The session's name has {len(name):,} characters, or some that are not printable ASCII; expected at "
+                "most 100 printable ones."
+            )
+            return False, refusal, "error"
         return await push(body, *args, **kwargs)
 
     queue.push = checked

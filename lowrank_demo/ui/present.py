@@ -19,7 +19,7 @@ from ..serve.answers import Comparison, ModelStatus, Photo
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..classify.inference import Prediction
+    from ..classify.inference import Prediction, Time
 
 
 _EDGE = 160
@@ -118,13 +118,13 @@ def _result_card(photo: Photo, answer: Prediction | ImageError, view: np.ndarray
     times = answer.timings
     return (
         f'<article class="lr-card">{thumbnail(view)}<div><header>{name}</header><ol>{bars}</ol>'
-        f"<footer>decoded by {escape(answer.decoder)} in {_time(times.decode, times.decode_shared)} · network on "
-        f"{escape(answer.device)} {_time(times.network, times.network_shared)}</footer></div></article>"
+        f"<footer>decoded by {escape(answer.decoder)} in {_time(times.decode)} · network on "
+        f"{escape(answer.device)} {_time(times.network)}</footer></div></article>"
     )
 
 
-def _time(milliseconds: float, shared: int) -> str:
-    return f"{milliseconds:.1f} ms" + (f" (its share of {shared} photos)" if shared > 1 else "")
+def _time(time: Time) -> str:
+    return f"{time.milliseconds:.1f} ms" + (f" (its share of {time.images} photos)" if time.images > 1 else "")
 
 
 def thumbnail(view: np.ndarray | None) -> str:

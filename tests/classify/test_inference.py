@@ -43,8 +43,8 @@ def test_probabilities_equal_a_plain_computation(settings: Settings, decoder: st
         values, indices = expected.topk(5)
         assert [guess.label.index for guess in found.top] == indices.tolist()
         np.testing.assert_allclose([guess.probability for guess in found.top], values, atol=1e-4)
-        assert found.timings.decode > 0
-        assert found.timings.network > 0
+        assert found.timings.decode.milliseconds > 0
+        assert found.timings.network.milliseconds > 0
 
 
 def test_each_photo_has_its_own_time(settings: Settings) -> None:
@@ -55,10 +55,10 @@ def test_each_photo_has_its_own_time(settings: Settings) -> None:
     service = Service(settings)
     answers = answer(photos, service.networks.get(service.zoo.get(PREVIEW), CPU))
     times = [one.timings for one in answers if isinstance(one, Prediction)]
-    assert times[2].decode == 1234.0
-    assert times[1].decode > 5 * times[0].decode
-    assert [one.decode_shared for one in times] == [1, 1, 1]
-    assert [one.network_shared for one in times] == [3, 3, 3]
+    assert times[2].decode.milliseconds == 1234.0
+    assert times[1].decode.milliseconds > 5 * times[0].decode.milliseconds
+    assert [one.decode.images for one in times] == [1, 1, 1]
+    assert [one.network.images for one in times] == [3, 3, 3]
 
 
 def test_a_lion_is_recognised(settings: Settings) -> None:

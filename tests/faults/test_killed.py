@@ -18,12 +18,15 @@ from lowrank_demo.data.lmdb.manifest import verify
 from lowrank_demo.data.lmdb.reader import LmdbReader
 from lowrank_demo.runtime.files import file_sha256
 from lowrank_demo.train.trainer import load_checkpoint
+from tests.faults.client import ApiClient
+from tests.helpers.app import running_app
 from tests.helpers.commands import start
 from tests.helpers.lmdb_files import build_long_lmdb
 from tests.helpers.models import zoo_with
 from tests.helpers.paths import sha256
 from tests.helpers.photos import encoded, open_photo
 from tests.helpers.server import FileServer
+from tests.helpers.zips import zipped
 
 pytestmark = pytest.mark.spread
 
@@ -171,6 +174,24 @@ def test_validation(times: int, tmp_path: Path) -> None:
     at_random(times, whole, attempt)
     complete(*command("report"), "--resume")
     assert sums("report") == reference
+
+
+def test_an_app_that_is_stopped_while_it_unpacks_leaves_nothing(tmp_path: Path) -> None:
+    """What the child process wrote meanwhile stayed for ever, without the lock that says whose it was."""
+    left = tmp_path / "left"
+    environment = {"GRADIO_TEMP_DIR": str(left), "LOWRANK_CACHE_DIR": str(tmp_path / "cache")}
+    photos = {f"lion/{i}.jpg": bytes(3000) for i in range(4900)}
+    data = zipped(tmp_path / "set.zip", photos).read_bytes()
+    with running_app(environment, tmp_path / "log") as app, ApiClient(app.url) as client:
+        client.press("on_upload", {"path": client.upload("set.zip", data)})
+        deadline = time.monotonic() + 60
+        while len(list(left.glob("lowrank-uploads-*/sets/*/*"))) < 300:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        app.process.terminate()
+        assert app.process.wait(30) == 0
+    assert not list(left.iterdir())
+    assert "Traceback" not in (tmp_path / "log").read_text()
 
 
 CONFIG = """

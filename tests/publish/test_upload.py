@@ -11,8 +11,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from lowrank_demo.errors import UsageError
-from lowrank_demo.publish.upload import stage_space
+from lowrank_demo.errors import NotWritten, UsageError
+from lowrank_demo.publish.upload import stage_space, staging_folder
 from lowrank_demo.settings import ASSETS
 from tests.helpers import commands
 from tests.helpers.hub import StandInHub
@@ -117,3 +117,24 @@ def test_front_matter_and_requirements_agree(tmp_path: Path) -> None:
         stage_space(target, zero_gpu=False, source=tmp_path)
     with pytest.raises(UsageError, match=r"lacks app\.py"):
         stage_space(target, zero_gpu=False, source=tmp_path / "nowhere")
+
+
+def test_only_what_fails_while_the_folder_is_filled_is_said_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def fill(folder: Path) -> None:
+        (folder / "missing" / "file").write_text("x")
+
+    with pytest.raises(NotWritten, match=r"could not be copied to .* \(No such file or directory\)"):
+        staging_folder(fill).__enter__()
+
+    def block() -> None:
+        with staging_folder(lambda folder: (folder / "a").touch()) as folder:
+            assert (folder / "a").exists()
+            raise ConnectionError("later")
+
+    with pytest.raises(ConnectionError, match="later"):
+        block()
+    assert list(tmp_path.iterdir()) == []

@@ -16,8 +16,9 @@ from lowrank_demo.serve.page_cache import PageCache
 class Page:
     """An app whose every answer is another, behind the cache."""
 
-    def __init__(self, status: int = 200) -> None:
+    def __init__(self, status: int = 200, more: str = "") -> None:
         self.status = status
+        self.more = more
         self.written = 0
         self.scope: Scope = {}
         self._cache = PageCache(self._write)
@@ -25,7 +26,9 @@ class Page:
     async def _write(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.written += 1
         self.scope = scope
-        await Response(f"page {self.written}", self.status, {"X-Number": str(self.written)})(scope, receive, send)
+        await Response(f"page {self.written}{self.more}", self.status, {"X-Number": str(self.written)})(
+            scope, receive, send
+        )
 
     def get(self, path: str = "/", query: bytes = b"", method: str = "GET", **headers: str) -> bytes:
         sent: list[Message] = []
@@ -73,6 +76,9 @@ def test_what_is_not_kept() -> None:
     failing = Page(500)
     failing.get()
     assert failing.get() == b"page 2"
+    large = Page(more=" " * 300_000)
+    large.get()
+    assert large.get().split()[1] == b"2"
 
 
 def test_it_is_written_anew_after_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,8 +92,10 @@ def test_it_is_written_anew_after_a_minute(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_few_are_kept() -> None:
+    """Those that are asked for: made-up addresses drive out no other's page."""
     page = Page()
     for number in range(17):
         page.get(host=str(number))
+        assert page.get(host="0") == b"page 1"
     assert page.get(host="16") == b"page 17"
-    assert page.get(host="0") == b"page 18"
+    assert page.get(host="1") == b"page 18"

@@ -73,7 +73,8 @@ def test_an_answer_and_a_refusal(settings: Settings) -> None:
         "name": best.label.name,
         "probability": best.probability,
     }
-    assert good["timings_ms"] == {"decode": answers[0].timings.decode, "network": answers[0].timings.network}
+    times = answers[0].timings
+    assert good["timings_ms"] == {"decode": times.decode.milliseconds, "network": times.network.milliseconds}
     assert bad == {"file": "bad.jpg", "error": str(answers[1])}
 
 

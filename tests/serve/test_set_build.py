@@ -255,3 +255,17 @@ def test_a_set_has_a_time_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(UsageError, match="took more than 10 minutes for 2 of 30 photos; send it in parts"):
         next(steps)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["set.zip"]
+
+
+def wait(data: bytes, max_pixels: int) -> bytes:
+    time.sleep(60)
+    return data
+
+
+def test_the_time_limit_holds_while_a_child_works_on_a_photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lowrank_demo.serve.set_build.strangers_record", wait)
+    path = zipped(tmp_path / "set.zip", {f"lion/{i}.jpg": PHOTO for i in range(2)})
+    began = time.monotonic()
+    with pytest.raises(UsageError, match="took more than 0 minutes for 1 of 2 photos"):
+        build(path, seconds=5)
+    assert time.monotonic() - began < 30

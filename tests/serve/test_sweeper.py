@@ -36,7 +36,7 @@ def test_old_files_and_empty_folders(tmp_path: Path) -> None:
 
 
 def test_one_thread_for_all_and_a_failure_ends_nothing() -> None:
-    before, done = threading.active_count(), threading.Event()
+    before, done = set(threading.enumerate()), threading.Event()
 
     def fails() -> None:
         raise OSError
@@ -46,9 +46,9 @@ def test_one_thread_for_all_and_a_failure_ends_nothing() -> None:
         assert done.wait(5)
         done.clear()
         assert done.wait(5)
-        assert threading.active_count() == before + 1
+        (thread,) = set(threading.enumerate()) - before
     finally:
         ended.set()
-    time.sleep(0.1)
-    assert threading.active_count() == before
+    thread.join(5)
+    assert not thread.is_alive()
     assert sweeper.UPLOADS_KEPT_SECONDS == 5400

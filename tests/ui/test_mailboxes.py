@@ -80,6 +80,7 @@ def test_odd_sessions_are_refused(queue: Queue, session: str) -> None:
     body = PredictBodyInternal(data=[], fn_index=0, session_hash=session, request=None)
     assert asyncio.run(queue.push(body, cast(Any, None), None)) == (
         False,
-        "The session's name is too long or odd; expected at most 100 characters of ASCII.",
+        f"The session's name has {len(session)} characters, or some that are not printable ASCII; expected at most 100 "
+        "printable ones.",
         "error",
     )

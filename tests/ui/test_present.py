@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from lowrank_demo.classify.inference import Guess, Prediction, Timings
+from lowrank_demo.classify.inference import Guess, Prediction, Time, Timings
 from lowrank_demo.data.imagenet import classes
 from lowrank_demo.models.cards import Measurement, Zoo
 from lowrank_demo.models.store import Where
@@ -49,7 +49,8 @@ def test_a_time_that_photos_share_says_so(zoo: Zoo) -> None:
     guess = Guess(classes()[291], 0.5)
     photos = [Photo(f"{name}.jpg", bytes) for name in "ab"]
     answers = tuple(
-        Prediction((guess,), "pillow", "cpu", times) for times in (Timings(8.06, 20), Timings(1.5, 20, 32, 32))
+        Prediction((guess,), "pillow", "cpu", times)
+        for times in (Timings(Time(8.06), Time(20)), Timings(Time(1.5, 32), Time(20, 32)))
     )
     cards = result_cards(photos, Comparison((zoo.get("scheme_2/v5"),), (answers,), (None, None)))
     assert "decoded by pillow in 8.1 ms · network on cpu 20.0 ms</footer>" in cards

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lowrank_demo.classify.inference import Guess, Prediction, Timings
+from lowrank_demo.classify.inference import Guess, Prediction, Time, Timings
 from lowrank_demo.data.imagenet import classes
 from lowrank_demo.errors import ImageError
 from lowrank_demo.models.cards import Zoo
@@ -11,7 +11,7 @@ from lowrank_demo.ui.present_comparison import comparison_table
 
 
 def saying(index: int, probability: float = 0.5) -> Prediction:
-    return Prediction((Guess(classes()[index], probability),), "pillow", "cpu", Timings(1, 1))
+    return Prediction((Guess(classes()[index], probability),), "pillow", "cpu", Timings(Time(1), Time(1)))
 
 
 def test_what_differs_is_marked(zoo: Zoo) -> None:
