@@ -54,16 +54,20 @@ def write_hub_folder(card: ModelCard, file: LocalFile, folder: Path) -> None:
         folder: The new folder.
 
     Raises:
-        UsageError: The folder exists.
+        UsageError: The folder exists, or cannot be made there.
         WeightsRefused: The file is not what the card describes.
         NotWritten: The folder cannot be written, for example because the disk is full.
     """
     if folder.exists():
         raise UsageError(f"{folder} already exists; expected a new folder: remove it or choose another name.")
-    network = load_network(card, file)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".lowrank-", dir=folder.parent) as temporary:
+        place = tempfile.TemporaryDirectory(prefix=".lowrank-", dir=folder.parent)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written ({reason(error)}); choose another place.") from error
+    try:
+        with place as temporary:
+            network = load_network(card, file)
             finished = Path(temporary) / "finished"
             finished.mkdir()
             (finished / "README.md").write_text(_readme(card), encoding="utf-8")

@@ -82,6 +82,11 @@ def test_a_truncated_model_and_a_file_that_lacks_a_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no limit of a file's size")
+def test_a_place_that_cannot_be_written_is_found_first(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["convert", PREVIEW, "--to", "/proc/model"]) == 1
+    assert "/proc/model cannot be written (No such file or directory); choose another place." in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "command", [("convert", "--to", "model"), ("publish-weights", "--repo", "owner/models")], ids=["convert", "publish"]
 )
