@@ -21,10 +21,12 @@ _STEP = 1 << 18
 _MAX_FF_SHARE = 1 / 8
 """Of coded data, the bytes 0xFF, at each of which the search stops. In photos it is a hundredth."""
 
-_SOI, _EOI, _SOS, _DHT, _DQT, _DRI, _APP0, _APP1, _APP14 = 0xD8, 0xD9, 0xDA, 0xC4, 0xDB, 0xDD, 0xE0, 0xE1, 0xEE
+SOI, EOI, SOS, DHT, DQT, DRI = b"\xff\xd8", 0xD9, 0xDA, 0xC4, 0xDB, 0xDD
+"""The start of a JPEG, and what follows 0xFF in the markers of its segments."""
+_APP0, _APP1, _APP14 = 0xE0, 0xE1, 0xEE
 _FRAMES = (0xC0, 0xC1, 0xC2)
 """Baseline, extended and progressive, with Huffman coding."""
-_LEFT_OUT = frozenset({0xFE, *range(_APP0, 0xF0)})
+LEFT_OUT = frozenset({0xFE, *range(_APP0, 0xF0)})
 """Comments and what applications add: decoding does not need them, but for the two below."""
 _JFIF_BYTES, _ADOBE_BYTES = 14, 12
 """A shorter segment of theirs says nothing, and Pillow fails to read it."""
@@ -57,7 +59,7 @@ def ordinary_jpeg(data: bytes, max_pixels: int = _MAX_PIXELS) -> bytes | None:
 def jpeg_pixels(data: bytes) -> int:
     """Return the pixels that a JPEG's header states; 0 for any other file."""
     at = 2
-    while data[:2] == bytes((0xFF, _SOI)) and data[at : at + 1] == b"\xff" and len(data) >= at + 9:
+    while data[:2] == SOI and data[at : at + 1] == b"\xff" and len(data) >= at + 9:
         if data[at + 1] in _FRAMES:
             height, width = struct.unpack(">HH", data[at + 5 : at + 9])
             return height * width
@@ -88,7 +90,7 @@ class _Walk:
             _Unusual: The file is no ordinary JPEG.
         """
         data, view = self._data, memoryview(self._data)
-        if data[:2] != bytes((0xFF, _SOI)):
+        if data[:2] != SOI:
             raise _Unusual
         at = 2
         for _ in range(_MAX_SEGMENTS + _MAX_SCANS):
@@ -96,21 +98,21 @@ class _Walk:
             if data[at] != 0xFF:
                 raise _Unusual
             marker = data[at + 1]
-            if marker == _EOI:
+            if marker == EOI:
                 return self._joined()
             (length,) = struct.unpack_from(">H", data, at + 2)
             at += 2 + length
             if length < 2 or at >= len(data):
                 raise _Unusual
             content = view[begin + 4 : at]
-            if marker == _SOS:
+            if marker == SOS:
                 at = self._scan(at)
             elif marker in _FRAMES:
                 self._frame(content)
-            elif marker in _LEFT_OUT:
+            elif marker in LEFT_OUT:
                 if not self._belongs(marker, content):
                     continue
-            elif marker not in (_DHT, _DQT, _DRI):
+            elif marker not in (DHT, DQT, DRI):
                 raise _Unusual
             self._kept.append(view[begin:at])
         raise _Unusual
@@ -152,7 +154,7 @@ class _Walk:
             raise _Unusual
         orientation = self._exif or self._xmp or 1
         exif = _exif_segment(orientation) if orientation in range(2, 9) else b""
-        return b"".join([bytes((0xFF, _SOI)), exif, *self._kept, bytes((0xFF, _EOI))])
+        return b"".join([SOI, exif, *self._kept, bytes((0xFF, EOI))])
 
 
 def _exif_orientation(tiff: bytes) -> int | None:

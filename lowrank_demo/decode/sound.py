@@ -10,7 +10,7 @@ import struct
 from functools import lru_cache
 from itertools import accumulate
 
-from .markers import NEXT_MARKER
+from .markers import DHT, DQT, DRI, EOI, LEFT_OUT, NEXT_MARKER, SOI, SOS
 
 _MAX_SEGMENTS = 100
 _MAX_PIXELS, _MAX_EDGE = 32_000_000, 65_500
@@ -20,10 +20,7 @@ _SAMPLING = frozenset({1, 2, 4})
 """A factor of 3 is allowed as well, but decoders fail beside one of 2."""
 _MAX_DC_SYMBOL = 15
 _SEGMENT, _SIZE = struct.Struct(">BBH"), struct.Struct(">BHH")
-_SOI = b"\xff\xd8"
-_EOI, _SOS, _DHT, _DQT, _DRI, _BASELINE = 0xD9, 0xDA, 0xC4, 0xDB, 0xDD, 0xC0
-_LEFT_OUT = frozenset({0xFE, *range(0xE0, 0xF0)})
-"""Comments and what applications add: where Pillow fails to read them, it opens the image without them."""
+_BASELINE = 0xC0
 
 
 class _Odd(Exception):
@@ -49,7 +46,7 @@ def is_sound(data: bytes) -> bool:
 
 
 def _walk(data: bytes) -> bool:
-    if data[:2] != _SOI:
+    if data[:2] != SOI:
         raise _Odd
     frame = b""
     quantisation: set[int] = set()
@@ -61,18 +58,18 @@ def _walk(data: bytes) -> bool:
         if start != 0xFF or len(content) != length - 2:
             raise _Odd
         at += 2 + length
-        if marker in _LEFT_OUT:
+        if marker in LEFT_OUT:  # where Pillow fails to read it, it is opened without
             continue
-        if marker == _DHT:
+        if marker == DHT:
             huffman.update(_huffman_tables(content))
-        elif marker == _DQT:
+        elif marker == DQT:
             quantisation.update(_quantisation_tables(content))
         elif marker == _BASELINE and not frame:
             frame = content
-        elif marker == _SOS:
+        elif marker == SOS:
             needed = _tables_needed(frame[_SIZE.size :], content)
             return _fits(frame) and quantisation >= needed[0] and huffman >= needed[1] and _ends(data, at)
-        elif marker != _DRI or length != 4:
+        elif marker != DRI or length != 4:
             raise _Odd
     raise _Odd
 
@@ -137,4 +134,4 @@ def _tables_needed(components: bytes, scan: bytes) -> tuple[frozenset[int], froz
 def _ends(data: bytes, at: int) -> bool:
     """Return whether the first marker after the coded data, which begins here, is the end of the image."""
     found = NEXT_MARKER.search(data, at)
-    return found is not None and data[found.start() + 1] == _EOI
+    return found is not None and data[found.start() + 1] == EOI

@@ -14,6 +14,7 @@ from filelock import FileLock
 from ..errors import WeightsRefused, WeightsUnavailable
 from ..runtime.files import file_sha256
 from ..runtime.stopping import interruptible
+from ..runtime.words import reason
 from .download import OnProgress, Transfer
 
 if TYPE_CHECKING:
@@ -126,7 +127,5 @@ def _reason(error: Exception) -> str:
         return "the repository has no such file"
     if isinstance(error, hub.RepositoryNotFoundError):
         return "there is no such repository, or it is private: log in with `hf auth login`"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    lines = str(error).strip().splitlines() or [type(error).__name__]
+    lines = reason(error).strip().splitlines() or [type(error).__name__]
     return lines[0].rstrip(".:")[:160]

@@ -8,6 +8,7 @@ import os
 import random
 import threading
 import time
+from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,12 +19,14 @@ from lowrank_demo.data.samples import Samples
 from lowrank_demo.errors import Busy, DataError, UsageError
 from lowrank_demo.runtime.progress import Progress
 from lowrank_demo.serve.set_build import SetBuild
-from lowrank_demo.serve.uploads import SAMPLE, LabelledFiles
+from lowrank_demo.serve.uploads import SAMPLE, LabelledFiles, Upload
 from lowrank_demo.settings import Settings
 from tests.helpers.photos import encoded, photo_path
 from tests.helpers.zips import uploaded, zipped
 
 PHOTO = photo_path("lion.jpg").read_bytes()
+PHOTOS = {f"lion/{i}.jpg": PHOTO for i in range(30)}
+Building = Generator[Progress | Upload, None, None]
 
 
 @pytest.mark.parametrize(("code", "sentence"), [(errno.ENOSPC, "its disk is full"), (errno.EACCES, "its log says why")])
@@ -60,6 +63,16 @@ def children() -> int:
     return parents.count(str(os.getpid()))
 
 
+def begun(files: LabelledFiles, path: Path, unpacked: bool) -> tuple[Building, Progress]:
+    """A build that unpacks, or that has unpacked, its zip, and its latest step."""
+    building = files.building(zipped(path, PHOTOS if unpacked else PHOTOS | bomb()))
+    step = next(building)
+    while unpacked and isinstance(step, Progress) and not step.total:
+        step = next(building)
+    assert isinstance(step, Progress)
+    return building, step
+
+
 @pytest.mark.parametrize("unpacked", [False, True])
 def test_a_build_can_be_cancelled_and_leaves_nothing(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, unpacked: bool
@@ -69,12 +82,7 @@ def test_a_build_can_be_cancelled_and_leaves_nothing(
     monkeypatch.setattr("tempfile.tempdir", str(elsewhere))
     files = LabelledFiles(settings, [], tmp_path / "sets")
     before = children()
-    photos = {f"lion/{i}.jpg": PHOTO for i in range(30)}
-    building = files.building(zipped(tmp_path / "set.zip", photos if unpacked else photos | bomb()))
-    step = next(building)
-    while unpacked and isinstance(step, Progress) and not step.total:
-        step = next(building)
-    assert isinstance(step, Progress)
+    building, step = begun(files, tmp_path / "set.zip", unpacked)
     assert bool(step.total) == unpacked
     assert list((tmp_path / "sets").iterdir())
     began = time.monotonic()
@@ -90,11 +98,7 @@ def test_a_build_can_be_cancelled_and_leaves_nothing(
 def test_builds_end_before_their_folder_goes(tmp_path: Path, settings: Settings, unpacked: bool) -> None:
     files = LabelledFiles(settings, [], tmp_path / "sets")
     before = children()
-    photos = {f"lion/{i}.jpg": PHOTO for i in range(30)}
-    building = files.building(zipped(tmp_path / "set.zip", photos if unpacked else photos | bomb()))
-    step = next(building)
-    while unpacked and isinstance(step, Progress) and not step.total:
-        step = next(building)
+    building, _ = begun(files, tmp_path / "set.zip", unpacked)
     deadline = time.monotonic() + 10
     while children() == before:
         assert time.monotonic() < deadline
@@ -105,7 +109,7 @@ def test_builds_end_before_their_folder_goes(tmp_path: Path, settings: Settings,
         assert len(list(building)) > 1
     assert [path for path in (tmp_path / "sets").iterdir() if path.is_dir()] == []
     with pytest.raises(Busy, match="being stopped"):
-        uploaded(files, zipped(tmp_path / "set.zip", photos))
+        uploaded(files, zipped(tmp_path / "set.zip", PHOTOS))
 
 
 def test_sets_share_the_room_of_uploads_and_none_makes_room_for_another(tmp_path: Path, settings: Settings) -> None:
