@@ -88,17 +88,23 @@ INTERRUPT = r"""
 import signal, sys
 from lowrank_demo.runtime.terminal import print_anything
 print_anything()
+printing = False
 def interrupt(number, frame):
-    raise KeyboardInterrupt
+    global printing
+    if printing:
+        printing = False
+        raise KeyboardInterrupt
 signal.signal(signal.SIGALRM, interrupt)
 signal.setitimer(signal.ITIMER_REAL, 1e-3, 2e-4)
 number = 0
 while number < 3000:
     try:
+        printing = True
         while number < 3000:
             number += 1
             sys.stdout.write(f"line {number}\n")
             sys.stdout.flush()
+        printing = False
     except KeyboardInterrupt:
         pass
 signal.setitimer(signal.ITIMER_REAL, 0)
