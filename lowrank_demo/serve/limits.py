@@ -24,7 +24,7 @@ _MAX_MARKS = 50_000
 
 _UPLOAD = "/gradio_api/upload"
 _MAX_UPLOADS = 16
-"""Uploads that arrive at the same time."""
+"""Uploads that arrive at the same time; the next ones wait for their turn."""
 _MAX_FILES = 500
 """Files of one upload: while it arrives, each is open."""
 _FILE_BYTES = 16_000
@@ -48,6 +48,7 @@ class RequestLimits:
         app: The application behind the limits.
         max_bytes: Largest body of an upload.
         max_json_bytes: Largest body of any other request.
+        turn_seconds: Longest wait of an upload until one of those that arrive is over.
         stall_seconds: Longest wait for the next chunk of a body.
         body_seconds: Longest time that a whole body may take.
         uploads: The folder of uploaded files. While a file arrives it lies in the folder itself, then in one below it.
@@ -62,6 +63,7 @@ class RequestLimits:
         max_json_bytes: int,
         uploads: Path,
         max_upload_bytes: int,
+        turn_seconds: float = 20.0,
         stall_seconds: float = 20.0,
         body_seconds: float = 900.0,
         also_kept: Callable[[], int] = lambda: 0,
@@ -69,10 +71,11 @@ class RequestLimits:
         self._app = app
         self._max_bytes = max_bytes
         self._max_json_bytes = max_json_bytes
+        self._turn_seconds = turn_seconds
         self._stall_seconds = stall_seconds
         self._body_seconds = body_seconds
         self._room = _Room(uploads, max_upload_bytes, also_kept)
-        self._uploading = 0
+        self._turns = asyncio.Semaphore(_MAX_UPLOADS)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
         """Pass a request on, counting its body on the way."""
@@ -118,15 +121,17 @@ class RequestLimits:
             return message
 
         if is_upload:
-            if self._uploading >= _MAX_UPLOADS:
+            try:
+                await asyncio.wait_for(self._turns.acquire(), self._turn_seconds)
+            except asyncio.TimeoutError:
                 refusal = PlainTextResponse("Too many uploads arrive now; try again in a minute.", 503)
                 await refusal(scope, receive, send)
                 return
-            self._uploading += 1
+            deadline = asyncio.get_running_loop().time() + self._body_seconds  # not less for having waited
             try:
                 await self._pass_upload(scope, limited, send)
             finally:
-                self._uploading -= 1
+                self._turns.release()
         else:
             await self._app(scope, limited, send)
 

@@ -240,6 +240,35 @@ def test_uploads_at_the_same_time_share_the_room(tmp_path: Path) -> None:
     assert 2_000_000 < most <= 3_800_000, "at most one chunk each that was on its way when the folder was measured"
 
 
+@pytest.mark.parametrize(("turn_seconds", "refused"), [(30.0, 0), (0.2, 4)])
+def test_uploads_wait_for_their_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turn_seconds: float, refused: int
+) -> None:
+    monkeypatch.setattr(limits, "_MAX_UPLOADS", 2)
+    arriving, most, statuses = 0, 0, []
+
+    async def app(scope: object, receive: object, send: object) -> None:
+        nonlocal arriving, most
+        arriving += 1
+        most = max(most, arriving)
+        await asyncio.sleep(0.5)
+        arriving -= 1
+
+    async def receive() -> MutableMapping[str, Any]:
+        return {"body": b"", "more_body": False}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        statuses.append(message.get("status"))
+
+    async def all_at_once() -> None:
+        sizes: dict[str, Any] = {"max_bytes": 1000, "max_json_bytes": 1000, "max_upload_bytes": 1000}
+        limited = RequestLimits(app, uploads=tmp_path, turn_seconds=turn_seconds, **sizes)
+        await asyncio.gather(*(limited(dict(UPLOAD), receive, send) for _ in range(6)))
+
+    asyncio.run(all_at_once())
+    assert (most, statuses.count(503)) == (2, refused)
+
+
 def test_what_breaks_in_an_upload_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
     sent: list[MutableMapping[str, Any]] = []
 
