@@ -27,6 +27,8 @@ MAX_WAITING = 8
 _BATCH = 32
 KEPT_SECONDS = 2 * 3600
 """How long a report is kept, as long as a set of uploaded photos."""
+CANCELLED_KEPT_SECONDS = 600
+"""How long that of a cancelled validation is kept: one visitor can start and cancel so many that no room is left."""
 _REPORTS, _REPORT_BYTES = 1000, 200_000_000
 """Reports that are kept at a time, and their memory. None makes room for another: it is its visitor's."""
 _ENTRY_BYTES = 130
@@ -68,6 +70,11 @@ class _Job:
     ended_at: float | None = None
     report_bytes: int = 0
     """Memory of its report, about; 0 if there is none, or it measured no image."""
+
+    @property
+    def kept_seconds(self) -> float:
+        """How long it is kept once it has ended."""
+        return CANCELLED_KEPT_SECONDS if self.status.state == "cancelled" else KEPT_SECONDS
 
 
 class Validations:
@@ -158,8 +165,8 @@ class Validations:
         job = self._jobs.get(job_id)
         if job is None:
             raise UnknownJob(
-                f"There is no validation with this id, or it ended more than {KEPT_SECONDS // 3600} hours ago; start a "
-                "new one."
+                f"There is no validation with this id, or it ended more than {KEPT_SECONDS // 3600} hours ago, or was "
+                f"cancelled more than {CANCELLED_KEPT_SECONDS // 60} minutes ago; start a new one."
             )
         return job
 
@@ -210,8 +217,8 @@ class Validations:
 
     def _forget_old(self) -> None:
         ended = {job_id: job for job_id, job in self._jobs.items() if job.ended_at is not None}
-        since = time.monotonic() - KEPT_SECONDS
-        old = [job_id for job_id, job in ended.items() if (job.ended_at or 0.0) < since]
+        now = time.monotonic()
+        old = [job_id for job_id, job in ended.items() if (job.ended_at or 0.0) + job.kept_seconds < now]
         empty = [job_id for job_id, job in ended.items() if not job.report_bytes]
         for job_id in {*old, *empty[:-_WITHOUT_REPORT]}:
             del self._jobs[job_id]

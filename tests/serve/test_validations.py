@@ -246,6 +246,14 @@ def test_reports_stay_and_newcomers_wait(
     assert finished(validations, blocker).report
     with pytest.raises(Busy, match="try again"):
         validations.start(SAMPLE, [card])
+    monkeypatch.setattr("lowrank_demo.serve.validations.CANCELLED_KEPT_SECONDS", 0)
+    last = validations.start(SAMPLE, [card])
+    with pytest.raises(UnknownJob, match="cancelled more than"):
+        validations.status(blocker)
+    assert validations.status(first).report, "the part that a cancelled validation measured is kept for less long"
+    assert finished(validations, last).report
+    with pytest.raises(Busy, match="try again"):
+        validations.start(SAMPLE, [card])
     monkeypatch.setattr("lowrank_demo.serve.validations.KEPT_SECONDS", 0)
     validations.start(SAMPLE, [card])
     with pytest.raises(UnknownJob, match="ended more than"):
