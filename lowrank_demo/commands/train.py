@@ -50,9 +50,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="MNIST's four idx files, gzipped or not; default: Debian's Fashion-MNIST",
     )
     lenet.add_argument("--to", type=Path, default=Path("lenet300"), metavar="FOLDER", help="default: lenet300")
-    lenet.add_argument(
-        "--scale", type=float, default=1.0, metavar="SHARE", help="of the authors' epochs; default: 1"
-    )
+    lenet.add_argument("--scale", type=float, default=1.0, metavar="SHARE", help="of the authors' epochs; default: 1")
     lenet.set_defaults(command=_lenet300)
 
 

@@ -103,7 +103,7 @@ def test_the_table_and_the_figure(whole: Results) -> None:
     assert re.fullmatch(r"\| +\| reference \| dense \| 266,200 \| 266,610 \| +\| \d\.\d\d % \|", lines[2])
     assert re.match(r"\| 4 \| learned \| \d+, \d+, (\d+|dense) \| [\d,]+ \(÷ \d+\.\d\) \|", lines[3])
     drawn = figure(whole)
-    assert [len(trace["x"]) for trace in drawn.data] == [2, 2]
+    assert [len(trace["x"]) for trace in drawn.to_dict()["data"]] == [2, 2]
 
 
 def test_the_command(mnist: Path, tmp_path: Path) -> None:
