@@ -13,6 +13,13 @@ if TYPE_CHECKING:
 
     from ..train.config import RunConfig
 
+_STAGES = {
+    "reference": "train the dense network",
+    "compress": "learn the ranks",
+    "finetune": "train the factored network, and write its card and weights",
+    "teach": "keep a teacher's answers to the training images, for the other stages to learn from",
+}
+
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command to the parser."""
@@ -21,13 +28,30 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="learn the ranks, in three stages: reference, compress, finetune",
         description="Train with the learning-compression algorithm with rank selection. One TOML file describes a run. "
         "Run the stages in order: each starts from the result of the one before. With several GPUs: torchrun "
-        "--nproc-per-node N -m lowrank_demo train STAGE CONFIG. A further stage, teach, keeps a teacher's answers to "
-        "the training images for the others to learn from.",
+        "--nproc-per-node N -m lowrank_demo train STAGE CONFIG.",
     )
-    train.add_argument("stage", choices=["reference", "compress", "finetune", "teach"])
-    train.add_argument("config", type=Path, metavar="CONFIG", help="the TOML file of the run")
-    train.add_argument("--resume", action="store_true", help="continue from the last finished epoch")
-    train.set_defaults(command=_train)
+    stages = train.add_subparsers(required=True, dest="stage", metavar="STAGE")
+    for stage, does in _STAGES.items():
+        parser = stages.add_parser(stage, help=does, description=f"{does[0].upper()}{does[1:]}.")
+        parser.add_argument("config", type=Path, metavar="CONFIG", help="the TOML file of the run")
+        parser.add_argument("--resume", action="store_true", help="continue from the last finished epoch")
+        parser.set_defaults(command=_train)
+    does = "run the paper's experiment with LeNet300, on MNIST or Fashion-MNIST"
+    lenet = stages.add_parser(
+        "lenet300",
+        help=does,
+        description=f"{does[0].upper()}{does[1:]}: ranks learned at the authors' values of λ, and networks truncated "
+        "by SVD to the same MACs, fine-tuned alike. A run that was stopped goes on after the last λ that was finished.",
+    )
+    lenet.add_argument(
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        help="MNIST's four idx files, gzipped or not; default: Debian's Fashion-MNIST",
+    )
+    lenet.add_argument("--to", type=Path, default=Path("lenet300"), metavar="FOLDER", help="default: lenet300")
+    lenet.add_argument("--scale", type=float, default=1.0, metavar="SHARE", help="of the authors' epochs; default: 1")
+    lenet.set_defaults(command=_lenet300)
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -71,6 +95,35 @@ def _train(args: argparse.Namespace) -> int:
     except KeyboardInterrupt as stop:
         kept = "--resume continues from the last finished epoch" if checkpoint.exists() else "no epoch was finished"
         raise KeyboardInterrupt(f"stopped; {kept}") from stop
+    return 0
+
+
+def _lenet300(args: argparse.Namespace) -> int:
+    import plotly.io
+
+    from ..errors import UsageError
+    from ..reproduce.idx import FASHION_MNIST, read_digits
+    from ..reproduce.lenet300 import reproduce
+    from ..reproduce.report import figure, table
+    from ..reproduce.results import Settings
+    from ..runtime.allocator import keep_freed_memory
+    from ..runtime.files import atomic_write
+    from ..runtime.outputs import check_folder
+
+    if not 0 < args.scale <= 1:
+        raise UsageError(f"--scale is {args.scale:g}; expected a share of the epochs, above 0 and at most 1.")
+    digits = read_digits(args.data or FASHION_MNIST)
+    check_folder(args.to, args.to)
+    keep_freed_memory()
+    try:
+        results = reproduce(digits, args.to, Settings().scaled(args.scale))
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt("stopped; the same command goes on after the last λ that was finished") from stop
+    page = plotly.io.to_html(figure(results), include_plotlyjs=True, config={"displaylogo": False})
+    for name, text in (("table.md", table(results)), ("figure.html", page)):
+        with atomic_write(args.to / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    print(table(results), end="")
     return 0
 
 

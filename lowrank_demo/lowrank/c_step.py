@@ -26,6 +26,8 @@ Cost = Literal["true", "original"]
 """What selection counts: the MACs of the factors as they run, or the authors' simpler count."""
 COST_UNIT = 1e-6
 """λ is the price of 10⁶ FLOPs (or stored weights)."""
+_BLOCK = 512
+"""Rows of the Gram matrix that are computed at once."""
 
 
 def to_matrix(weight: Tensor, scheme: str) -> Tensor:
@@ -99,64 +101,39 @@ def select_rank(
 
 @dataclass(frozen=True)
 class Decomposition:
-    """The singular value decomposition of a layer's matrix, U · diag(s) · Vh, s in descending order.
+    """The singular values of a layer's matrix, and the directions of its shorter side, from which any rank follows.
 
-    In float64 for a float64 weight, in float32 for all others.
+    What a rank needs of the longer side is computed for that rank alone: for all directions it would take as long as
+    the singular values.
     """
 
-    u: Tensor
     s: Tensor
-    vh: Tensor
-    shape: torch.Size
-    """Shape of the weight."""
+    """Singular values in descending order, float64 [k]."""
+    basis: Tensor
+    """Singular vectors of the shorter side, orthonormal columns, float64 [k, k]."""
+    weight: Tensor
+    """What is decomposed."""
     scheme: str
 
     @classmethod
     def of(cls, weight: Tensor, scheme: str) -> Decomposition:
         """Decompose a weight by the eigenvalues of its smaller Gram matrix, in float64.
 
-        For fc6 this takes less than half the time of a singular value decomposition in float32, and is more accurate.
-        A float64 weight gets the slower decomposition, since the Gram matrix would halve the digits.
+        This takes less time than a singular value decomposition in float32, and is more accurate. A float64 weight gets
+        the slower decomposition, since the Gram matrix would halve the digits.
         """
-        matrix = to_matrix(weight.detach().double(), scheme)
+        weight = weight.detach()
+        matrix = _wide(to_matrix(weight.double(), scheme))
         if weight.dtype == torch.float64:
-            left, values, right = torch.linalg.svd(matrix, full_matrices=False)
-            return cls(left, values, right, weight.shape, scheme)
-        wide = matrix.shape[0] <= matrix.shape[1]
-        if not wide:
-            matrix = matrix.T
-        values, vectors = torch.linalg.eigh(matrix @ matrix.T)
-        s, u = values.flip(0).clamp(min=0).sqrt(), vectors.flip(1)
-        # Directions without energy have no counterpart, and contribute nothing.
-        inverse = torch.where(s > 1e-7 * s[:1], 1 / s, torch.zeros_like(s))
-        vh = inverse[:, None] * (u.T @ matrix)
-        if not wide:
-            u, vh = vh.T, u.T
-        return cls(u.float(), s.float(), vh.float(), weight.shape, scheme)
-
-    @classmethod
-    def of_factors(cls, v: Tensor, u: Tensor, scheme: str) -> Decomposition:
-        """Decompose the product of two factors; the work grows with their rank r, not with the size of the layer.
-
-        Args:
-            v: Weight of the module ``V``, [r, m], [r, m, k, k] (scheme 1) or [r, m, 1, k] (scheme 2).
-            u: Weight of the module ``U``, [n, r], [n, r, 1, 1] or [n, r, k, 1].
-            scheme: Scheme of the factors, if the layer is a convolution.
-
-        Returns:
-            A decomposition with at most r singular values; all further ones are zero.
-        """
-        shape = torch.Size((u.shape[0], v.shape[1], *(_kernel(v, u))))
-        left, right = _matrices(v.detach().double(), u.detach().double())
-        q_left, r_left = torch.linalg.qr(left)
-        q_right, r_right = torch.linalg.qr(right.T)
-        inner_u, s, inner_vh = torch.linalg.svd(r_left @ r_right.T, full_matrices=False)
-        return cls((q_left @ inner_u).float(), s.float(), (inner_vh @ q_right.T).float(), shape, scheme)
+            basis, s, _ = torch.linalg.svd(matrix, full_matrices=False)
+            return cls(s, basis, weight, scheme)
+        values, vectors = torch.linalg.eigh(_gram(matrix))
+        return cls(values.flip(0).clamp(min=0).sqrt(), vectors.flip(1), weight, scheme)
 
     def truncated(self, rank: int) -> Tensor:
         """Return the nearest weight of this rank, in the shape of the weight."""
-        matrix = (self.u[:, :rank] * self.s[:rank]) @ self.vh[:rank]
-        return from_matrix(matrix, self.shape, self.scheme)
+        left, right = self._projected(rank)
+        return from_matrix(left @ right, self.weight.shape, self.scheme).to(self.weight.dtype)
 
     def factors(self, rank: int) -> tuple[Tensor, Tensor]:
         """Return the weights of the modules ``V`` and ``U``, balanced: each has a factor √s.
@@ -164,27 +141,90 @@ class Decomposition:
         For rank 0 the factors are zero and of rank 1, since modules have at least one channel.
         """
         kept = max(rank, 1)
-        root = self.s[:kept].sqrt() if rank else torch.zeros_like(self.s[:1])
-        left, right = self.u[:, :kept] * root, root[:, None] * self.vh[:kept]
-        if len(self.shape) == 2:
-            return right, left
-        n, m, k1, k2 = self.shape
-        if self.scheme == "scheme_1":
-            return right.reshape(kept, m, k1, k2), left.reshape(n, kept, 1, 1)
-        return (
-            right.reshape(kept, m, k2).unsqueeze(2),
-            left.reshape(n, k1, kept).transpose(1, 2).unsqueeze(3).contiguous(),
-        )
+        left, right = self._projected(kept)
+        s = self.s[:kept] if rank else torch.zeros_like(self.s[:1])
+        # The basis has length 1, the other side s. Without energy there is only what rounding left of a direction.
+        root, inverse = s.sqrt(), torch.where(s > 1e-7 * self.s[0], s, torch.inf).rsqrt()
+        if self._tall:
+            root, inverse = inverse, root
+        v, u = as_factors(left * root, inverse[:, None] * right, self.weight.shape, self.scheme)
+        return v.to(self.weight.dtype), u.to(self.weight.dtype)
+
+    @property
+    def _tall(self) -> bool:
+        rows, columns = to_matrix(self.weight, self.scheme).shape
+        return rows > columns
+
+    def _projected(self, rank: int) -> tuple[Tensor, Tensor]:
+        """Return matrices [rows, rank] and [rank, columns] whose product is the nearest of this rank."""
+        basis = self.basis[:, :rank]
+        other = basis.T @ _wide(to_matrix(self.weight.double(), self.scheme))
+        return (other.T, basis.T) if self._tall else (basis, other)
+
+
+def _wide(matrix: Tensor) -> Tensor:
+    """Return a matrix with its shorter side first."""
+    return matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+
+
+def _gram(matrix: Tensor) -> Tensor:
+    """Return M · Mᵀ of a matrix [n, m], computed below the diagonal and in blocks on it; zero above."""
+    gram = matrix.new_zeros(len(matrix), len(matrix))
+    for start in range(0, len(matrix), _BLOCK):
+        end = start + _BLOCK
+        gram[start:, start:end] = matrix[start:] @ matrix[start:end].T
+    return gram
+
+
+def as_factors(left: Tensor, right: Tensor, shape: torch.Size, scheme: str) -> tuple[Tensor, Tensor]:
+    """Return the weights of ``V`` and ``U`` whose product is that of two matrices.
+
+    Args:
+        left: [rows, r].
+        right: [r, columns].
+        shape: Shape of the weight.
+        scheme: How it became a matrix.
+    """
+    if len(shape) == 2:
+        return right, left
+    n, m, k1, k2 = shape
+    rank = len(right)
+    if scheme == "scheme_1":
+        return right.reshape(rank, m, k1, k2), left.reshape(n, rank, 1, 1)
+    return (
+        right.reshape(rank, m, k2).unsqueeze(2),
+        left.reshape(n, k1, rank).transpose(1, 2).unsqueeze(3).contiguous(),
+    )
+
+
+def cut_factors(v: Tensor, u: Tensor, scheme: str, rank: int) -> tuple[Tensor, Tensor]:
+    """Return the factors of the nearest product of a lower rank; the work grows with their rank r, not with the layer.
+
+    Args:
+        v: Weight of the module ``V``, [r, m], [r, m, k, k] (scheme 1) or [r, m, 1, k] (scheme 2).
+        u: Weight of the module ``U``, [n, r], [n, r, 1, 1] or [n, r, k, 1].
+        scheme: Scheme of the factors, if the layer is a convolution.
+        rank: At least 1, below r.
+    """
+    shape = torch.Size((u.shape[0], v.shape[1], *(_kernel(v, u))))
+    left, right = _matrices(v.detach().double(), u.detach().double())
+    q_left, r_left = torch.linalg.qr(left)
+    q_right, r_right = torch.linalg.qr(right.T)
+    inner_u, s, inner_vh = torch.linalg.svd(r_left @ r_right.T, full_matrices=False)
+    root = s[:rank].sqrt()
+    left, right = q_left @ (inner_u[:, :rank] * root), root[:, None] * inner_vh[:rank] @ q_right.T
+    new_v, new_u = as_factors(left, right, shape, scheme)
+    return new_v.to(v.dtype), new_u.to(u.dtype)
 
 
 def singular_values(v: Tensor, u: Tensor) -> Tensor:
     """Return the singular values of the product of two factors, float32 [r], in descending order.
 
-    In float32 and without the vectors: for fc6 at rank 1,790 it took 7 s on two processors, and
-    :meth:`Decomposition.of_factors` 61 s.
+    In float32 and without the vectors: for fc6 at rank 1,790 it took 7 s on two processors, and with them, in float64,
+    61 s.
 
     Args:
-        v: Weight of the module ``V``, as in :meth:`Decomposition.of_factors`.
+        v: Weight of the module ``V``, as in :func:`cut_factors`.
         u: Weight of the module ``U``.
     """
     left, right = _matrices(v.detach().float(), u.detach().float())

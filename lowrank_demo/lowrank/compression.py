@@ -38,6 +38,8 @@ class Step:
     """Weights of the layers that can be factored, as they are in the compressed network."""
     distance: float
     """How far the dense weights are from the compressed ones: ‖W − Δ‖ / ‖W‖."""
+    measured: float | None = None
+    """What ``measure`` returned of the compressed network; None without one."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ def compress(
     normalised: bool = True,
     augmented: bool = True,
     schedule: Sequence[float] = SCHEDULE,
+    measure: Callable[[nn.Module], float] | None = None,
 ) -> Compressed:
     """Learn the rank of each convolution and linear layer of a trained network.
 
@@ -92,6 +95,7 @@ def compress(
         normalised: Whether a layer's lost energy counts as a share of its whole energy.
         augmented: Whether to use the augmented Lagrangian rather than the quadratic penalty.
         schedule: μ of each LC step, growing.
+        measure: Called with the compressed network after each step, for the history: returns its error, for example.
 
     Raises:
         UsageError: An argument is wrong, or no layer can be factored.
@@ -130,20 +134,29 @@ def compress(
 
     def end_step(step: int, mu: float) -> None:
         macs = found.other_macs + penalty.macs()
-        history.append(
-            Step(step, penalty.lambda_, mu, dict(penalty.ranks), macs, penalty.storage(), penalty.distance())
-        )
+        measured = None if measure is None else measure(_compressed(network, penalty, scheme))
+        ranks = dict(penalty.ranks)
+        history.append(Step(step, penalty.lambda_, mu, ranks, macs, penalty.storage(), penalty.distance(), measured))
 
     run(penalty, schedule, l_step, end_step)
-    left_alone = dict(found.left_alone)
-    for name, target in targets.items():
-        if name in penalty.factors:
-            replace(network, name, factored(target.module, *penalty.factors[name], scheme))
-        else:
-            target.module.weight.data.copy_(penalty.delta[name])
-            left_alone[name] = "factoring does not pay"
+    dense = {n: "factoring does not pay" for n in targets if n not in penalty.factors}
     ranks = {name: penalty.ranks[name] for name in penalty.factors}
-    return Compressed(network, ranks, left_alone, history[-1].macs, tuple(history))
+    return Compressed(
+        _compressed(network, penalty, scheme), ranks, {**found.left_alone, **dense}, history[-1].macs, tuple(history)
+    )
+
+
+def _compressed(network: nn.Module, penalty: LowRankPenalty, scheme: str) -> nn.Module:
+    """Return a copy of a network that has the weights of the last C step."""
+    copied = copy.deepcopy(network)
+    for name, delta in penalty.delta.items():
+        module = copied.get_submodule(name)
+        assert isinstance(module, (nn.Conv2d, nn.Linear))
+        if name in penalty.factors:
+            replace(copied, name, factored(module, *penalty.factors[name], scheme))
+        else:
+            module.weight.data.copy_(delta)
+    return copied
 
 
 def _check(

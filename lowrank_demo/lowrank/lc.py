@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import TrainingDiverged
@@ -135,6 +136,9 @@ class LowRankPenalty:
         where the rank is 0. They are no part of :meth:`state`."""
         self.lambda_ = selection.lambda_
         """λ of the last C step."""
+        self._wanted: dict[str, Tensor] = {}
+        """Δ + M/μ for the μ of the present L step, whose batches all use it; empty until the first."""
+        self._wanted_mu = 0.0
         self._scale = dict.fromkeys(targets, 1.0)
         if selection.normalised:
             self._scale = {name: float((delta.double() ** 2).sum()) for name, delta in self.delta.items()}
@@ -155,7 +159,7 @@ class LowRankPenalty:
             # Only here all are in memory at once: one λ decides about all layers together.
             found = list(found)
             self.lambda_ = self._lambda_within({name: self._lost(one) for name, one in found}, mu)
-        self.ranks, self.factors = {}, {}
+        self.ranks, self.factors, self._wanted = {}, {}, {}
         for name, one in found:
             target = self._targets[name]
             rank = self.ranks[name] = self._selection.rank(target, self._lost(one), self.lambda_, mu)
@@ -168,13 +172,17 @@ class LowRankPenalty:
     def multiplier_step(self, mu: float) -> None:
         """Move the multipliers of the augmented Lagrangian by what W and Δ still differ."""
         if self._augmented:
+            self._wanted = {}
             for name, target in self._targets.items():
                 self.multipliers[name] -= mu * (target.module.weight - self.delta[name])
 
     def __call__(self, mu: float) -> Tensor:
         """Return the penalty μ/2 · Σ ‖W − Δ − M/μ‖², a differentiable scalar to add to the loss."""
+        if not self._wanted or self._wanted_mu != mu:
+            self._wanted = {name: delta + self.multipliers[name] / mu for name, delta in self.delta.items()}
+            self._wanted_mu = mu
         parts = [
-            ((target.module.weight - self.delta[name] - self.multipliers[name] / mu) ** 2).sum()
+            F.mse_loss(target.module.weight, self._wanted[name], reduction="sum")
             for name, target in self._targets.items()
         ]
         return mu / 2 * torch.stack(parts).sum()
@@ -223,6 +231,7 @@ class LowRankPenalty:
         devices = {name: target.module.weight.device for name, target in self._targets.items()}
         self.delta = {name: state["delta"][name].to(device) for name, device in devices.items()}
         self.multipliers = {name: state["multipliers"][name].to(device) for name, device in devices.items()}
+        self._wanted = {}
         self.ranks = {name: int(state["ranks"][name]) for name in devices}
         self.lambda_ = float(state["lambda"])
 

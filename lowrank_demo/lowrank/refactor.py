@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..nn.alexnet import LowRankAlexNet, LowRankLayer
-from .c_step import Decomposition
+from .c_step import Decomposition, cut_factors
 from .layers import product
 
 
@@ -40,7 +40,7 @@ def refactored(network: LowRankAlexNet, scheme: str, ranks: Sequence[int]) -> Lo
         if scheme != network.scheme and not linear:
             v, u = Decomposition.of(dense_weight(given), scheme).factors(rank)
         elif rank < v.shape[0]:
-            v, u = Decomposition.of_factors(v, u, scheme).factors(rank)
+            v, u = cut_factors(v, u, scheme, rank)
         kept = v.shape[0]
         new_v, new_u = state[keys["V"]], torch.zeros_like(state[keys["U"]])
         new_v[:kept], new_u[:, :kept] = v, u

@@ -20,7 +20,7 @@ from lowrank_demo.runtime.files import atomic_write
 if TYPE_CHECKING:
     from tests.bench.measure import Outcome
 
-PARTS = ("compute", "overlap", "growth", "photo", "start", "build", "resize", "memory")
+PARTS = ("compute", "overlap", "growth", "photo", "start", "build", "resize", "memory", "lc")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,7 +72,7 @@ def _bench(args: argparse.Namespace) -> None:
 def _outcomes(chosen: list[str], images: int, many: int) -> Iterator[Outcome]:
     from lowrank_demo.models.cards import read_zoo
     from lowrank_demo.settings import Settings
-    from tests.bench import data, material, memory, networks, requests
+    from tests.bench import data, lc, material, memory, networks, requests
 
     zoo = read_zoo(Settings.from_environment().zoo)
     with tempfile.TemporaryDirectory() as name:
@@ -89,6 +89,7 @@ def _outcomes(chosen: list[str], images: int, many: int) -> Iterator[Outcome]:
             "build": lambda: data.build(folder, photos, 4 * images),
             "resize": lambda: data.resize(folder, material.jpegs(32, edge=640), images),
             "memory": lambda: memory.memory(zoo, file, min(1000, many // 4), many),
+            "lc": lc.lc,
         }
         for part in chosen:
             if not sys.stderr.isatty():

@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
+from tests.bench import lc
 from tests.helpers.commands import run_module
 
 
@@ -25,6 +27,15 @@ def test_figures_and_json(tmp_path: Path) -> None:
     assert middle["measured"] < late["measured"]
     nine = found["peak memory, nine models, 64 images"]
     assert nine["measured"] > 1, "nine float32 models alone are 0.9 GB"
+
+
+def test_the_steps_that_are_compared_do_the_same() -> None:
+    linalg = pytest.importorskip("scipy.linalg")
+    weight = lc.layer_like(96)
+    ours, theirs = lc.c_steps(weight, lc.lambda_at(weight, 24), linalg.svd)
+    low = ours()
+    torch.testing.assert_close(low, torch.from_numpy(theirs()), atol=1e-5, rtol=1e-4)
+    assert torch.linalg.matrix_rank(low, rtol=1e-3) == 24
 
 
 def test_wrong_options() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from starlette.exceptions import HTTPException
 
-from lowrank_demo.serve import limits
+from lowrank_demo.serve import limits, upload_room
 from lowrank_demo.serve.limits import RequestLimits
 
 
@@ -207,7 +207,7 @@ def test_a_full_folder_is_not_measured_all_the_time(tmp_path: Path, monkeypatch:
         limited = RequestLimits(app, max_bytes=1000, max_json_bytes=10, uploads=tmp_path, max_upload_bytes=100)
         return await asyncio.gather(*(limited(dict(UPLOAD), receive, send) for _ in range(8)), return_exceptions=True)
 
-    monkeypatch.setattr(limits, "_size", slow)
+    monkeypatch.setattr(upload_room, "_size", slow)
     assert {outcome.status_code for outcome in asyncio.run(many())} == {503}
     assert measured == 1
 

@@ -1,0 +1,1 @@
+"""Experiments of the paper that run on one machine, from data to table and figure."""
