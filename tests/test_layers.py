@@ -35,11 +35,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "classify": _NN | _DATA,
     "validate": _NN | _DATA | {"classify"},
     "train": _NN | _DATA | {"classify", "validate"},
+    "reproduce": _NN,
     "publish": _NN,
     "serve": _SERVED,
-    "charts": _SERVED,
+    "charts": _SERVED | {"reproduce"},
     "ui": _SERVED | {"serve", "charts"},
-    "commands": _SERVED | {"serve", "charts", "ui", "train", "publish"},
+    "commands": _SERVED | {"serve", "charts", "ui", "train", "reproduce", "publish"},
     "cli": {"errors", "runtime", "commands"},
     "__main__": {"cli"},
     # low_rank_alexnet, which imports inside the function.
@@ -50,7 +51,18 @@ MAY_IMPORT: dict[str, set[str]] = {
 LIBRARIES: dict[str, tuple[set[str], set[str]]] = {
     # A third-party library: the parts or files that may import it, and those that may only inside a function.
     "torch": (
-        {"nn", "lowrank", "decode", "classify", "validate", "train", "publish", "runtime/processes.py", "model_def"},
+        {
+            "nn",
+            "lowrank",
+            "decode",
+            "classify",
+            "validate",
+            "train",
+            "publish",
+            "runtime/processes.py",
+            "model_def",
+            "reproduce",
+        },
         {"charts", "serve", "commands"},
     ),
     "numpy": ({"lowrank", "decode", "classify", "validate", "train", "publish", "ui"}, {"serve"}),

@@ -46,7 +46,7 @@ def report_page(report: Report, zoo: Zoo) -> str:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(report.file)}: validation</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>'
         f"<h1>Validation on {escape(report.file)}</h1>"
-        f"<p>{counted(report.count, 'image')}{state}, {report.images_per_second:,.0f} images/s, "
+        f"<p>{counted(report.count, 'image')}{state}, {report.rate}, "
         f"{escape(str(report.conditions))}.{unreadable}</p>"
         f"{errors_table(report.models)}{drawn}{confused and f'<h2>Most confused classes</h2>{confused}'}</body></html>"
     )

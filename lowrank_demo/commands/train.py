@@ -99,13 +99,12 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _lenet300(args: argparse.Namespace) -> int:
-    import plotly.io
-
+    from ..charts.lenet300 import lenet300_page
     from ..errors import UsageError
     from ..reproduce.idx import FASHION_MNIST, read_digits
     from ..reproduce.lenet300 import reproduce
-    from ..reproduce.report import figure, table
     from ..reproduce.results import Settings
+    from ..reproduce.table import table
     from ..runtime.allocator import keep_freed_memory
     from ..runtime.files import atomic_write
     from ..runtime.outputs import check_folder
@@ -119,8 +118,7 @@ def _lenet300(args: argparse.Namespace) -> int:
         results = reproduce(digits, args.to, Settings().scaled(args.scale))
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt("stopped; the same command goes on after the last λ that was finished") from stop
-    page = plotly.io.to_html(figure(results), include_plotlyjs=True, config={"displaylogo": False})
-    for name, text in (("table.md", table(results)), ("figure.html", page)):
+    for name, text in (("table.md", table(results)), ("figure.html", lenet300_page(results))):
         with atomic_write(args.to / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
     print(table(results), end="")

@@ -29,8 +29,7 @@ def job_view(status: ValidationStatus, job_id: str) -> str:
     elif status.state == "cancelled":
         head = f"Cancelled after {progress.done:,} of {progress.total:,} images." if progress else "Cancelled."
     elif report:
-        rate, conditions = f"{report.images_per_second:,.0f} images/s", escape(str(report.conditions))
-        head = f"Done: {name}, {counted(report.count, 'image')}, {rate}, {conditions}."
+        head = f"Done: {name}, {counted(report.count, 'image')}, {report.rate}, {escape(str(report.conditions))}."
     else:
         head = "Done."
     results = report.models if report else status.results

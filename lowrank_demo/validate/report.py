@@ -65,6 +65,7 @@ class Report:
     unreadable: tuple[tuple[int, str], ...]
     models: tuple[ModelResult, ...]
     images_per_second: float
+    """Of this run; 0 if an earlier one had measured all."""
     complete: bool
     class_count: Mapping[int, int]
     class_right: Mapping[str, tuple[Mapping[int, int], Mapping[int, int]]]
@@ -72,6 +73,12 @@ class Report:
     confused: Mapping[str, tuple[tuple[int, int, int], ...]]
     """Model id -> (true class, predicted class, images), the most frequent first."""
     conditions: Conditions
+
+    @property
+    def rate(self) -> str:
+        """The rate in words."""
+        rate = self.images_per_second
+        return f"{rate:,.{int(rate < 100)}f} images/s" if rate else "all measured before"
 
 
 def model_results(sums: Sums, cards: Sequence[ModelCard]) -> tuple[ModelResult, ...]:
@@ -204,10 +211,7 @@ def report_text(report: Report) -> str:
             f"{'–' if result.loss is None else f'{result.loss:.4f}':>7}"
         )
     state = "" if report.complete else f" (stopped: {counted(report.total, 'record')} in the file)"
-    lines.append(
-        f"{counted(report.count, 'image')} of {report.file}{state}, {report.images_per_second:,.1f} images/s, "
-        f"{report.conditions}"
-    )
+    lines.append(f"{counted(report.count, 'image')} of {report.file}{state}, {report.rate}, {report.conditions}")
     if report.unreadable:
         count, reasons = len(report.unreadable), "; ".join(f"{i}: {reason}" for i, reason in report.unreadable[:5])
         lines.append(f"{counted(count, 'record')} could not be read: {reasons}{' …' * (count > 5)}")

@@ -73,6 +73,8 @@ def test_a_report_that_fails_costs_nothing(file: Path, tmp_path: Path) -> None:
     again = validate(file, "--json", tmp_path / "report.json", "--resume")
     assert again.returncode == 0
     assert "continuing from record 8" in again.stderr
+    assert "8 images of" in again.stdout
+    assert "all measured before" in again.stdout
     assert json.loads((tmp_path / "report.json").read_text())["count"] == 8
     assert list(states.iterdir()) == []
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from lowrank_demo.charts.lenet300 import lenet300_figure
 from lowrank_demo.errors import DataError, UsageError
 from lowrank_demo.reproduce import lenet300
 from lowrank_demo.reproduce.idx import Digits, read_digits
 from lowrank_demo.reproduce.lenet300 import macs_of, reproduce, truncated_to
-from lowrank_demo.reproduce.report import figure, table
 from lowrank_demo.reproduce.results import Results, Settings, read_results
+from lowrank_demo.reproduce.table import table
 from tests.helpers.commands import run
 
 SETTINGS = Settings(reference_epochs=20, steps=20, step_epochs=2, finetune_epochs=10, lambdas=(4.0, 8.0))
@@ -102,7 +103,7 @@ def test_the_table_and_the_figure(whole: Results) -> None:
     assert len(lines) == 2 + 5
     assert re.fullmatch(r"\| +\| reference \| dense \| 266,200 \| 266,610 \| +\| \d\.\d\d % \|", lines[2])
     assert re.match(r"\| 4 \| learned \| \d+, \d+, (\d+|dense) \| [\d,]+ \(÷ \d+\.\d\) \|", lines[3])
-    drawn = figure(whole)
+    drawn = lenet300_figure(whole)
     assert [len(trace["x"]) for trace in drawn.to_dict()["data"]] == [2, 2]
 
 

@@ -1,37 +1,23 @@
-"""The table and the figure of the LeNet300 experiment."""
+"""The figure of the LeNet300 experiment."""
 
 from __future__ import annotations
 
 import plotly.graph_objects as go
+import plotly.io
 
-from ..charts.style import FULL, MEASURED, SCHEME_COLOURS, styled
+from ..reproduce.results import LEARNED, TRUNCATED, Network, Results
 from ..runtime.words import counted
-from .results import LEARNED, TRUNCATED, Network, Results
+from .style import FULL, MEASURED, SCHEME_COLOURS, styled
 
 _COLOURS = {LEARNED: SCHEME_COLOURS["scheme_1"], TRUNCATED: MEASURED}
 
 
-def table(results: Results) -> str:
-    """Return the networks as a table in Markdown."""
-    dense = results.networks[0]
-    layers = list(results.histories[0].steps[0].ranks) if results.histories else []
-    rows = [
-        "| λ | ranks chosen by | ranks | MACs | weights and biases | top-1 error, before fine-tuning | at the end |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for one in results.networks:
-        ranks = ", ".join(str(one.ranks.get(layer, "dense")) for layer in layers) if one.ranks else "dense"
-        before = "" if one.error_before is None else f"{one.error_before:.2f} %"
-        times = "" if one is dense else f" (÷ {dense.macs / one.macs:.1f})"
-        lambda_ = "" if one.lambda_ is None else f"{one.lambda_:g}"
-        rows.append(
-            f"| {lambda_} | {one.method} | {ranks} | {one.macs:,}{times} | {one.storage:,} | {before} | "
-            f"{one.error:.2f} % |"
-        )
-    return "\n".join(rows) + "\n"
+def lenet300_page(results: Results) -> str:
+    """Return the figure as an HTML page that needs no network."""
+    return plotly.io.to_html(lenet300_figure(results), include_plotlyjs=True, config={"displaylogo": False})
 
 
-def figure(results: Results) -> go.Figure:
+def lenet300_figure(results: Results) -> go.Figure:
     """Draw the error of each network over its MACs."""
     dense = results.networks[0]
     drawn = go.Figure()
