@@ -26,9 +26,7 @@ def lenet300_figure(results: Results) -> go.Figure:
         drawn.add_scatter(
             x=[one.macs for one in networks],
             y=[one.error for one in networks],
-            customdata=[
-                [one.lambda_, ", ".join(f"{name} {rank}" for name, rank in one.ranks.items())] for one in networks
-            ],
+            customdata=[[one.lambda_, _ranks(one)] for one in networks],
             mode="lines+markers",
             name=method,
             line={"color": colour},

@@ -120,11 +120,10 @@ def compress(
     )
     if target_macs is not None:
         least = found.other_macs + sum(selection.cost_of(target, 0, "flops") for target in targets.values())
-        whole = found.other_macs + sum(target.dense_cost("flops") for target in targets.values())
-        if not least <= target_macs < whole:
+        if not least <= target_macs < found.macs:
             raise UsageError(
                 f"target_macs is {target_macs:,}; expected at least {least:,}, which the network has at the lowest "
-                f"ranks, and fewer than its own {whole:,}."
+                f"ranks, and fewer than its own {found.macs:,}."
             )
     penalty = LowRankPenalty(targets, selection, augmented=augmented)
     history: list[Step] = []

@@ -170,6 +170,11 @@ class Survey:
     other_macs: int
     """MACs of the others for one image."""
 
+    @property
+    def macs(self) -> int:
+        """MACs of all for one image."""
+        return self.other_macs + sum(target.dense_cost("flops") for target in self.targets.values())
+
 
 def survey(network: nn.Module, example: Inputs, exclude: Collection[str] = ()) -> Survey:
     """Run a network once, in evaluation mode, and return the layers that can be factored.

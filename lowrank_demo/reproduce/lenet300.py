@@ -189,7 +189,7 @@ class _Experiment:
         """Return a trained network's ranks, costs and error."""
         ranks = {name: len(one.V.weight) for name, one in network.named_children() if isinstance(one, Factored)}
         storage = sum(parameter.numel() for parameter in network.parameters())
-        macs = macs_of(network, self._digits.train[:1])
+        macs = survey(network, self._digits.train[:1]).macs
         return Network(method, lambda_, ranks, macs, storage, before, self.error(network))
 
 
@@ -203,17 +203,11 @@ def truncated_to(network: nn.Module, example: Tensor, macs: int) -> nn.Module:
     low, high = 0, len(shares) - 1  # at the last, every layer has rank 0
     while low < high:
         middle = (low + high) // 2
-        if macs_of(_cut(network, example, spectra, shares[middle]), example) <= macs:
+        if survey(_cut(network, example, spectra, shares[middle]), example).macs <= macs:
             high = middle
         else:
             low = middle + 1
     return _cut(network, example, spectra, shares[high])
-
-
-def macs_of(network: nn.Module, example: Tensor) -> int:
-    """Return the multiply-accumulates of a network for one example."""
-    found = survey(network, example)
-    return found.other_macs + sum(target.dense_cost("flops") for target in found.targets.values())
 
 
 def _cut(network: nn.Module, example: Tensor, spectra: Mapping[str, Tensor], lost: float) -> nn.Module:

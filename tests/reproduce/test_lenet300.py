@@ -11,9 +11,10 @@ import torch
 
 from lowrank_demo.charts.lenet300 import lenet300_figure
 from lowrank_demo.errors import DataError, UsageError
+from lowrank_demo.lowrank.layers import survey
 from lowrank_demo.reproduce import lenet300
 from lowrank_demo.reproduce.idx import Digits, read_digits
-from lowrank_demo.reproduce.lenet300 import macs_of, reproduce, truncated_to
+from lowrank_demo.reproduce.lenet300 import reproduce, truncated_to
 from lowrank_demo.reproduce.results import Results, Settings, read_results
 from lowrank_demo.reproduce.table import table
 from tests.helpers.commands import run
@@ -58,12 +59,12 @@ def test_the_history_tells_how_the_ranks_settled(whole: Results) -> None:
 
 def test_costs_are_those_of_the_layers() -> None:
     network = lenet300.lenet300()
-    assert macs_of(network, X) == DENSE
+    assert survey(network, X).macs == DENSE
     cut = truncated_to(network, X, 100_000)
     ranks = {name: len(getattr(cut, name).V.weight) for name in ("fc1", "fc2")}
     macs = ranks["fc1"] * 1084 + ranks["fc2"] * 400 + 1000
-    assert 90_000 < macs_of(cut, X) <= 100_000
-    assert macs_of(cut, X) <= macs <= 100_000 + 1084, "fc3 is dense where factors cost more"
+    assert 90_000 < survey(cut, X).macs <= 100_000
+    assert survey(cut, X).macs <= macs <= 100_000 + 1084, "fc3 is dense where factors cost more"
     lost = []
     for name in ranks:
         before, after = getattr(network, name).weight.detach(), getattr(cut, name).weight.detach()
