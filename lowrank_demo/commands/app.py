@@ -52,7 +52,9 @@ def serve() -> int:
             os.environ["GRADIO_TEMP_DIR"] = str(uploads)
             service = Service(Settings.from_environment(), lend_gpu)
             service.machine.check()
+            from ..serve.answers import Photo
             from ..ui.app import build_app, launch_options, make_desk
+            from ..ui.stage import EXAMPLES
 
             desk = make_desk(service, visitors / "sets")
             ending.callback(desk.files.end)
@@ -63,7 +65,7 @@ def serve() -> int:
         sweep_regularly(
             _SWEEP_SECONDS, desk.files.sweep, lambda: delete_older(uploads, UPLOADS_KEPT_SECONDS, since=started)
         )
-        warm_up = threading.Thread(target=service.warm_up, daemon=True)
+        warm_up = threading.Thread(target=desk.paths.warm_up, args=[Photo.from_file(EXAMPLES[0])], daemon=True)
         warm_up.start()
         try:
             demo.launch(**launch_options(desk))

@@ -163,8 +163,8 @@ class ModelCard(KnownKeys):
 
     @property
     def lambda_text(self) -> str:
-        """λ as the paper prints it, such as ``0.25e-4``."""
-        return f"{self.lambda_ * 1e4:.2f}e-4"
+        """λ for people, such as ``0.25 × 10⁻⁴``."""
+        return f"{self.lambda_ * 1e4:.2f} × 10⁻⁴"
 
     @cached_property
     def cost(self) -> NetworkCost:
@@ -184,6 +184,10 @@ class ModelCard(KnownKeys):
                 f"{len(self.ranks)} ranks from 0 to its own, {'-'.join(map(str, self.ranks))}."
             )
         return replace(self, ranks=given, truncated_from=self.ranks, published=None, measured=(), history=None)
+
+
+FAMILY_WORDS = {DEFAULT_FAMILY: "authors'", "preview": "bundled"}
+"""How people read a family's name; any other stands for itself."""
 
 
 def scheme_title(scheme: str) -> str:
@@ -247,6 +251,21 @@ class Zoo:
         """
         versions = [one for one in self._nested(card.scheme) if one.weights.file == card.weights.file]
         return _nearest(versions or [card], ranks).truncated(ranks)
+
+    def mflops(self, card: ModelCard) -> int:
+        """Return the MFLOPs of a model as the paper counts them: the published figure where its ranks were published.
+
+        The release rounds some figures down and others up, so that rounding alone does not give all of them.
+        """
+        for one in self.of_scheme(card.scheme):
+            if one.published and one.ranks == card.ranks:
+                return round(one.published.mflops)
+        return round(card.cost.macs / 1e6)
+
+    def title(self, card: ModelCard) -> str:
+        """Return a model's name for people, such as ``Scheme 2 · v5 · bundled``."""
+        version = f"cut to {self.mflops(card)} MFLOPs" if card.truncated_from else card.version
+        return " · ".join((scheme_title(card.scheme), version, FAMILY_WORDS.get(card.family, card.family)))
 
     def _nested(self, scheme: str) -> list[ModelCard]:
         return [card for card in self.of_scheme(scheme) if card.weights.format == "nested"]

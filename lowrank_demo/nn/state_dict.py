@@ -55,9 +55,27 @@ def read_version(version: Version, file: LocalFile, layers: Sequence[Layer] = LA
     Raises:
         WeightsRefused: The file does not hold this version, or was changed since it was verified.
     """
-    name, form = file.path.name, form_of(version, layers)
+    return _version(_read_tensors(file), version, form_of(version, layers), file.path.name)
+
+
+def read_versions(
+    versions: Sequence[Version], file: LocalFile, layers: Sequence[Layer] = LAYERS
+) -> list[LowRankAlexNet]:
+    """Return several versions of a nested weight file, as :func:`read_version` does; they share their tensors.
+
+    Raises:
+        WeightsRefused: The file does not hold one of them, or was changed since it was verified.
+    """
+    name = file.path.name
+    tensors = _dequantise(_read_tensors(file), name)
+    return [_version(tensors, version, form_of(version, layers), name) for version in versions]
+
+
+def _version(
+    tensors: Mapping[str, Tensor], version: Version, form: LowRankAlexNet, name: str
+) -> LowRankAlexNet:
     try:
-        state = version_state(_read_tensors(file), version, form)
+        state = version_state(tensors, version, form)
     except KeyError as error:
         raise WeightsRefused(
             f"{name} lacks {error.args[0]}; expected every tensor of {version.scheme}/{version.name}."

@@ -123,6 +123,15 @@ class Service:
             )
             return self._compare(contents, ordered, with_views, on_progress)
 
+    def fetch(self, card: ModelCard, on_progress: OnProgress | None = None) -> None:
+        """Download a model's weights if they are not here.
+
+        Raises:
+            WeightsError: They cannot be had.
+            Busy: Too many others are waiting for a download.
+        """
+        self._download(card, on_progress)
+
     def _download(self, card: ModelCard, on_progress: OnProgress | None) -> None:
         """Download a model's weights where they are not here, in a place of its own: it may take minutes."""
         if self.status(card).where == "to download":

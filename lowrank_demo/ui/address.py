@@ -48,11 +48,11 @@ def build(page: Page, titles: Sequence[str]) -> None:
         page: The page.
         titles: Titles of the tabs.
     """
-    picker, sliders = page.picker, [page.log_lambda, page.log_mu]
-    picker.version.change(None, picker.version, None, js=_WRITE_MODEL, **QUIET)
+    sliders = [page.log_lambda, page.log_mu]
+    page.chosen.change(None, page.chosen, None, js=_WRITE_MODEL, **QUIET)
     page.other.change(None, page.other, None, js=_WRITE_OTHER, **QUIET)
     gr.on([slider.change for slider in sliders], None, sliders, None, js=_WRITE_TRUNCATION, **QUIET)
-    restored = [page.tabs, picker.scheme, picker.version, page.other, *sliders]
+    restored = [page.tabs, page.stage, page.chosen, page.other, *sliders]
 
     def restore(request: gr.Request) -> dict[Any, Any]:
         asked = read(request.query_params)
@@ -64,7 +64,7 @@ def build(page: Page, titles: Sequence[str]) -> None:
                 shown[slider] = min(max(value, slider.minimum), slider.maximum)
         try:
             if asked.model:
-                shown |= picker.choose(page.card(asked.model))
+                shown |= page.choose(page.card(asked.model))
             if asked.other:
                 shown[page.other] = page.card(asked.other).id
         except LowRankError as error:
@@ -74,13 +74,14 @@ def build(page: Page, titles: Sequence[str]) -> None:
     page.loaded(restore, None, restored, **QUIET)
 
 
-def follow_tab(tab: gr.Tab) -> None:
-    """Write the tab's id into the address when a visitor chooses it.
+def follow_tab(page: Page, tab: gr.Tab) -> None:
+    """Note which tab is open, and write it into the address when a visitor chooses it.
 
     Gradio selects the first tab by itself before the address is read; then the page has no focus yet.
     """
     body = f"if (document.activeElement === document.body) return; url.searchParams.set('tab', '{tab.id}');"
     tab.select(None, None, None, js=_WRITE.format(arguments="", body=body), **QUIET)
+    tab.select(lambda: tab.id, None, page.opened, **QUIET)
 
 
 def tab_id(title: str) -> str:

@@ -23,12 +23,13 @@ from ..serve.inspection import Inspection
 from ..serve.limits import RequestLimits
 from ..serve.origin import OriginPolicy
 from ..serve.page_cache import PageCache
+from ..serve.paths import Paths
 from ..serve.service import Service
 from ..serve.uploads import LabelledFiles
 from ..serve.validations import Validations
 from ..serve.values import check_values
 from ..settings import ASSETS
-from . import about, address, api, classify, compare, explore, figure_tools, page, pareto, picker, ranks, validate
+from . import address, api, compare, explore, figure_tools, header, how, page, photos, ranks, stage, trade_off, validate
 from .mailboxes import Mailboxes, refuse_odd_sessions
 from .reports import report_route
 
@@ -36,16 +37,14 @@ _MIN_ITEMS = 1_000
 """Items that one list of a request may have, even where fewer photos may come: the page sends all that were dropped."""
 _SAMPLE = (("lion.jpg", 291), ("cheetah.jpg", 293), ("cheetah1.jpg", 293))
 """Photos of the gradio package that show an ImageNet class, with its label."""
-_TITLE = """<header class="lr-title"><h1>Low-rank AlexNet</h1><p>Each layer's rank was learned, not guessed.
-Pick a scheme and a λ, drop photos in, and see what compression keeps and what it costs.</p></header>"""
 _TABS = {
-    "Classify": classify,
+    "Photos": photos,
     "Compare": compare,
     "Ranks": ranks,
     "Explore λ": explore,
-    "Pareto": pareto,
+    "Trade-off": trade_off,
     "Validate": validate,
-    "About": about,
+    "How it works": how,
 }
 # Gradio and Plotly draw when they like. One observer tells every script of the page that something was drawn.
 _OBSERVE = """
@@ -111,26 +110,25 @@ def make_desk(service: Service, sets: Path) -> page.Desk:
     """Make the objects behind the page, which keep visitors' sets in a folder."""
     sample = [(Path(get_image(name)), label) for name, label in _SAMPLE]
     files = LabelledFiles(service.settings, sample, sets)
-    return page.Desk(service, Inspection(service), files, Validations(service, files))
+    return page.Desk(service, Paths(service), Inspection(service), files, Validations(service, files))
 
 
 def build_app(desk: page.Desk) -> gr.Blocks:
     """Build the page and its API, to be launched with :func:`launch_options`."""
     with _Demo(title="Low-rank AlexNet") as demo:
         demo.max_items = max(_MIN_ITEMS, desk.service.settings.max_photos)
-        shared = page.create(desk, demo, classify.WELCOME)
-        gr.HTML(_TITLE)
-        with gr.Row(elem_id="lr-main"):
-            with gr.Column(scale=1, min_width=300, elem_id="lr-picker"):
-                picker.build(shared)
-            with gr.Column(scale=3, min_width=320):
-                shared.picker.summary.render()
-                shared.tabs.render()
-                with shared.tabs:
-                    for title, module in _TABS.items():
-                        with gr.Tab(title, id=address.tab_id(title)) as tab:
-                            module.build(shared, tab)
-                        address.follow_tab(tab)
+        model = desk.paths.first().id
+        shared = page.create(desk, demo, stage.create(desk, model), model, photos.WELCOME)
+        header.build(desk.service.zoo)
+        shared.stage.render()
+        shared.photos.render()
+        shared.tabs.render()
+        with shared.tabs:
+            for title, module in _TABS.items():
+                with gr.Tab(title, id=address.tab_id(title)) as tab:
+                    module.build(shared, tab)
+                address.follow_tab(shared, tab)
+        stage.build(shared)
         address.build(shared, list(_TABS))
         figure_tools.build()
         gr.HTML("", js_on_load=_OBSERVE, visible="hidden")

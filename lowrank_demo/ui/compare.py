@@ -9,15 +9,14 @@ import gradio as gr
 from ..errors import LowRankError
 from ..models.cards import short_name
 from ..serve.places import MAX_MODELS
-from .classify import photos_of
 from .events import QUIET
-from .page import Items, Page
+from .page import Items, Page, photos_of
 from .present import message
 from .present_comparison import comparison_table
 from .present_evidence import evidence_view
 
 _WELCOME = message(
-    "Drop photos under Classify first. This tab then shows every answer of the models that are on this machine.",
+    "Drop photos above first. This tab then shows every answer of the models that are on this machine.",
     "lr-welcome",
 )
 _EVIDENCE = "Each part of the photo is hidden in turn. The parts that the answer depends on most stay bright."
@@ -32,7 +31,7 @@ element.addEventListener('click', (event) => {
 
 def build(page: Page, tab: gr.Tab) -> None:
     """Build the tab. Choosing it compares."""
-    service, inspection, picker = page.desk.service, page.desk.inspection, page.picker
+    service, inspection = page.desk.service, page.desk.inspection
     max_photos = service.settings.max_photos
     table = gr.HTML(_WELCOME, js_on_load=_LISTEN, elem_id="lr-comparison")
     with gr.Column(visible=False, elem_id="lr-evidence") as section:
@@ -81,7 +80,7 @@ def build(page: Page, tab: gr.Tab) -> None:
         return evidence_view(view, cards, found)
 
     def open_model(event: gr.EventData) -> dict[Any, Any]:
-        return {**picker.choose(page.card(str(event.model))), page.tabs: gr.Tabs(selected="classify")}
+        return page.choose(page.card(str(event.model)))
 
     gr.on(
         tab.select,
@@ -101,4 +100,4 @@ def build(page: Page, tab: gr.Tab) -> None:
         concurrency_limit=1,
         show_progress_on=pictures,
     )
-    table.click(open_model, None, [picker.scheme, picker.version, page.tabs], **QUIET)
+    table.click(open_model, None, [page.stage, page.chosen], **QUIET)

@@ -10,9 +10,8 @@ from ..charts.models import macs_text
 from ..charts.spectra import frame, path_figure, ranks_kept_figure, spectra_figure
 from ..errors import LowRankError
 from ..models.cards import ModelCard
-from .classify import photos_of
 from .events import QUIET
-from .page import LOG_LAMBDAS, LOG_STEP, Items, Page, warn
+from .page import LOG_LAMBDAS, LOG_STEP, Items, Page, photos_of, warn
 from .present import message
 from .present_comparison import comparison_grid
 
@@ -58,7 +57,7 @@ _ABOUT = (
 
 def build(page: Page, tab: gr.Tab) -> None:
     """Build the tab. Choosing it draws."""
-    service, chosen = page.desk.service, page.picker.version
+    service, chosen = page.desk.service, page.chosen
     names = page.desk.files.names()
     gr.Markdown(_ABOUT)
     with gr.Row():
@@ -135,7 +134,7 @@ def build(page: Page, tab: gr.Tab) -> None:
     def try_truncated(items: Items, model: str, log_lambda: float, log_mu: float, counted: Criterion) -> str:
         taken = photos_of(items)[: service.settings.max_photos]
         if not taken:
-            return message("There are no photos yet: drop some under Classify, then try again.")
+            return message("There are no photos yet: drop some above, then try again.")
         try:
             card = page.card(truncated_id(model, log_lambda, log_mu, counted))
             return comparison_grid(taken, service.compare(taken, [page.card(model), card]))
@@ -153,7 +152,7 @@ def build(page: Page, tab: gr.Tab) -> None:
         return started, gr.Timer(active=True), gr.Tabs(selected="validate")
 
     inputs = [chosen, page.log_lambda, page.log_mu, criterion]
-    changed = [page.log_lambda.input, page.log_mu.input, criterion.input, chosen.change, tab.select, stop.click]
+    changed = [page.log_lambda.input, page.log_mu.input, criterion.input, chosen.change, stop.click]
     playing = play.click(
         play_path,
         [chosen, page.log_mu, criterion],
@@ -163,8 +162,9 @@ def build(page: Page, tab: gr.Tab) -> None:
         **QUIET,
     )
     timer.tick(None, [frames, page.log_lambda, summary], [page.log_lambda, summary, timer], js=_NEXT_FRAME, **QUIET)
-    gr.on(changed, None, None, timer, js=_STOP, cancels=[playing], **QUIET)
-    gr.on(changed, show, inputs, [summary, *figures], trigger_mode="always_last", concurrency_limit=4, **QUIET)
+    gr.on([*changed, tab.select], None, None, timer, js=_STOP, cancels=[playing], **QUIET)
+    shown = [summary, *figures]
+    page.when_open(tab, changed, show, inputs, shown, trigger_mode="always_last", concurrency_limit=4, **QUIET)
     attempt.click(try_truncated, [page.photos, *inputs], answers, api_visibility="private", show_progress_on=answers)
     measure.click(measure_truncated, [file, *inputs], [page.job, page.timer, page.tabs], **QUIET)
 

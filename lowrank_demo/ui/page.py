@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -12,11 +13,12 @@ import gradio as gr
 from ..data.walk import EXTENSIONS
 from ..errors import LowRankError
 from ..models.cards import ModelCard
+from ..serve.answers import Photo
 from ..serve.inspection import Inspection
+from ..serve.paths import Paths
 from ..serve.service import Service
 from ..serve.uploads import LabelledFiles
 from ..serve.validations import Validations
-from .picker import Picker
 
 POLL_SECONDS = 0.7
 LOG_LAMBDA, LOG_MU = -4.0, -2.0
@@ -37,6 +39,7 @@ class Desk:
     """The objects behind the page."""
 
     service: Service
+    paths: Paths
     inspection: Inspection
     files: LabelledFiles
     validations: Validations
@@ -47,8 +50,13 @@ class Page:
     """The components that more than one tab uses. The tab that shows a component renders it."""
 
     desk: Desk
-    picker: Picker
+    stage: gr.HTML
+    """The first view."""
+    chosen: gr.Textbox
+    """Id of the model that the first view shows, for all else to follow; hidden."""
     tabs: gr.Tabs
+    opened: gr.State
+    """Id of the tab that is open."""
     photos: gr.Gallery
     """The visitor's photos."""
     results: gr.HTML
@@ -74,6 +82,41 @@ class Page:
         """
         return self.desk.service.zoo.get(model_id)
 
+    def choose(self, card: ModelCard) -> dict[Any, Any]:
+        """Return the updates that choose a model; of a cut that is not on a path, its neighbour on it."""
+        on_path = self.desk.paths.nearest(card)
+        return {self.stage: gr.HTML(model=on_path.id), self.chosen: on_path.id}
+
+    def when_open(
+        self,
+        tab: gr.Tab,
+        changes: Sequence[Callable[..., Any]],
+        answer: Callable[..., Any],
+        inputs: Sequence[Any],
+        outputs: Sequence[Any],
+        **options: Any,
+    ) -> None:
+        """Answer when a tab is opened, and when something changes while it is open.
+
+        What nobody sees is not computed, and no figure is drawn into a box without a size.
+
+        Args:
+            tab: The tab.
+            changes: Events.
+            answer: Takes the inputs' values.
+            inputs: Components.
+            outputs: Components.
+            options: Of both listeners.
+        """
+
+        def if_open(opened: str, *values: Any) -> Any:
+            if opened == tab.id:
+                return answer(*values)
+            return gr.skip() if len(outputs) == 1 else tuple(gr.skip() for _ in outputs)
+
+        tab.select(answer, list(inputs), list(outputs), **options)
+        gr.on(list(changes), if_open, [self.opened, *inputs], list(outputs), **options)
+
     def start_validation(self, file: str | None, model_ids: list[str]) -> str:
         """Start a validation; returns its id.
 
@@ -83,7 +126,12 @@ class Page:
         return self.desk.validations.start(file or "", [self.card(model_id) for model_id in model_ids])
 
 
-def create(desk: Desk, demo: gr.Blocks, welcome: str) -> Page:
+def photos_of(items: Items) -> list[Photo]:
+    """Return the photos in a gallery's value."""
+    return [Photo.from_file(Path(path)) for path, _ in items or []]
+
+
+def create(desk: Desk, demo: gr.Blocks, stage: gr.HTML, model: str, welcome: str) -> Page:
     """Create the shared components, none of them rendered but those that must stand at the top level.
 
     Gradio mounts a tab's components when the tab is opened; a validation must be found again before that.
@@ -91,27 +139,33 @@ def create(desk: Desk, demo: gr.Blocks, welcome: str) -> Page:
     Args:
         desk: The objects behind the page.
         demo: The page as a whole.
+        stage: The first view, not rendered.
+        model: Id of the model that it shows first.
         welcome: What the results show before there is a photo.
     """
     service = desk.service
     return Page(
         desk=desk,
-        picker=Picker.create(service),
+        stage=stage,
+        chosen=gr.Textbox(model, visible="hidden", elem_id="lr-chosen"),
         tabs=gr.Tabs(elem_id="lr-tabs", render=False),
+        opened=gr.State(""),
         photos=gr.Gallery(
             label="Your photos",
             type="filepath",
             interactive=True,
             file_types=_FILE_TYPES,
-            columns=3,
-            height=300,
+            columns=8,
+            rows=1,
+            height=150,
+            allow_preview=False,
             object_fit="cover",
             elem_id="lr-photos",
             render=False,
         ),
         results=gr.HTML(welcome, elem_id="lr-results", render=False),
         other=gr.Dropdown(
-            [("no other model", ""), *((card.id, card.id) for card in service.zoo)],
+            [("no other model", ""), *((service.zoo.title(card), card.id) for card in service.zoo)],
             value="",
             label="Compare with",
             info="A second model is drawn beside the chosen one.",

@@ -131,10 +131,14 @@ def thumbnail(view: np.ndarray | None) -> str:
     """Return a photo as the networks see it, inside the page: nothing is decoded again, and no file needs serving."""
     if view is None:
         return ""
+    return f'<img alt="" src="{picture_uri(view, _EDGE)}">'
+
+
+def picture_uri(view: np.ndarray, edge: int) -> str:
+    """Return a picture, uint8 [h, w, 3], as a square data: address of WebP."""
     file = io.BytesIO()
-    Image.fromarray(view).resize((_EDGE, _EDGE), Image.Resampling.BILINEAR).save(file, "WEBP", quality=80)
-    encoded = base64.b64encode(file.getvalue()).decode("ascii")
-    return f'<img alt="" src="data:image/webp;base64,{encoded}">'
+    Image.fromarray(view).resize((edge, edge), Image.Resampling.BILINEAR).save(file, "WEBP", quality=80)
+    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
 def message(text: str, kind: str = "lr-message") -> str:

@@ -20,7 +20,7 @@ _CRITERIA = {"flops": "FLOPs"}
 
 def build(page: Page, tab: gr.Tab) -> None:
     """Build the tab. Choosing it draws conv1's filters."""
-    chosen, other = page.picker.version, page.other
+    chosen, other = page.chosen, page.other
     default = page.card(chosen.value)
     other.render()
     summary = gr.Markdown(macs_summary(default.cost, page.desk.service.zoo.reference), elem_id="lr-cost")
@@ -70,9 +70,10 @@ def build(page: Page, tab: gr.Tab) -> None:
         visible, text, ranks_by_step, cost_by_step = _history(page, page.card(model))
         return gr.Column(visible=visible), text, ranks_by_step, cost_by_step
 
-    gr.on([chosen.change, other.change], show, [chosen, other], [summary, ranks, macs, params, table], **QUIET)
-    gr.on([tab.select, chosen.change], show_filters, chosen, pictures, trigger_mode="always_last", **QUIET)
-    gr.on([tab.select, chosen.change], show_history, chosen, [history, note, learned, cost], **QUIET)
+    drawn = [summary, ranks, macs, params, table]
+    page.when_open(tab, [chosen.change, other.change], show, [chosen, other], drawn, **QUIET)
+    page.when_open(tab, [chosen.change], show_filters, [chosen], [pictures], trigger_mode="always_last", **QUIET)
+    page.when_open(tab, [chosen.change], show_history, [chosen], [history, note, learned, cost], **QUIET)
 
 
 def _history(page: Page, card: ModelCard) -> tuple[bool, str, go.Figure | None, go.Figure | None]:

@@ -1,4 +1,4 @@
-"""The *About* tab."""
+"""The *How it works* tab."""
 
 from __future__ import annotations
 
@@ -78,5 +78,5 @@ def build(page: Page, tab: gr.Tab) -> None:
         for (family, provenance, licence), cards in alike.items()
     )
     text = _TEXT.format(families=families, model=service.default_model().id, url=_ADDRESS)
-    shown = gr.Markdown(text, elem_id="lr-about")
+    shown = gr.Markdown(text, elem_id="lr-how")
     page.loaded(None, None, shown, js=_WITH_ADDRESS % (json.dumps(text), json.dumps(_ADDRESS)), **QUIET)

@@ -1,4 +1,4 @@
-"""The *Pareto* tab: savings against error. A click on a point chooses its model."""
+"""The *Trade-off* tab: savings against error. A click on a point chooses its model."""
 
 from __future__ import annotations
 
@@ -30,8 +30,7 @@ bind();
 
 def build(page: Page, tab: gr.Tab) -> None:
     """Build the tab."""
-    service, inspection, picker = page.desk.service, page.desk.inspection, page.picker
-    chosen = picker.version
+    service, inspection, chosen = page.desk.service, page.desk.inspection, page.chosen
     with gr.Row():
         saving = gr.Radio(
             [("MFLOPs", "mflops"), ("parameters", "params"), ("size", "megabytes"), ("time here", "latency")],
@@ -84,15 +83,16 @@ def build(page: Page, tab: gr.Tab) -> None:
         return pareto_figure(service.zoo, name, card, reports, cost, latencies, errors_from)
 
     def choose(event: gr.EventData) -> dict[Any, Any]:
-        return picker.choose(page.card(str(event.model)))
+        return page.choose(page.card(str(event.model)))
 
-    gr.on(
+    page.when_open(
+        tab,
         [chosen.change, metric.change, saving.change, source.change, page.finished.change],
         draw,
         [chosen, metric, saving, source, page.finished],
-        plot,
+        [plot],
         api_visibility="private",
         show_progress="minimal",
         trigger_mode="always_last",
     )
-    clicks.click(choose, None, [picker.scheme, picker.version], **QUIET)
+    clicks.click(choose, None, [page.stage, page.chosen], **QUIET)

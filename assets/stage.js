@@ -1,0 +1,292 @@
+// The first view: a photo, the network layer by layer, its answer, and a rail along which the network is compressed.
+// Everything that depends on the place on the rail is here already, so that moving along it waits for no server.
+const config = JSON.parse(props.config);
+const $ = (name) => element.querySelector(name);
+const make = (tag, attributes = {}, ...children) => {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === 'text') made.textContent = value;
+    else if (value !== null && value !== false) made.setAttribute(name, value === true ? '' : value);
+  }
+  made.append(...children);
+  return made;
+};
+const percent = (share) => (share < 0.0995 ? (100 * share).toFixed(1) : Math.round(100 * share)) + ' %';
+const state = { family: '', scheme: '', place: 0, answers: {}, known: new Set(config.ready) };
+
+const path = () => config.paths[state.family][state.scheme];
+const cut = () => path()[state.place];
+const findCut = (id) => {
+  for (const [family, schemes] of Object.entries(config.paths)) {
+    for (const [scheme, cuts] of Object.entries(schemes)) {
+      const place = cuts.findIndex((one) => one.id === id);
+      if (place >= 0) return { family, scheme, place };
+    }
+  }
+  return null;
+};
+// The rail's axis is the logarithm of the MFLOPs, from a scheme's first published network to the path's last cut.
+const along = (mflops) => {
+  const most = Math.log(Math.max(...config.stops[state.scheme].map((one) => one.mflops)));
+  const least = Math.log(Math.min(...path().map((one) => one.mflops), ...config.stops[state.scheme].map((one) => one.mflops)));
+  return (most - Math.log(mflops)) / (most - least);
+};
+
+const radios = (place, name, options, chosen, choose) => {
+  const box = $(place + ' > div');
+  box.replaceChildren(...options.map(([value, text, title]) => {
+    const input = make('input', { type: 'radio', name, value, checked: value === chosen });
+    input.addEventListener('change', () => choose(value));
+    return make('label', { title: title || null }, input, make('span', { text }));
+  }));
+};
+
+const drawChoices = () => {
+  const families = Object.keys(config.paths).map((family) => [family, ...config.families[family]]);
+  radios('.st-family', 'st-family', families, state.family, (family) => {
+    const id = (config.paths[family][state.scheme].length ? state.scheme : Object.keys(config.paths[family])
+      .find((scheme) => config.paths[family][scheme].length));
+    go({ family, scheme: id, place: nearest(config.paths[family][id], cut().mflops, true) });
+  });
+  const schemes = Object.keys(config.paths[state.family]).filter((scheme) => config.paths[state.family][scheme].length);
+  radios('.st-scheme', 'st-scheme', schemes.map((scheme) => [scheme, ...config.schemes[scheme]]), state.scheme,
+    (scheme) => go({ scheme, place: nearest(config.paths[state.family][scheme], cut().mflops) }));
+};
+// A family is entered at a version that is ready, if it has one.
+const nearest = (cuts, mflops, ready = false) => {
+  const some = ready && cuts.some((one) => state.known.has(one.id));
+  let best = 0;
+  cuts.forEach((one, place) => {
+    const better = Math.abs(Math.log(one.mflops / mflops)) < Math.abs(Math.log(cuts[best].mflops / mflops));
+    if (some ? state.known.has(one.id) && (better || !state.known.has(cuts[best].id)) : better) best = place;
+  });
+  return best;
+};
+
+const drawBlocks = () => {
+  const box = $('.st-blocks');
+  box.replaceChildren(...config.layers.map((layer, number) => {
+    const button = make('button', { type: 'button', class: 'st-block' },
+      make('b', { text: layer.name }), make('span', { class: 'st-fill' }, make('i'), make('em')),
+      make('small', { class: 'st-rank' }), make('span', { class: 'st-share' }, make('i')), make('small', { class: 'st-macs' }));
+    const tell = () => { state.layer = number; drawDetail(); };
+    button.addEventListener('mouseenter', tell);
+    button.addEventListener('focus', tell);
+    button.addEventListener('click', () => trigger('select', { layer: layer.name }));
+    return button;
+  }));
+};
+const shapes = (layer, rank) => {
+  const k = layer.kernel;
+  if (layer.kind === 'linear') return [`${rank} × ${layer.inputs}`, `${layer.outputs} × ${rank}`];
+  if (state.scheme === 'scheme_1') return [`${rank} × ${layer.inputs} × ${k} × ${k}`, `${layer.outputs} × ${rank} × 1 × 1`];
+  return [`${rank} × ${layer.inputs} × 1 × ${k}`, `${layer.outputs} × ${rank} × ${k} × 1`];
+};
+const drawDetail = () => {
+  const number = state.layer ?? 1;
+  const layer = config.layers[number], one = cut();
+  const [v, u] = shapes(layer, one.ranks[number]);
+  $('.st-detail').textContent = `${layer.name}: rank ${one.ranks[number]} of ${layer.full[state.scheme]}. V is ${v}, U is ${u}; `
+    + `${one.macs[number].toFixed(1)} of the network's ${one.mflops} MFLOPs.`;
+};
+const drawNetwork = () => {
+  const one = cut(), total = one.macs.reduce((sum, macs) => sum + macs, 0);
+  element.querySelectorAll('.st-block').forEach((block, number) => {
+    const layer = config.layers[number], rank = one.ranks[number], full = layer.full[state.scheme];
+    const share = one.macs[number] / total;
+    block.querySelector('.st-fill i').style.height = Math.max(1, 100 * rank / full) + '%';
+    block.querySelector('.st-fill em').textContent = percent(rank / full);
+    block.querySelector('.st-rank').textContent = `rank ${rank}`;
+    block.querySelector('.st-share i').style.width = 100 * share + '%';
+    block.querySelector('.st-macs').textContent = `${percent(share)} of MFLOPs`;
+    block.setAttribute('aria-label', `${layer.name}: rank ${rank} of ${full}, ${percent(share)} of the MFLOPs; opens Ranks`);
+  });
+  drawDetail();
+};
+
+const drawAnswer = () => {
+  const one = cut(), top = state.answers[one.id], list = $('.st-top');
+  const ready = state.known.has(one.id);
+  if (!top) {
+    list.replaceChildren();
+    if (ready) {
+      if (!state.refused && state.asked !== state.family && element.querySelector('.st').dataset.ready === 'true') {
+        state.asked = state.family;
+        trigger('input', { model: one.id });
+      }
+      $('.st-sure').textContent = state.refused ? '' : 'Answering…';
+      $('.st-note').textContent = state.refused || '';
+      return;
+    }
+    $('.st-sure').textContent = 'These are the authors’ weights, which are not here yet.';
+    const button = make('button', { type: 'button', class: 'st-download', text: `Download ${one.megabytes} MB` });
+    button.addEventListener('click', () => { button.disabled = true; button.textContent = 'Downloading…'; state.asked = ''; trigger('submit', { model: one.id }); });
+    $('.st-note').replaceChildren(button);
+    return;
+  }
+  if (list.children.length !== top[0].length) {
+    list.replaceChildren(...top[0].map(() => make('li', {}, make('span', { class: 'st-name' }), make('span', { class: 'st-value' }), make('i'))));
+  }
+  top[0].forEach((label, row) => {
+    const line = list.children[row], share = top[1][row];
+    line.children[0].textContent = config.names[label];
+    line.children[1].textContent = percent(share);
+    line.children[2].style.width = Math.max(0.4, 100 * share) + '%';
+  });
+  const best = top[1][0];
+  $('.st-sure').textContent = best >= 0.7 ? 'Sure' : best >= 0.35 ? 'Fairly sure' : best >= 0.15 ? 'Unsure' : 'A guess among a thousand';
+  $('.st-note').textContent = one.about;
+};
+
+const drawTitle = () => {
+  const one = cut();
+  const parts = [`${one.mflops} MFLOPs`, `${one.fewer}× fewer than ${config.reference.name}`];
+  if (one.error) parts.push(one.error);
+  $('.st-title').replaceChildren(make('b', { text: one.title }), make('span', { text: parts.join(' · ') }));
+};
+
+const SVG = 'http://www.w3.org/2000/svg';
+const shape = (tag, attributes, text) => {
+  const made = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  if (text) made.textContent = text;
+  return made;
+};
+const drawPlot = () => {
+  const svg = $('.st-plot svg'), width = 300, height = 176, left = 34, right = 10, top = 12, bottom = 30;
+  svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
+  const lines = config.errors;
+  const points = [...Object.values(lines.series).flat(), ...(lines.reference ? [lines.reference] : [])];
+  const xs = points.map((point) => point.mflops).concat(cut().mflops);
+  const least = Math.log(Math.min(...xs, 100)), most = Math.log(1.05 * Math.max(...xs));
+  const ys = points.map((point) => point.error), low = Math.floor(Math.min(...ys) - 1), high = Math.ceil(Math.max(...ys) + 1);
+  const xOf = (mflops) => left + (width - left - right) * (Math.log(mflops) - least) / (most - least);
+  const yOf = (error) => top + (height - top - bottom) * (high - error) / (high - low);
+  const shown = [];
+  for (let tick = Math.ceil(low / 2) * 2; tick <= high; tick += Math.max(2, Math.round((high - low) / 8) * 2)) {
+    shown.push(shape('line', { x1: left, x2: width - right, y1: yOf(tick), y2: yOf(tick), class: 'grid' }),
+      shape('text', { x: left - 5, y: yOf(tick) + 3, 'text-anchor': 'end' }, String(tick)));
+  }
+  for (const tick of [25, 50, 100, 200, 400, 700]) {
+    if (Math.log(tick) > most + 0.01 || Math.log(tick) < least) continue;
+    shown.push(shape('text', { x: xOf(tick), y: height - 16, 'text-anchor': 'middle' }, String(tick)));
+  }
+  shown.push(shape('text', { x: (left + width - right) / 2, y: height - 3, 'text-anchor': 'middle' }, 'MFLOPs'));
+  for (const [scheme, some] of Object.entries(lines.series)) {
+    shown.push(shape('polyline', { points: some.map((one) => `${xOf(one.mflops)},${yOf(one.error)}`).join(' '), class: scheme + (scheme === state.scheme ? ' on' : '') }));
+    for (const one of some) {
+      const dot = shape('circle', { cx: xOf(one.mflops), cy: yOf(one.error), r: 3.2, class: scheme + (scheme === state.scheme ? ' on' : '') });
+      dot.append(shape('title', {}, `${one.title}: ${one.mflops} MFLOPs, ${one.error} %`));
+      shown.push(dot);
+    }
+  }
+  if (lines.reference) {
+    const { mflops, error, title } = lines.reference;
+    shown.push(shape('rect', { x: xOf(mflops) - 4, y: yOf(error) - 4, width: 8, height: 8, class: 'reference' }));
+    shown.push(shape('text', { x: xOf(mflops) + 6, y: yOf(error) - 7, 'text-anchor': 'start', class: 'label' }, title));
+  }
+  const one = cut(), x = xOf(one.mflops), some = lines.series[state.scheme] || [];
+  const measured = some.find((point) => point.mflops === one.mflops);
+  shown.push(shape('line', { x1: x, x2: x, y1: top, y2: height - bottom, class: 'here' }));
+  if (measured) shown.push(shape('circle', { cx: x, cy: yOf(measured.error), r: 6.5, class: 'chosen' }));
+  svg.replaceChildren(...shown);
+  $('.st-plot p').textContent = lines.title;
+};
+
+const drawRail = () => {
+  const cuts = path(), range = $('#st-range');
+  range.min = 0; range.max = 1; range.value = along(cut().mflops);
+  range.setAttribute('aria-valuetext', `${cut().title}, ${cut().mflops} MFLOPs`);
+  $('.st-stops').replaceChildren(...config.stops[state.scheme].map((stop) => {
+    const here = cuts.findIndex((one) => one.version === stop.version);
+    const button = make('button', {
+      type: 'button', style: `left:${100 * along(stop.mflops)}%`, class: here < 0 ? 'st-away' : here === state.place ? 'st-here' : null,
+      disabled: here < 0, title: here < 0 ? 'Not among these weights' : null,
+      'aria-label': `${stop.version}: ${stop.mflops} MFLOPs, λ ${stop.lambda}, published top-1 error ${stop.error} %`,
+    }, make('b', { text: stop.version }), make('small', { text: stop.mflops }), make('small', { text: stop.price }),
+    make('small', { text: stop.error }));
+    button.addEventListener('click', () => go({ place: here }));
+    return button;
+  }));
+};
+
+let told = '', timer = 0;
+const draw = () => {
+  drawNetwork(); drawAnswer(); drawTitle(); drawPlot(); drawRail();
+  const { id } = cut();
+  clearTimeout(timer);
+  if (id !== told) timer = setTimeout(() => { told = id; trigger('release', { model: id }); }, 200);
+};
+const go = (change) => {
+  const before = state.family + state.scheme;
+  Object.assign(state, change);
+  if (before !== state.family + state.scheme) drawChoices();
+  draw();
+};
+
+const range = () => {
+  const input = $('#st-range');
+  input.addEventListener('input', () => {
+    const wanted = Number(input.value), cuts = path();
+    let best = 0;
+    cuts.forEach((one, place) => { if (Math.abs(along(one.mflops) - wanted) < Math.abs(along(cuts[best].mflops) - wanted)) best = place; });
+    if (best !== state.place) go({ place: best });
+  });
+  input.addEventListener('change', drawRail);
+  input.addEventListener('keydown', (event) => {
+    const step = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 6, PageDown: -6, Home: -999, End: 999 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    go({ place: Math.min(path().length - 1, Math.max(0, state.place + step)) });
+  });
+};
+
+const showPhoto = () => {
+  const value = JSON.parse(props.value || '{}');
+  if (value.ready) state.known = new Set(value.ready);
+  if (value.answers) {
+    state.answers = value.replace ? value.answers : { ...state.answers, ...value.answers };
+    state.refused = value.refused || '';
+    if (value.replace) {
+      state.asked = '';
+      const picture = $('.st-drop img');
+      picture.src = value.picture || '';
+      picture.hidden = !value.picture;
+      picture.alt = value.name ? 'The photo ' + value.name : '';
+      $('figcaption').textContent = value.caption || '';
+    }
+    element.querySelector('.st').dataset.ready = 'true';
+  }
+  draw();
+};
+
+// The box is a second door to the upload that Gradio draws below.
+const box = $('.st-drop');
+const uploader = () => document.querySelector('#lr-photos input[type=file]');
+const clear = () => document.querySelector('#lr-photos button[aria-label="Clear"]');
+const give = (files) => {
+  const into = uploader();
+  if (!into || !files.length) return;
+  const carrier = new DataTransfer();
+  for (const file of files) carrier.items.add(file);
+  into.files = carrier.files;
+  into.dispatchEvent(new Event('change', { bubbles: true }));
+};
+box.addEventListener('click', () => { const into = uploader(); if (into) into.click(); });
+for (const kind of ['dragenter', 'dragover']) box.addEventListener(kind, (event) => { event.preventDefault(); box.classList.add('st-over'); });
+for (const kind of ['dragleave', 'drop']) box.addEventListener(kind, () => box.classList.remove('st-over'));
+box.addEventListener('drop', (event) => { event.preventDefault(); give(event.dataTransfer.files); });
+$('.st-examples').replaceChildren(...config.examples.map(({ name, title, picture }, number) => {
+  const button = make('button', { type: 'button', 'aria-label': 'Example photo ' + name, title }, make('img', { alt: '', src: picture }));
+  button.addEventListener('click', () => trigger('click', { example: number }));
+  return button;
+}));
+
+Object.assign(state, findCut(props.model));
+told = props.model;
+drawChoices(); drawBlocks(); range(); showPhoto();
+watch('value', showPhoto);
+watch('model', () => {
+  const found = findCut(props.model);
+  if (found) { told = props.model; go(found); }
+});

@@ -1,0 +1,51 @@
+"""Load all networks of a path at once: each is a slice of the same factors, so that many need the memory of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from ..models.cards import ModelCard
+from ..models.store import WeightStore
+from ..nn.alexnet import LowRankAlexNet
+from ..nn.nested import Version, form_of, version_state
+from ..nn.state_dict import read_network, read_versions
+from .c_step import cut_factors
+
+
+def fetch_slices(store: WeightStore, cards: Sequence[ModelCard]) -> list[LowRankAlexNet]:
+    """Return the networks of cards that share one weight file: float32, on the CPU, in evaluation mode.
+
+    Args:
+        store: Has the weight file.
+        cards: Versions of a nested file and cuts of them; or one model and cuts of it, whose factors are then ordered
+            by their singular values first. None of them may be changed: their tensors are shared.
+
+    Raises:
+        WeightsError: The weights are not here, or are not what the cards describe.
+    """
+    file = store.ensure(cards[0])
+    versions = [Version(card.scheme, card.version, card.ranks) for card in cards]
+    if file.format == "nested":
+        return read_versions(versions, file)
+    first = cards[0]
+    whole = _ordered(read_network(first.scheme, first.truncated_from or first.ranks, file))
+    made: list[LowRankAlexNet] = []
+    for version in versions:
+        form = form_of(version)
+        form.load_state_dict(version_state(whole.state_dict(), version, form), assign=True)
+        made.append(form.eval())
+    return made
+
+
+@torch.no_grad()
+def _ordered(network: LowRankAlexNet) -> LowRankAlexNet:
+    """Factor each layer's product anew, its singular values in descending order, in place."""
+    for layer in network.layers:
+        pair = network.get_submodule(layer.key)
+        v, u = pair.get_parameter("V.weight"), pair.get_parameter("U.weight")
+        new_v, new_u = cut_factors(v, u, network.scheme, len(v))
+        v.copy_(new_v)
+        u.copy_(new_u)
+    return network

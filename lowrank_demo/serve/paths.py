@@ -1,0 +1,146 @@
+"""The answers of every network of a family to one photo: what the page's rail moves along."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import ImageError
+from ..models.architecture import SCHEMES
+from ..models.cards import ModelCard
+from ..models.path import can_be_cut, path_of
+from .answers import Photo
+from .places import Places
+from .service import Service
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from ..classify.inference import Time
+    from ..classify.path import Top
+
+_KEPT = 64
+"""Photos whose answers are kept: the examples, and those that visitors come back to."""
+_ASKED = 6
+"""Photos that are answered or wait for it at a time."""
+
+
+@dataclass(frozen=True)
+class PathAnswers:
+    """A photo and what each network says of it."""
+
+    view: np.ndarray
+    """The photo as the networks see it, uint8 [227, 227, 3]."""
+    decoder: str
+    decode_time: Time
+    answers: dict[str, Top]
+    """Model id -> answer; without those of models that must be downloaded first."""
+
+
+class Paths:
+    """Answers along the paths of all families. Safe for use by several threads.
+
+    Args:
+        service: Has the models, the decoder, and the lock to hold while a network runs.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        bundled_first = sorted(service.zoo, key=lambda card: not card.bundled)
+        families = dict.fromkeys(card.family for card in bundled_first)
+        self.paths: dict[str, dict[str, tuple[ModelCard, ...]]] = {
+            family: {scheme: path_of(service.zoo, family, scheme) for scheme in SCHEMES} for family in families
+        }
+        """Family -> scheme -> its networks in order of falling MACs."""
+        self._networks: dict[tuple[str, str], list[Callable[[Tensor], Tensor]]] = {}
+        self._loading = threading.Lock()
+        self._keeping = threading.Lock()
+        self._known: OrderedDict[tuple[str, str], PathAnswers] = OrderedDict()
+        self._asking = Places(_ASKED, "Photos of other visitors are being answered; try again in a few seconds.")
+
+    def nearest(self, card: ModelCard) -> ModelCard:
+        """Return the network of the card's path that costs as nearly as much; itself if it is on the path."""
+        path = self.paths[card.family][card.scheme]
+        return min(path, key=lambda one: (one.id != card.id, abs(one.cost.macs - card.cost.macs)))
+
+    def first(self) -> ModelCard:
+        """Return the model to begin with: bundled, and the most compressed version of those."""
+        service = self._service
+        bundled = [card for card in service.ready_models() if card.bundled and card.family != "own"]
+        return min(bundled or [service.default_model()], key=lambda card: card.cost.macs)
+
+    def answers(self, photo: Photo, family: str) -> PathAnswers:
+        """Answer one photo with every network of a family whose weights are here.
+
+        Raises:
+            ImageError: The photo cannot be used.
+            WeightsError: Weights cannot be loaded.
+            Busy: Too many photos wait.
+        """
+        from ..classify.inference import decode_photos, network_view
+        from ..classify.path import answers_along
+
+        service = self._service
+        content = service.read(photo)
+        if isinstance(content, ImageError):
+            raise content
+        ready = [self._ready(path) for path in self.paths[family].values()]
+        ids = "".join(card.id for path in ready for card in path)
+        key = (hashlib.sha256(content + ids.encode()).hexdigest(), family)
+        with self._keeping:
+            if key in self._known:
+                self._known.move_to_end(key)
+                return self._known[key]
+        with self._asking.take():
+            machine = service.machine
+            photos = decode_photos(machine.gate.admit([content]), machine.background_decoder, service.running)
+            ((decoded, times),) = photos.batches
+            for error in decoded.refused.values():
+                raise error
+            pixels = decoded.pixels[:1].to(machine.background_device)
+            answers: dict[str, Top] = {}
+            for path in ready:
+                networks = self._load(path)
+                tops = answers_along(networks, pixels, service.running)
+                answers |= {card.id: top for card, top in zip(path, tops, strict=True)}
+        (view,) = network_view(photos)
+        assert view is not None
+        made = PathAnswers(view, decoded.decoders[0], times[0], answers)
+        with self._keeping:
+            self._known[key] = made
+            while len(self._known) > _KEPT:
+                self._known.popitem(last=False)
+        return made
+
+    def warm_up(self, photo: Photo) -> None:
+        """Answer a photo, so that the first visitor finds the networks in memory and the answer known."""
+        self._service.warm_up()
+        self.answers(photo, self.first().family)
+
+    def _ready(self, path: Sequence[ModelCard]) -> list[ModelCard]:
+        return [card for card in path if self._service.status(card).ready]
+
+    def _load(self, path: Sequence[ModelCard]) -> list[Callable[[Tensor], Tensor]]:
+        """Return the networks of a path. Those that are slices of one file are kept: together they are as large as one."""
+        if not path:
+            return []
+        service, device = self._service, self._service.machine.background_device
+        if not can_be_cut([card for card in path if not card.truncated_from]):
+            return [service.networks.get(card, device).logits for card in path]
+        from ..lowrank.slices import fetch_slices
+        from ..nn.fuse import shrink_first
+
+        key = (path[0].family, path[0].scheme)
+        with self._loading:
+            if key not in self._networks:
+                made = [one.to(device) for one in fetch_slices(service.weights, path)]
+                for card, network in zip(path, made, strict=True):
+                    if card.pre_shrink:
+                        shrink_first(network, card.pre_shrink)
+                self._networks[key] = list(made)
+            return self._networks[key]

@@ -1,0 +1,195 @@
+"""The first view's data: paths, layers, errors and answers as the browser draws them."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from ..data.imagenet import classes
+from ..errors import LowRankError
+from ..models.architecture import LAYERS, SCHEMES, full_rank
+from ..models.cards import ModelCard, Zoo, scheme_title
+from .present import picture_uri
+
+if TYPE_CHECKING:
+    from ..serve.paths import PathAnswers
+
+_FAMILIES = {
+    "published": ("the authors'", "46 to 172 MB each, downloaded when you ask for it"),
+}
+_SCHEMES = {
+    "scheme_1": "V is a k × k convolution to r channels, U a 1 × 1 convolution",
+    "scheme_2": "V is a 1 × k convolution to r channels, U a k × 1 convolution",
+}
+_EXAMPLE_EDGE = 96
+
+
+def stage_config(
+    zoo: Zoo,
+    paths: Mapping[str, Mapping[str, Sequence[ModelCard]]],
+    ready: Sequence[str],
+    examples: Sequence[Path],
+) -> str:
+    """Return what the first view draws whatever the photo, as JSON.
+
+    Args:
+        zoo: All models.
+        paths: Family -> scheme -> its networks in order of falling MACs.
+        ready: Ids of those whose weights are here.
+        examples: Photos to offer.
+    """
+    return json.dumps(
+        {
+            "names": [one.name for one in classes()],
+            "layers": [
+                {
+                    "name": layer.name,
+                    "kind": layer.kind,
+                    "kernel": layer.kernel,
+                    "inputs": layer.inputs,
+                    "outputs": layer.outputs,
+                    "full": {scheme: full_rank(layer, scheme) for scheme in SCHEMES},
+                }
+                for layer in LAYERS
+            ],
+            "families": {
+                family: _FAMILIES.get(family, ("bundled" if family == "preview" else family, "ready")) for family in paths
+            },
+            "schemes": {scheme: (scheme_title(scheme), _SCHEMES[scheme]) for scheme in SCHEMES},
+            "paths": {
+                family: {scheme: [_cut(zoo, card) for card in path] for scheme, path in schemes.items()}
+                for family, schemes in paths.items()
+            },
+            "stops": {scheme: _stops(zoo, scheme) for scheme in SCHEMES},
+            "errors": _errors(zoo),
+            "reference": {"name": zoo.reference.name, "mflops": zoo.reference.mflops},
+            "ready": list(ready),
+            "examples": [
+                {"name": path.name, "title": path.stem, "picture": _thumbnail(path)} for path in examples
+            ],
+        },
+        ensure_ascii=False,
+    )
+
+
+def _cut(zoo: Zoo, card: ModelCard) -> dict[str, Any]:
+    return {
+        "id": card.id,
+        "title": zoo.title(card),
+        "version": "" if card.truncated_from else card.version,
+        "mflops": zoo.mflops(card),
+        "fewer": f"{zoo.reference.mflops / zoo.mflops(card):.1f}",
+        "ranks": card.ranks,
+        "macs": [round(cost.macs / 1e6, 2) for cost in card.cost.layers],
+        "error": _error(card),
+        "about": _about(card),
+        "megabytes": round(card.cost.fp32_bytes / 1e6),
+    }
+
+
+def _error(card: ModelCard) -> str:
+    if card.published:
+        return f"top-1 error {card.published.top1:.1f} % on ImageNet (published)"
+    if card.measured:
+        first = card.measured[0]
+        margin = first.margin(first.top1)
+        return f"top-1 error {first.top1:.1f} {'' if margin is None else f'± {margin:.1f} '}% ({first.dataset})"
+    return "error not measured"
+
+
+def _about(card: ModelCard) -> str:
+    if card.published:
+        return ""
+    if card.truncated_from:
+        return "Between or below the trained versions: cut, not trained again at these ranks."
+    if not card.measured:
+        return ""
+    first = card.measured[0]
+    return f"These weights are right on {100 - first.top1:.0f} of 100 photos ({first.dataset})."
+
+
+def _stops(zoo: Zoo, scheme: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "version": card.version,
+            "mflops": zoo.mflops(card),
+            "lambda": card.lambda_text,
+            "price": f"{card.lambda_ * 1e4:.2f}",
+            "error": f"{card.published.top1:.1f}",
+        }
+        for card in zoo.of_scheme(scheme)
+        if card.published
+    ]
+
+
+def _errors(zoo: Zoo) -> dict[str, Any]:
+    """Return the points of the small plot, of one set of photos: the bundled versions' if all are measured on one."""
+    own = {scheme: [card for card in zoo.of_scheme(scheme) if card.bundled and card.measured] for scheme in SCHEMES}
+    sets = {card.measured[0].dataset for cards in own.values() for card in cards}
+    if len(sets) == 1 and all(len(cards) > 1 for cards in own.values()):
+        series = {
+            scheme: [_point(zoo, card, card.measured[0].top1) for card in cards] for scheme, cards in own.items()
+        }
+        return {"series": series, "reference": None, "title": f"Top-1 error, %: {next(iter(sets))}"}
+    series = {
+        scheme: [_point(zoo, card, card.published.top1) for card in zoo.of_scheme(scheme) if card.published]
+        for scheme in SCHEMES
+    }
+    reference = zoo.reference
+    return {
+        "series": series,
+        "reference": {"title": reference.name, "mflops": reference.mflops, "error": reference.top1},
+        "title": "Top-1 error on ImageNet, %, as published",
+    }
+
+
+def _point(zoo: Zoo, card: ModelCard, error: float) -> dict[str, Any]:
+    return {"title": zoo.title(card), "mflops": zoo.mflops(card), "error": error}
+
+
+def _thumbnail(path: Path) -> str:
+    with Image.open(path) as image:
+        image.draft("RGB", (2 * _EXAMPLE_EDGE, 2 * _EXAMPLE_EDGE))
+        square = min(image.size)
+        left, top = (image.width - square) // 2, (image.height - square) // 2
+        small = image.convert("RGB").crop((left, top, left + square, top + square)).resize((_EXAMPLE_EDGE,) * 2)
+    file = io.BytesIO()
+    small.save(file, "WEBP", quality=75)
+    return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def photo_value(name: str, found: PathAnswers, ready: Sequence[str]) -> str:
+    """Return a photo and its answers, as JSON, in place of those that the view holds."""
+    return json.dumps(
+        {
+            "replace": True,
+            "name": name,
+            "caption": f"{name}: {found.decode_time.milliseconds:.1f} ms by {found.decoder}",
+            "picture": picture_uri(found.view, found.view.shape[0]),
+            "ready": list(ready),
+            "answers": _answers(found),
+        }
+    )
+
+
+def more_value(found: PathAnswers | None, ready: Sequence[str]) -> str:
+    """Return more answers to the photo that the view holds, as JSON; None where there are none."""
+    return json.dumps({"ready": list(ready), "answers": _answers(found) if found else {}})
+
+
+def refused_value(name: str, error: LowRankError) -> str:
+    """Return that a photo cannot be answered, as JSON."""
+    return json.dumps({"replace": True, "name": name, "caption": name, "answers": {}, "refused": escape(str(error))})
+
+
+def _answers(found: PathAnswers) -> dict[str, Any]:
+    return {
+        model: (top.classes, [round(share, 4) for share in top.probabilities]) for model, top in found.answers.items()
+    }
