@@ -140,9 +140,10 @@ const drawAnswer = () => {
 
 const drawTitle = () => {
   const one = cut();
-  const parts = [`${one.mflops} MFLOPs`, `${one.fewer}× fewer than ${config.reference.name}`];
-  if (one.error) parts.push(one.error);
-  $('.st-title').replaceChildren(make('b', { text: one.title }), make('span', { text: parts.join(' · ') }));
+  const parts = [one.lambda && `λ ${one.lambda}`, `${one.mflops} MFLOPs, ${one.fewer}× fewer than ${config.reference.name}`, one.error];
+  for (const place of [$('.st-title'), document.querySelector('.lr-summary')]) {
+    if (place) place.replaceChildren(make('b', { text: one.title }), make('span', { text: parts.filter(Boolean).join(' · ') }));
+  }
 };
 
 const SVG = 'http://www.w3.org/2000/svg';
@@ -183,7 +184,7 @@ const drawPlot = () => {
   if (lines.reference) {
     const { mflops, error, title } = lines.reference;
     shown.push(shape('rect', { x: xOf(mflops) - 4, y: yOf(error) - 4, width: 8, height: 8, class: 'reference' }));
-    shown.push(shape('text', { x: xOf(mflops) + 6, y: yOf(error) - 7, 'text-anchor': 'start', class: 'label' }, title));
+    shown.push(shape('text', { x: xOf(mflops) + 4, y: yOf(error) - 8, 'text-anchor': 'end', class: 'label' }, title));
   }
   const one = cut(), x = xOf(one.mflops), some = lines.series[state.scheme] || [];
   const measured = some.find((point) => point.mflops === one.mflops);
@@ -197,12 +198,16 @@ const drawRail = () => {
   const cuts = path(), range = $('#st-range');
   range.min = 0; range.max = 1; range.value = along(cut().mflops);
   range.setAttribute('aria-valuetext', `${cut().title}, ${cut().mflops} MFLOPs`);
-  $('.st-stops').replaceChildren(...config.stops[state.scheme].map((stop) => {
+  const published = config.stops[state.scheme];
+  const own = cuts.filter((one) => one.version && !published.some((stop) => stop.version === one.version));
+  $('.st-stops').replaceChildren(...[...published, ...own.map((one) => ({ ...one, error: '', price: '' }))].map((stop) => {
     const here = cuts.findIndex((one) => one.version === stop.version);
     const button = make('button', {
       type: 'button', style: `left:${100 * along(stop.mflops)}%`, class: here < 0 ? 'st-away' : here === state.place ? 'st-here' : null,
       disabled: here < 0, title: here < 0 ? 'Not among these weights' : null,
-      'aria-label': `${stop.version}: ${stop.mflops} MFLOPs, λ ${stop.lambda}, published top-1 error ${stop.error} %`,
+      'aria-label': stop.error
+        ? `${stop.version}: ${stop.mflops} MFLOPs, λ ${stop.lambda}, published top-1 error ${stop.error} %`
+        : `${stop.version}: ${stop.mflops} MFLOPs`,
     }, make('b', { text: stop.version }), make('small', { text: stop.mflops }), make('small', { text: stop.price }),
     make('small', { text: stop.error }));
     button.addEventListener('click', () => go({ place: here }));
@@ -263,7 +268,6 @@ const showPhoto = () => {
 // The box is a second door to the upload that Gradio draws below.
 const box = $('.st-drop');
 const uploader = () => document.querySelector('#lr-photos input[type=file]');
-const clear = () => document.querySelector('#lr-photos button[aria-label="Clear"]');
 const give = (files) => {
   const into = uploader();
   if (!into || !files.length) return;
@@ -276,6 +280,20 @@ box.addEventListener('click', () => { const into = uploader(); if (into) into.cl
 for (const kind of ['dragenter', 'dragover']) box.addEventListener(kind, (event) => { event.preventDefault(); box.classList.add('st-over'); });
 for (const kind of ['dragleave', 'drop']) box.addEventListener(kind, () => box.classList.remove('st-over'));
 box.addEventListener('drop', (event) => { event.preventDefault(); give(event.dataTransfer.files); });
+// A click on one of the dropped photos shows it here.
+document.addEventListener('click', ({ target }) => {
+  const button = target.closest('#lr-photos .grid-wrap button');
+  if (!button) return;
+  const photo = [...document.querySelectorAll('#lr-photos .grid-wrap button')].indexOf(button);
+  trigger('focus', { photo });
+});
+// Browsers cannot show every photo that is answered, such as HEIC: a grey picture in place of a broken one.
+document.addEventListener('error', ({ target }) => {
+  if (target.tagName !== 'IMG' || !target.closest('#lr-photos')) return;
+  target.src = 'data:image/svg+xml,' + encodeURIComponent(
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100"><rect width="100" height="100" fill="#9ca3af"/>
+    <text x="50" y="54" text-anchor="middle" font-family="sans-serif" font-size="11" fill="#111827">no preview</text></svg>`);
+}, true);
 $('.st-examples').replaceChildren(...config.examples.map(({ name, title, picture }, number) => {
   const button = make('button', { type: 'button', 'aria-label': 'Example photo ' + name, title }, make('img', { alt: '', src: picture }));
   button.addEventListener('click', () => trigger('click', { example: number }));

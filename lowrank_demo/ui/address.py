@@ -23,6 +23,8 @@ _WRITE = """({arguments}) => {{
   window.history.replaceState(null, '', url);
 }}"""
 
+_FORMER = {"classify": "photos", "compare": "photos", "pareto": "trade-off", "about": "how"}
+"""What tabs were called in links that people may have kept."""
 _WRITE_MODEL = _WRITE.format(
     arguments="id",
     body="""const [family, scheme, version] = id.split('/');
@@ -57,8 +59,9 @@ def build(page: Page, titles: Sequence[str]) -> None:
     def restore(request: gr.Request) -> dict[Any, Any]:
         asked = read(request.query_params)
         shown: dict[Any, Any] = dict.fromkeys(restored, gr.skip())
-        if asked.tab in map(tab_id, titles):
-            shown[page.tabs] = gr.Tabs(selected=asked.tab)
+        tab = _FORMER.get(asked.tab, asked.tab)
+        if tab in map(tab_id, titles):
+            shown[page.tabs] = gr.Tabs(selected=tab)
         for slider, value in zip(sliders, (asked.log_lambda, asked.log_mu), strict=True):
             if value is not None:
                 shown[slider] = min(max(value, slider.minimum), slider.maximum)

@@ -122,6 +122,8 @@ def build_app(desk: page.Desk) -> gr.Blocks:
         header.build(desk.service.zoo)
         shared.stage.render()
         shared.photos.render()
+        # Filled by the first view; it stays in sight below it.
+        gr.HTML('<div class="lr-summary"></div>', elem_id="lr-summary")
         shared.tabs.render()
         with shared.tabs:
             for title, module in _TABS.items():

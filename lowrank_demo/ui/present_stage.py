@@ -84,6 +84,7 @@ def _cut(zoo: Zoo, card: ModelCard) -> dict[str, Any]:
         "id": card.id,
         "title": zoo.title(card),
         "version": "" if card.truncated_from else card.version,
+        "lambda": "" if card.truncated_from else card.lambda_text,
         "mflops": zoo.mflops(card),
         "fewer": f"{zoo.reference.mflops / zoo.mflops(card):.1f}",
         "ranks": card.ranks,

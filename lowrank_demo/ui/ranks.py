@@ -49,9 +49,10 @@ def build(page: Page, tab: gr.Tab) -> None:
         card = page.card(model)
         second = page.card(compared) if compared and compared != model else None
         reference = page.desk.service.zoo.reference
+        title = page.desk.service.zoo.title
         text = macs_summary(card.cost, reference)
         if second:
-            text = f"**{card.id}**: {text}\n\n**{second.id}**: {macs_summary(second.cost, reference)}"
+            text = f"**{title(card)}**: {text}\n\n**{title(second)}**: {macs_summary(second.cost, reference)}"
         return (
             text,
             ranks_figure(card, second),

@@ -63,8 +63,8 @@ def build(page: Page) -> None:
         path = items[0][0] if items else str(EXAMPLES[0])
         return answered(path, model), path
 
-    def picked(items: Items, model: str, event: gr.SelectData) -> tuple[str, str]:
-        path = (items or [])[int(event.index)][0]
+    def picked(items: Items, model: str, event: gr.EventData) -> tuple[str, str]:
+        path = (items or [])[int(event.photo)][0]
         return answered(path, model), path
 
     def more(path: str, event: gr.EventData) -> str:
@@ -86,7 +86,7 @@ def build(page: Page) -> None:
         try:
             desk.service.fetch(page.card(str(event.model)), show)
         except LowRankError as error:
-            warn(error, "The download failed; the bundled weights are ready")
+            warn(error)
         return more(path, event)
 
     def settled(event: gr.EventData) -> str:
@@ -101,7 +101,7 @@ def build(page: Page) -> None:
     }
     page.loaded(dropped, [page.photos, page.chosen], **listener)
     page.photos.change(dropped, [page.photos, page.chosen], **listener)
-    page.photos.select(picked, [page.photos, page.chosen], **listener)
+    stage.focus(picked, [page.photos, page.chosen], **listener)
     stage.click(example, page.chosen, **listener)
     stage.input(more, shown, stage, concurrency_limit=ANSWERED, concurrency_id="classify", **QUIET)
     stage.submit(download, shown, stage, concurrency_limit=6, api_visibility="private", show_progress="minimal")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.helpers.app import RunningApp
 
@@ -12,14 +12,24 @@ expect.set_options(timeout=20_000)
 
 
 def opened(page: Page, app: RunningApp, query: str = "") -> Page:
-    """Open the app with this query and wait until its models are listed."""
+    """Open the app with this query and wait until its first photo is answered."""
     page.goto(f"{app.url}/?{query}")
-    expect(page.locator("#lr-version input")).not_to_have_count(0)
+    expect(page.locator(".st")).to_have_attribute("data-ready", "true", timeout=60_000)
     return page
 
 
+def title(page: Page) -> Locator:
+    """Return what names the chosen model and its cost."""
+    return page.locator(".st-title")
+
+
+def answers(page: Page) -> list[str]:
+    """Return the classes that the first view answers with, the likeliest first."""
+    return page.locator(".st-top .st-name").all_inner_texts()
+
+
 def drop(page: Page, *files: Path | str) -> None:
-    """Drop photos under Classify."""
+    """Drop photos."""
     page.set_input_files("#lr-photos input[type=file]", [str(file) for file in files])
 
 
