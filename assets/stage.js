@@ -282,10 +282,8 @@ for (const kind of ['dragleave', 'drop']) box.addEventListener(kind, () => box.c
 box.addEventListener('drop', (event) => { event.preventDefault(); give(event.dataTransfer.files); });
 // A click on one of the dropped photos shows it here.
 document.addEventListener('click', ({ target }) => {
-  const button = target.closest('#lr-photos .grid-wrap button');
-  if (!button) return;
-  const photo = [...document.querySelectorAll('#lr-photos .grid-wrap button')].indexOf(button);
-  trigger('focus', { photo });
+  const cell = target.closest('#lr-photos .grid-container > *');
+  if (cell && target.closest('.thumbnail-item')) trigger('focus', { photo: [...cell.parentElement.children].indexOf(cell) });
 });
 // Browsers cannot show every photo that is answered, such as HEIC: a grey picture in place of a broken one.
 document.addEventListener('error', ({ target }) => {

@@ -71,9 +71,7 @@ def read_versions(
     return [_version(tensors, version, form_of(version, layers), name) for version in versions]
 
 
-def _version(
-    tensors: Mapping[str, Tensor], version: Version, form: LowRankAlexNet, name: str
-) -> LowRankAlexNet:
+def _version(tensors: Mapping[str, Tensor], version: Version, form: LowRankAlexNet, name: str) -> LowRankAlexNet:
     try:
         state = version_state(tensors, version, form)
     except KeyError as error:

@@ -60,7 +60,8 @@ def stage_config(
                 for layer in LAYERS
             ],
             "families": {
-                family: _FAMILIES.get(family, ("bundled" if family == "preview" else family, "ready")) for family in paths
+                family: _FAMILIES.get(family, ("bundled" if family == "preview" else family, "ready"))
+                for family in paths
             },
             "schemes": {scheme: (scheme_title(scheme), _SCHEMES[scheme]) for scheme in SCHEMES},
             "paths": {
@@ -71,9 +72,7 @@ def stage_config(
             "errors": _errors(zoo),
             "reference": {"name": zoo.reference.name, "mflops": zoo.reference.mflops},
             "ready": list(ready),
-            "examples": [
-                {"name": path.name, "title": path.stem, "picture": _thumbnail(path)} for path in examples
-            ],
+            "examples": [{"name": path.name, "title": path.stem, "picture": _thumbnail(path)} for path in examples],
         },
         ensure_ascii=False,
     )
@@ -135,9 +134,7 @@ def _errors(zoo: Zoo) -> dict[str, Any]:
     own = {scheme: [card for card in zoo.of_scheme(scheme) if card.bundled and card.measured] for scheme in SCHEMES}
     sets = {card.measured[0].dataset for cards in own.values() for card in cards}
     if len(sets) == 1 and all(len(cards) > 1 for cards in own.values()):
-        series = {
-            scheme: [_point(zoo, card, card.measured[0].top1) for card in cards] for scheme, cards in own.items()
-        }
+        series = {scheme: [_point(zoo, card, card.measured[0].top1) for card in cards] for scheme, cards in own.items()}
         return {"series": series, "reference": None, "title": f"Top-1 error, %: {next(iter(sets))}"}
     series = {
         scheme: [_point(zoo, card, card.published.top1) for card in zoo.of_scheme(scheme) if card.published]

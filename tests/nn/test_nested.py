@@ -126,7 +126,8 @@ def test_a_step_trains_the_drawn_version_alone(tensors: dict[str, Tensor], image
             gradient = gradient[: drawn.ranks[_place(key)]]
         elif key.endswith("U.weight"):
             gradient = gradient[:, : drawn.ranks[_place(key)]]
-        torch.testing.assert_close(gradient, parameter.grad)
+        # Slices may be multiplied in another order than whole tensors.
+        torch.testing.assert_close(gradient, parameter.grad, rtol=1e-4, atol=1e-4)
     moved = {name for name, tensor in nested.tensors().items() if not torch.equal(tensor, before[name])}
     statistics = {shared_name(drawn, key, SMALL_LAYERS) for key, _ in own.named_buffers()}
     assert moved == statistics, "those of the drawn version, and nothing else"

@@ -59,7 +59,9 @@ def test_the_rail_moves_everything_at_once(app: RunningApp, page: Page) -> None:
     page.keyboard.press("End")
     expect(title(page)).to_contain_text(re.compile(r"Scheme 2 · cut to \d+ MFLOPs · bundled"))
     expect(page.locator(".st-sure")).to_have_text("A guess among a thousand")
-    expect(page.locator(RAIL)).to_have_attribute("aria-valuetext", re.compile(r"cut to (\d+) MFLOPs · bundled, \1 MFLOPs"))
+    expect(page.locator(RAIL)).to_have_attribute(
+        "aria-valuetext", re.compile(r"cut to (\d+) MFLOPs · bundled, \1 MFLOPs")
+    )
     page.keyboard.press("Home")
     expect(title(page)).to_contain_text("v5")
     assert answers(page)[0] == "lion"
@@ -120,7 +122,7 @@ def test_examples_and_own_photos(app: RunningApp, page: Page) -> None:
     drop(page, photo_path("tower.jpg"), photo_path("lion.jpg"))
     expect(page.locator(".st-photo figcaption")).to_contain_text("tower.jpg")
     expect(page.locator("#lr-photos .grid-wrap img")).to_have_count(2)
-    page.locator("#lr-photos .grid-wrap button").nth(1).click()
+    page.locator("#lr-photos .grid-wrap img").nth(1).click()
     expect(page.locator(".st-photo figcaption")).to_contain_text("lion.jpg")
     page.get_by_role("button", name="Example photo coffee.jpg").click()
     expect(page.locator(".st-top .st-name").first).to_have_text("espresso")
@@ -171,7 +173,7 @@ def test_photos_of_phones_by_their_names(app: RunningApp, page: Page, tmp_path: 
     drop(page, *photos)
     expect(page.locator("#lr-photos .grid-wrap img")).to_have_count(5)
     for number, name in enumerate(names):
-        page.locator("#lr-photos .grid-wrap button").nth(number).click()
+        page.locator("#lr-photos .grid-wrap img").nth(number).click()
         expect(page.locator(".st-photo figcaption")).to_contain_text(name)
         expect(page.locator(".st-top li")).to_have_count(5)
 
@@ -180,7 +182,9 @@ def test_a_block_opens_the_layer(app: RunningApp, page: Page) -> None:
     opened(page, app)
     block = page.locator(".st-block", has_text="conv5")
     block.focus()
-    expect(page.locator(".st-detail")).to_contain_text("conv5: rank 88 of 768. V is 88 × 384 × 1 × 3, U is 256 × 88 × 3 × 1")
+    expect(page.locator(".st-detail")).to_contain_text(
+        "conv5: rank 88 of 768. V is 88 × 384 × 1 × 3, U is 256 × 88 × 3 × 1"
+    )
     page.keyboard.press("Enter")
     expect(page.get_by_role("tab", name="Ranks")).to_have_attribute("aria-selected", "true")
 

@@ -1,0 +1,68 @@
+"""Paths: ordered by MACs, through every version, and only where weights can be cut."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from lowrank_demo.models.cards import Zoo, read_zoo
+from lowrank_demo.models.path import BELOW, BETWEEN, path_of
+from lowrank_demo.settings import ASSETS
+from tests.helpers.models import NESTED_RANKS, nested_models
+
+
+def test_published_versions_are_not_cut(zoo: Zoo) -> None:
+    path = path_of(zoo, "published", "scheme_2")
+    assert [card.version for card in path] == ["v1", "v2", "v3", "v4", "v5"]
+    assert not any(card.truncated_from for card in path)
+
+
+def test_below_the_only_version(zoo: Zoo) -> None:
+    path = path_of(zoo, "preview", "scheme_2")
+    assert path[0].id == "preview/scheme_2/v5"
+    assert len(path) == 1 + BELOW
+    assert all(a.cost.macs > b.cost.macs for a, b in pairwise(path))
+    assert path[-1].cost.macs < path[0].cost.macs / 8
+    assert all(zoo.get(card.id) == card for card in path), "each has an id by which it is found"
+
+
+def test_between_nested_versions(tmp_path: Path) -> None:
+    zoo = read_zoo(ASSETS / "zoo.json", nested_models(tmp_path / "nested"))
+    path = path_of(zoo, "nested", "scheme_2")
+    versions = [card.version for card in path if not card.truncated_from]
+    assert versions == ["v1", "v2"]
+    start, end = (next(i for i, card in enumerate(path) if card.ranks == NESTED_RANKS[name]) for name in ("v1", "v2"))
+    assert start == 0
+    assert 1 <= end - start - 1 <= BETWEEN
+    for card in path[1:end]:
+        assert all(b <= r <= a for a, r, b in zip(NESTED_RANKS["v1"], card.ranks, NESTED_RANKS["v2"], strict=True))
+        assert card.id.startswith("nested/scheme_2/v1@")
+    assert len({card.ranks for card in path}) == len(path)
+
+
+def test_a_family_without_this_scheme(tmp_path: Path) -> None:
+    zoo = read_zoo(ASSETS / "zoo.json", nested_models(tmp_path / "nested"))
+    assert path_of(zoo, "nested", "scheme_1") == ()
+
+
+def test_figures_as_published(zoo: Zoo, published_models: list[dict]) -> None:
+    for published in published_models:
+        card = next(
+            c for c in zoo if c.published and (c.scheme, c.version) == (published["scheme"], published["version"])
+        )
+        assert zoo.mflops(card) == published["mflops"]
+    assert zoo.mflops(zoo.get("preview/scheme_2/v5")) == zoo.mflops(zoo.get("published/scheme_2/v5")) == 151
+
+
+@pytest.mark.parametrize(
+    ("model", "title"),
+    [
+        ("published/scheme_2/v5", "Scheme 2 · v5 · authors'"),
+        ("preview/scheme_1/v4", "Scheme 1 · v4 · bundled"),
+        ("preview/scheme_2/v5@6-22-55-57-70-405-279-204", "Scheme 2 · cut to 122 MFLOPs · bundled"),
+    ],
+)
+def test_titles(zoo: Zoo, model: str, title: str) -> None:
+    assert zoo.title(zoo.get(model)) == title

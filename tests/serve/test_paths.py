@@ -1,0 +1,79 @@
+"""Answers along a path: what each network says alone, known the second time, and refused in one sentence."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from lowrank_demo.errors import Busy, ImageError
+from lowrank_demo.models.cards import ModelCard
+from lowrank_demo.serve.answers import Photo
+from lowrank_demo.serve.paths import Paths
+from lowrank_demo.serve.service import Service
+from lowrank_demo.settings import Settings
+from tests.helpers.photos import photo_path
+
+
+def photo(name: str = "lion.jpg") -> Photo:
+    return Photo.from_file(photo_path(name))
+
+
+def test_answers_are_those_of_each_model_alone(settings: Settings) -> None:
+    service = Service(settings)
+    paths = Paths(service)
+    found = paths.answers(photo(), "preview")
+    assert found.view.shape == (227, 227, 3)
+    assert set(found.answers) == {card.id for path in paths.paths["preview"].values() for card in path}
+    for model in ("preview/scheme_2/v5", "preview/scheme_1/v4", paths.paths["preview"]["scheme_2"][4].id):
+        alone = service.classify([photo()], service.zoo.get(model))[0]
+        assert not isinstance(alone, ImageError)
+        assert found.answers[model].classes[0] == alone.top[0].label.index
+        shares = [guess.probability for guess in alone.top]
+        assert found.answers[model].probabilities == pytest.approx(shares, abs=2e-3)
+    assert paths.answers(photo(), "preview") is found, "a photo that was answered is not answered again"
+
+
+def test_models_that_must_be_downloaded_are_left_out(settings: Settings) -> None:
+    assert Paths(Service(settings)).answers(photo(), "published").answers == {}
+
+
+def test_a_photo_that_cannot_be_used(settings: Settings) -> None:
+    paths = Paths(Service(settings))
+    for data in (b"", b"no photo", photo_path("lion.jpg").read_bytes()[:3000]):
+        with pytest.raises(ImageError):
+            paths.answers(Photo("x", lambda data=data: data), "preview")
+
+
+def test_too_many_at_once_are_told_to_wait(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = Paths(Service(settings))
+    release, waiting = threading.Event(), threading.Semaphore(0)
+
+    def load(path: Sequence[ModelCard]) -> list[Callable[[Tensor], Tensor]]:
+        waiting.release()
+        release.wait(20)
+        return [lambda _: torch.zeros(1, 1000)] * len(path)
+
+    monkeypatch.setattr(paths, "_load", load)
+    threads = [threading.Thread(target=paths.answers, args=(photo(), "preview")) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        assert waiting.acquire(timeout=20)
+    with pytest.raises(Busy):
+        paths.answers(photo(), "preview")
+    release.set()
+    for thread in threads:
+        thread.join()
+
+
+def test_the_nearest_of_a_path(settings: Settings) -> None:
+    paths = Paths(Service(settings))
+    whole = paths.first()
+    assert whole.id == "preview/scheme_2/v5"
+    assert paths.nearest(whole) == whole
+    cut = whole.truncated([6, 22, 55, 57, 70, 400, 279, 204])
+    assert paths.nearest(cut) == paths.paths["preview"]["scheme_2"][1]
