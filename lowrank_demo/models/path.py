@@ -8,6 +8,7 @@ was trained at exactly these ranks.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from .cards import ModelCard, Zoo
 
@@ -42,7 +43,7 @@ def can_be_cut(versions: list[ModelCard]) -> bool:
 
 
 def _between(zoo: Zoo, versions: list[ModelCard]) -> Iterator[ModelCard]:
-    for larger, smaller in zip(versions, versions[1:], strict=False):
+    for larger, smaller in pairwise(versions):
         for number in range(1, BETWEEN + 1):
             share = number / (BETWEEN + 1)
             # Of the larger one at most: a version's rank may exceed that of a version with more MACs.

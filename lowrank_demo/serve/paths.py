@@ -126,7 +126,7 @@ class Paths:
         return [card for card in path if self._service.status(card).ready]
 
     def _load(self, path: Sequence[ModelCard]) -> list[Callable[[Tensor], Tensor]]:
-        """Return the networks of a path. Those that are slices of one file are kept: together they are as large as one."""
+        """Return the networks of a path. Slices of one file are kept: together they are as large as one network."""
         if not path:
             return []
         service, device = self._service, self._service.machine.background_device

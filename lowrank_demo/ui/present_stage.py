@@ -15,7 +15,7 @@ from PIL import Image
 from ..data.imagenet import classes
 from ..errors import LowRankError
 from ..models.architecture import LAYERS, SCHEMES, full_rank
-from ..models.cards import ModelCard, Zoo, scheme_title
+from ..models.cards import FAMILY_WORDS, ModelCard, Zoo, scheme_title
 from .present import picture_uri
 
 if TYPE_CHECKING:
@@ -60,8 +60,7 @@ def stage_config(
                 for layer in LAYERS
             ],
             "families": {
-                family: _FAMILIES.get(family, ("bundled" if family == "preview" else family, "ready"))
-                for family in paths
+                family: _FAMILIES.get(family, (FAMILY_WORDS.get(family, family), "ready")) for family in paths
             },
             "schemes": {scheme: (scheme_title(scheme), _SCHEMES[scheme]) for scheme in SCHEMES},
             "paths": {
@@ -157,7 +156,9 @@ def _thumbnail(path: Path) -> str:
         image.draft("RGB", (2 * _EXAMPLE_EDGE, 2 * _EXAMPLE_EDGE))
         square = min(image.size)
         left, top = (image.width - square) // 2, (image.height - square) // 2
-        small = image.convert("RGB").crop((left, top, left + square, top + square)).resize((_EXAMPLE_EDGE,) * 2)
+        small = (
+            image.convert("RGB").crop((left, top, left + square, top + square)).resize((_EXAMPLE_EDGE, _EXAMPLE_EDGE))
+        )
     file = io.BytesIO()
     small.save(file, "WEBP", quality=75)
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")

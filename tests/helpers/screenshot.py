@@ -1,4 +1,4 @@
-"""Makes the README's picture: the app with its example photos, in a real browser. ``make screenshot``."""
+"""Makes the README's picture: the first view of the page, in a real browser. ``make screenshot``."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from lowrank_demo.ui.classify import EXAMPLES
 from tests.helpers.app import running_app
 from tests.helpers.browser import ARGUMENTS, find
 
 
 def main(target: Path) -> None:
-    """Start the app, classify, save the picture."""
+    """Start the app, wait for its first answer, save the picture."""
     chromium = find()
     if chromium is None:
         raise SystemExit("screenshot: no Chromium here; install one and run again.")
@@ -26,11 +25,9 @@ def main(target: Path) -> None:
         running_app({"LOWRANK_CACHE_DIR": folder}, Path(folder) / "log") as app,
     ):
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
         page.goto(f"{app.url}/?__theme=light")
-        page.wait_for_selector("#lr-version label.selected")
-        page.set_input_files("#lr-photos input[type=file]", EXAMPLES)
-        page.wait_for_selector(".lr-card:nth-child(3) li")
+        page.wait_for_selector(".st-top li", timeout=60_000)
         page.wait_for_timeout(1000)
         shot = Image.open(io.BytesIO(page.screenshot()))
         shot.quantize(256).save(target, optimize=True)

@@ -12,13 +12,12 @@ from urllib.parse import quote
 
 import pytest
 from PIL import Image
-from pillow_heif import register_heif_opener
-from playwright.sync_api import Browser, Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from lowrank_demo.models.cards import Zoo
 from tests.helpers.app import RunningApp
 from tests.helpers.pages import answers, drop, opened, title
-from tests.helpers.photos import open_photo, photo_path
+from tests.helpers.photos import photo_path
 
 
 def test_the_code_names_the_address_that_the_visitor_uses(app: RunningApp, page: Page) -> None:

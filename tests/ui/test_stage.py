@@ -201,7 +201,8 @@ def test_phone(app: RunningApp, browser: Browser) -> None:
     expect(page.locator("#lr-conv1 img")).to_have_count(3)
     # While the page still grows a scroll ends early, and in some browsers it is smooth: scroll until it is there.
     page.wait_for_function(
-        "scrollTo(0, document.body.scrollHeight) || document.querySelector('.lr-summary').getBoundingClientRect().y < 60"
+        "scrollTo(0, document.body.scrollHeight)"
+        " || document.querySelector('.lr-summary').getBoundingClientRect().y < 60"
     )
     box = page.locator(".lr-summary").bounding_box()
     assert box
