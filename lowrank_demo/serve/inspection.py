@@ -13,10 +13,11 @@ from .service import Service
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
     from ..classify.latency import Latency
     from ..classify.occlusion import Occlusion
-    from ..lowrank.filters import Filters
+    from ..lowrank.filters import Filters, FiltersAtRank
     from ..lowrank.spectra import Spectra
     from ..nn.alexnet import LowRankAlexNet
 
@@ -69,6 +70,15 @@ class Inspection:
 
         return self._once(self._filters, card, Filters.of)
 
+    def filters_at_each_rank(self, card: ModelCard, photo: Photo) -> list[FiltersAtRank]:
+        """Return the first layer cut to each rank, and what it finds in a photo.
+
+        Raises:
+            WeightsError: The weights are not on this machine, or cannot be loaded.
+            ImageError: The photo cannot be used.
+        """
+        return self.filters(card).at_each_rank(self._pixels(photo))
+
     def evidence(self, photo: Photo, cards: Sequence[ModelCard]) -> tuple[np.ndarray, list[Occlusion]]:
         """Find where in a photo the models' answers come from.
 
@@ -81,25 +91,30 @@ class Inspection:
         """
         from ..classify.inference import denormalised
         from ..classify.occlusion import occlusion
-        from ..decode.pillow import normalised
-        from ..decode.pixels import read_crop
 
         service = self._service
         for card in cards:
             self._refuse_download(card)
-        (admitted,) = service.machine.gate.admit([service.read(photo)])
-        if isinstance(admitted, ImageError):
-            raise admitted
-        if isinstance(admitted, bytes):
-            pixels = normalised(read_crop(admitted, service.settings.max_megapixels * 1_000_000))
-        else:
-            pixels = normalised(admitted.pixels)
+        pixels = self._pixels(photo)
         found: list[Occlusion] = []
         for card in cards:
             classifier = service.networks.get(card, service.machine.background_device)
             with service.running:
                 found.append(occlusion(pixels, classifier))
         return denormalised(pixels), found
+
+    def _pixels(self, photo: Photo) -> Tensor:
+        """Return a photo as networks take it, normalised float32 [3, 227, 227]."""
+        from ..decode.pillow import normalised
+        from ..decode.pixels import read_crop
+
+        service = self._service
+        (admitted,) = service.machine.gate.admit([service.read(photo)])
+        if isinstance(admitted, ImageError):
+            raise admitted
+        if isinstance(admitted, bytes):
+            return normalised(read_crop(admitted, service.settings.max_megapixels * 1_000_000))
+        return normalised(admitted.pixels)
 
     def _once(self, known: dict[str, View], card: ModelCard, view: Callable[[LowRankAlexNet], View]) -> View:
         from ..lowrank.load import fetch_network

@@ -21,11 +21,14 @@ const cell = (value) => {
 };
 const plain = (html) => new DOMParser().parseFromString(String(html || ''), 'text/html').body.textContent;
 const csv = (plot) => {
-  const title = (axis) => plain(plot._fullLayout[axis] && plot._fullLayout[axis].title.text);
-  const rows = [['series', title('xaxis') || 'x', title('yaxis') || 'y']];
+  // Of the figure's own layout: Plotly fills in "Click to enter X axis title".
+  const title = (axis) => plain(((plot.layout[axis] || {}).title || {}).text);
+  const labelled = plot._fullData.some((trace) => Array.isArray(trace.text));
+  const rows = [['series', title('xaxis') || 'x', title('yaxis') || 'y', ...(labelled ? ['label'] : [])]];
   for (const trace of plot._fullData) {
-    const y = Array.from(trace.y || []);
-    Array.from(trace.x || y.keys()).forEach((x, i) => rows.push([plain(trace.name), x, y[i]]));
+    const y = Array.from(trace.y || []), labels = Array.isArray(trace.text) ? trace.text : [];
+    Array.from(trace.x || y.keys()).forEach((x, i) => rows.push(
+      [plain(trace.name), x, y[i], ...(labelled ? [plain(labels[i])] : [])]));
   }
   return rows.map((row) => row.map(cell).join(',')).join('\n') + '\n';
 };

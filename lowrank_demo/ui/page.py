@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.media import get_image
 
 from ..data.walk import EXTENSIONS
 from ..errors import LowRankError
@@ -20,6 +21,8 @@ from ..serve.service import Service
 from ..serve.uploads import LabelledFiles
 from ..serve.validations import Validations
 
+FIRST_PHOTO = Path(get_image("lion.jpg"))
+"""The photo that greets visitors, of the gradio package."""
 POLL_SECONDS = 0.7
 LOG_LAMBDA, LOG_MU = -4.0, -2.0
 """Where the sliders start: at μ = 0.01, λ = 10⁻⁴ truncates most layers of the bundled models."""
@@ -59,6 +62,8 @@ class Page:
     """Id of the tab that is open."""
     photos: gr.Gallery
     """The visitor's photos."""
+    shown: gr.State
+    """Path of the photo that the first view shows; empty for its first example."""
     results: gr.HTML
     """The answers to the photos; changes after every classification."""
     other: gr.Dropdown
@@ -163,6 +168,7 @@ def create(desk: Desk, demo: gr.Blocks, stage: gr.HTML, model: str, welcome: str
             elem_id="lr-photos",
             render=False,
         ),
+        shown=gr.State(""),
         results=gr.HTML(welcome, elem_id="lr-results", render=False),
         other=gr.Dropdown(
             [("no other model", ""), *((service.zoo.title(card), card.id) for card in service.zoo)],

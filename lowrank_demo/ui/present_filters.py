@@ -4,41 +4,74 @@ from __future__ import annotations
 
 import base64
 import io
+import json
+from collections.abc import Sequence
+from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 if TYPE_CHECKING:
-    from ..lowrank.filters import Filters
+    from ..lowrank.filters import FiltersAtRank
 
 _COLUMNS = 16
 _GAP = 1
+_MAPS = 12
 
 
-def filters_view(filters: Filters) -> str:
-    """Return three pictures with captions: the effective filters, ``V`` and ``U``."""
-    outputs, rank = filters.u.shape[:2]
-    tall, wide = filters.v.shape[2:]
-    # U as rows of strips, one row for each of V's channels, one column for each output.
-    strips = filters.u.transpose(1, 0, 2, 3).reshape(rank * outputs, 1, *filters.u.shape[2:]).repeat(3, axis=1)
-    # One pixel high, the filters of scheme 2 would be lines.
-    rows = filters.v.repeat(wide // 2, axis=2) if tall == 1 else filters.v
-    pictures = (
-        (
-            filters.product,
-            _COLUMNS,
-            f"U · V: the {outputs} filters of 11 × 11 that the layer computes, combined from {rank} components",
-        ),
-        (rows, min(rank, _COLUMNS), f"V: {rank} filters of {tall} × {wide} on the photo's red, green and blue"),
-        (strips, outputs, f"U: weights of V's {rank} channels (rows) in the {outputs} outputs (columns)"),
+MOVE = """
+element.addEventListener('input', ({ target }) => {
+  if (!target.matches('.lr-rank input')) return;
+  const box = target.closest('.lr-rank'), step = JSON.parse(box.dataset.steps)[target.value - 1];
+  box.querySelectorAll('img').forEach((image, number) => { image.src = step.pictures[number]; });
+  box.querySelector('output').textContent = step.text;
+  target.setAttribute('aria-valuetext', step.text);
+});
+"""
+"""Script of the component that holds :func:`rank_view`."""
+
+
+def rank_view(steps: Sequence[FiltersAtRank]) -> str:
+    """Return conv1 with a slider for its rank: its filters, and what they find in a photo.
+
+    Args:
+        steps: The layer cut to each rank, from 1 to its own.
+    """
+    dense = steps[-1].filters.size
+    shown = np.argsort(-steps[-1].maps.mean((1, 2)))[:_MAPS]
+    brightest = float(np.quantile(steps[-1].maps[shown], 0.995))
+    data = [
+        {
+            "text": f"Rank {one.rank}: {one.numbers:,} stored numbers in place of {dense:,}; "
+            f"{one.energy:.0%} of the layer's energy.",
+            "pictures": [
+                data_uri(_mosaic(one.filters, _COLUMNS)),
+                data_uri(_grey_mosaic(one.maps[shown] / max(brightest, 1e-6), _MAPS // 2)),
+            ],
+        }
+        for one in steps
+    ]
+    captions = (
+        f"The {len(steps[-1].filters)} filters of 11 × 11 that conv1 computes",
+        f"What the {_MAPS} busiest of them find in the photo",
     )
-    figures = (
-        f'<figure><img alt="{caption}" src="{data_uri(_mosaic(tiles, columns))}">'
-        f"<figcaption>{caption}</figcaption></figure>"
-        for tiles, columns, caption in pictures
+    figures = "".join(
+        f'<figure><img alt="{caption}" src="{picture}"><figcaption>{caption}</figcaption></figure>'
+        for caption, picture in zip(captions, data[-1]["pictures"], strict=True)
     )
-    return f'<div class="lr-filters">{"".join(figures)}</div>'
+    return (
+        f'<div class="lr-rank" data-steps="{escape(json.dumps(data))}"><label>Rank of conv1, 1 to {len(steps)}'
+        f'<input type="range" min="1" max="{len(steps)}" value="{len(steps)}"></label>'
+        f"<output>{data[-1]['text']}</output><div>{figures}</div></div>"
+    )
+
+
+def _grey_mosaic(maps: np.ndarray, columns: int) -> np.ndarray:
+    """Lay maps, float [n, h, w] from 0 to 1, side by side: uint8 [H, W, 3]."""
+    shades = (255 * np.clip(maps, 0, 1)).astype(np.uint8)
+    rows = [np.concatenate(list(shades[start : start + columns]), 1) for start in range(0, len(shades), columns)]
+    return np.repeat(np.concatenate(rows, 0)[..., None], 3, axis=2)
 
 
 def _mosaic(tiles: np.ndarray, columns: int) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import gradio as gr
 import plotly.graph_objects as go
 
@@ -10,11 +12,17 @@ from ..charts.models import macs_figure, macs_summary, params_figure, ranks_figu
 from ..errors import DataError, LowRankError
 from ..lowrank.history import read_history
 from ..models.cards import ModelCard
+from ..serve.answers import Photo
 from .events import QUIET
-from .page import Page
+from .page import FIRST_PHOTO, Page
 from .present import RANK_HEADERS, message, rank_rows
-from .present_filters import filters_view
+from .present_filters import MOVE, rank_view
 
+_WHAT = (
+    "### What a rank is\n"
+    "A layer of rank r computes everything it finds from r patterns. Move the slider and watch conv1, the first layer, "
+    "lose what it can see."
+)
 _CRITERIA = {"flops": "FLOPs"}
 
 
@@ -22,6 +30,8 @@ def build(page: Page, tab: gr.Tab) -> None:
     """Build the tab. Choosing it draws conv1's filters."""
     chosen, other = page.chosen, page.other
     default = page.card(chosen.value)
+    gr.Markdown(_WHAT)
+    pictures = gr.HTML("", js_on_load=MOVE, elem_id="lr-conv1")
     other.render()
     summary = gr.Markdown(macs_summary(default.cost, page.desk.service.zoo.reference), elem_id="lr-cost")
     ranks = gr.Plot(ranks_figure(default), show_label=False, elem_id="lr-ranks-plot")
@@ -36,8 +46,6 @@ def build(page: Page, tab: gr.Tab) -> None:
         buttons=["copy"],
         elem_id="lr-ranks-table",
     )
-    gr.Markdown("### What conv1 looks for")
-    pictures = gr.HTML("", elem_id="lr-conv1")
     with gr.Column(visible=False, elem_id="lr-history") as history:
         gr.Markdown("### How these ranks were learned")
         note = gr.Markdown()
@@ -61,9 +69,10 @@ def build(page: Page, tab: gr.Tab) -> None:
             rank_rows(card),
         )
 
-    def show_filters(model: str) -> str:
+    def show_filters(model: str, path: str) -> str:
         try:
-            return filters_view(page.desk.inspection.filters(page.card(model)))
+            photo = Photo.from_file(Path(path or FIRST_PHOTO))
+            return rank_view(page.desk.inspection.filters_at_each_rank(page.card(model), photo))
         except LowRankError as error:
             return message(str(error))
 
@@ -73,7 +82,8 @@ def build(page: Page, tab: gr.Tab) -> None:
 
     drawn = [summary, ranks, macs, params, table]
     page.when_open(tab, [chosen.change, other.change], show, [chosen, other], drawn, **QUIET)
-    page.when_open(tab, [chosen.change], show_filters, [chosen], [pictures], trigger_mode="always_last", **QUIET)
+    followed = [chosen.change, page.shown.change]
+    page.when_open(tab, followed, show_filters, [chosen, page.shown], [pictures], trigger_mode="always_last", **QUIET)
     page.when_open(tab, [chosen.change], show_history, [chosen], [history, note, learned, cost], **QUIET)
 
 

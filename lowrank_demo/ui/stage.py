@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.media import get_image
 
 from ..errors import LowRankError
 from ..models.download import DownloadProgress
@@ -14,11 +13,11 @@ from ..serve.answers import Photo
 from ..serve.places import ANSWERED
 from ..settings import ASSETS
 from .events import QUIET
-from .page import Desk, Items, Page, warn
+from .page import FIRST_PHOTO, Desk, Items, Page, warn
 from .present_stage import more_value, photo_value, refused_value, stage_config
 
 _OWN = ASSETS / "examples"
-EXAMPLES = (Path(get_image("lion.jpg")), _OWN / "cat.jpg", _OWN / "coffee.jpg")
+EXAMPLES = (FIRST_PHOTO, _OWN / "cat.jpg", _OWN / "coffee.jpg")
 """A photo of the gradio package and two of this project."""
 
 
@@ -44,9 +43,7 @@ def _ready(desk: Desk) -> list[str]:
 
 def build(page: Page) -> None:
     """Connect the component. It asks for answers when a photo comes, and for those of a family when it is chosen."""
-    desk, stage = page.desk, page.stage
-    shown = gr.State("")
-    """Path of the photo that is shown."""
+    desk, stage, shown = page.desk, page.stage, page.shown
 
     def answered(path: str, model: str) -> str:
         photo = Photo.from_file(Path(path))
