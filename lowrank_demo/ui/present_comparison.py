@@ -127,7 +127,9 @@ def _row(
         note = ""
         cells = f'<td class="ph-off" colspan="{len(cards)}">{escape(str(first))}</td>'
     else:
-        note = f"<small>{time_text(first.timings.decode)} to decode</small>"
+        time = first.timings.decode
+        together = "to decode" if time.images == 1 else f"as one of {time.images}"
+        note = f'<small title="decoded in {time_text(time)}">{time.milliseconds:.1f} ms {together}</small>'
         cells = "".join(_cell(zoo, card, answer, first) for card, answer in zip(cards, answers, strict=True))
     evidence = "" if isinstance(first, ImageError) else key[1]
     return (
