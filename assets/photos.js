@@ -2,7 +2,8 @@
 const root = element.querySelector('.ph');
 const KEPT = 16; // evidence of so many photos
 const known = new Map();
-const state = { photo: '', only: false, changed: false };
+const state = { photo: '', only: false, changed: false, asked: 0 };
+const LONGEST = 30_000; // no answer is waited for longer, in milliseconds
 let timer = 0;
 
 const rows = () => [...root.querySelectorAll('tbody tr')];
@@ -19,7 +20,13 @@ const drawEvidence = () => {
   if (!key || known.has(key)) return;
   slot.textContent = 'Hiding one part after the other…';
   // Whoever walks through the photos waits at the one that matters.
-  timer = setTimeout(() => { if (element.offsetParent !== null) trigger('select', { key }); }, 150);
+  timer = setTimeout(ask, 150, key);
+};
+// One question at a time, whose answer asks for what is selected by then: Gradio loses what it is asked meanwhile.
+const ask = (key) => {
+  if (element.offsetParent === null || Date.now() - state.asked < LONGEST) return;
+  state.asked = Date.now();
+  trigger('select', { key });
 };
 
 const select = (row, focus = false) => {
@@ -96,8 +103,10 @@ document.addEventListener('lr-evidence', (event) => {
   if (!key) return;
   if (kept) known.set(key, html);
   if (known.size > KEPT) known.delete(known.keys().next().value);
+  state.asked = 0;
   const row = selected();
   if (row && !state.changed && row.dataset.evidence === key) root.querySelector('.ph-evidence').innerHTML = html;
+  else drawEvidence();
 });
 watch('value', draw);
 draw();

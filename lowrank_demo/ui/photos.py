@@ -24,6 +24,7 @@ from .present_evidence import evidence_view
 
 _WELCOME = message("Drop photos above to see what every model on this machine says of each.", "lr-welcome")
 _NO_MODEL = message("No model is on this machine yet: download one above.")
+_CHANGED = message("Other photos or models are here by now: open this tab again.")
 # The results show evidence only under the photo that it belongs to, so it passes through here.
 _PASS_ON = "watch('value', () => document.dispatchEvent(new CustomEvent('lr-evidence', { detail: props.value })));"
 _PHOTOS_CHANGED = "() => { document.dispatchEvent(new Event('lr-photos-changed')); }"
@@ -61,12 +62,12 @@ def build(page: Page, tab: gr.Tab) -> None:
         # The time makes every answer a new value, which the page draws.
         return f"<!-- {time.time_ns()} -->{said}{view}", message(service.machine.note(), "lr-note")
 
-    def explain(items: Items, model: str, event: gr.EventData) -> Any:
+    def explain(items: Items, model: str, event: gr.EventData) -> str:
         cards = _compared(page, page.card(model))
         keys = [evidence_key for _, evidence_key in _keys(items, cards, max_photos)]
         wanted = str(event.key)
         if wanted not in keys:
-            return gr.skip()  # other photos or models are here by now, and a new table is on its way
+            return _evidence_value(wanted, _CHANGED, kept=False)
         path = Path((items or [])[keys.index(wanted)][0])
         ends = _ends(cards)
         try:
