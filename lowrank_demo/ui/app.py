@@ -29,7 +29,7 @@ from ..serve.uploads import LabelledFiles
 from ..serve.validations import Validations
 from ..serve.values import check_values
 from ..settings import ASSETS
-from . import address, api, compare, explore, figure_tools, header, how, page, photos, ranks, stage, trade_off, validate
+from . import address, api, explore, figure_tools, header, how, page, photos, ranks, stage, trade_off, validate
 from .mailboxes import Mailboxes, refuse_odd_sessions
 from .reports import report_route
 
@@ -39,7 +39,6 @@ _SAMPLE = (("lion.jpg", 291), ("cheetah.jpg", 293), ("cheetah1.jpg", 293))
 """Photos of the gradio package that show an ImageNet class, with its label."""
 _TABS = {
     "Photos": photos,
-    "Compare": compare,
     "Ranks": ranks,
     "Explore λ": explore,
     "Trade-off": trade_off,
@@ -118,7 +117,7 @@ def build_app(desk: page.Desk) -> gr.Blocks:
     with _Demo(title="Low-rank AlexNet") as demo:
         demo.max_items = max(_MIN_ITEMS, desk.service.settings.max_photos)
         model = desk.paths.first().id
-        shared = page.create(desk, demo, stage.create(desk, model), model, photos.WELCOME)
+        shared = page.create(desk, demo, stage.create(desk, model), model)
         header.build(desk.service.zoo)
         shared.stage.render()
         shared.photos.render()

@@ -137,7 +137,7 @@ def build(page: Page, tab: gr.Tab) -> None:
             return message("There are no photos yet: drop some above, then try again.")
         try:
             card = page.card(truncated_id(model, log_lambda, log_mu, counted))
-            return comparison_grid(taken, service.compare(taken, [page.card(model), card]))
+            return comparison_grid(service.zoo, taken, service.compare(taken, [page.card(model), card]))
         except LowRankError as error:
             return message(str(error))
 

@@ -64,8 +64,6 @@ class Page:
     """The visitor's photos."""
     shown: gr.State
     """Path of the photo that the first view shows; empty for its first example."""
-    results: gr.HTML
-    """The answers to the photos; changes after every classification."""
     other: gr.Dropdown
     """The model drawn beside the chosen one: an id, or empty."""
     log_lambda: gr.Slider
@@ -136,7 +134,7 @@ def photos_of(items: Items) -> list[Photo]:
     return [Photo.from_file(Path(path)) for path, _ in items or []]
 
 
-def create(desk: Desk, demo: gr.Blocks, stage: gr.HTML, model: str, welcome: str) -> Page:
+def create(desk: Desk, demo: gr.Blocks, stage: gr.HTML, model: str) -> Page:
     """Create the shared components, none of them rendered but those that must stand at the top level.
 
     Gradio mounts a tab's components when the tab is opened; a validation must be found again before that.
@@ -146,7 +144,6 @@ def create(desk: Desk, demo: gr.Blocks, stage: gr.HTML, model: str, welcome: str
         demo: The page as a whole.
         stage: The first view, not rendered.
         model: Id of the model that it shows first.
-        welcome: What the results show before there is a photo.
     """
     service = desk.service
     return Page(
@@ -169,7 +166,6 @@ def create(desk: Desk, demo: gr.Blocks, stage: gr.HTML, model: str, welcome: str
             render=False,
         ),
         shown=gr.State(""),
-        results=gr.HTML(welcome, elem_id="lr-results", render=False),
         other=gr.Dropdown(
             [("no other model", ""), *((service.zoo.title(card), card.id) for card in service.zoo)],
             value="",

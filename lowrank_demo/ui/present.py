@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from ..classify.inference import Prediction, Time
 
 
-_EDGE = 160
-"""Pixels of a picture. The page shows it with 116, telephones with 84."""
+_EDGE = 144
+"""Pixels of a picture. The page shows it with 116 at most, and with 44 in a row."""
 
 
 def card_label(status: ModelStatus) -> str:
@@ -95,20 +95,24 @@ def _how_good(card: ModelCard) -> str:
 
 
 def result_cards(photos: Sequence[Photo], answers: Comparison) -> str:
-    """Return a card for each photo: its picture and name, and the five likeliest classes as bars or one sentence.
+    """Return a hidden card for each photo: its name, and the five likeliest classes as bars or one sentence.
+
+    The page shows the card of the photo that is selected, and lends it the picture of that photo's row.
 
     Args:
         photos: The photos.
-        answers: One model's answers to them.
+        answers: The models' answers to them; the cards are of the first model.
     """
-    parts = zip(photos, answers.answers[0], answers.views, strict=True)
+    parts = zip(photos, answers.answers[0], strict=True)
     return f'<div class="lr-results">{"".join(_result_card(*part) for part in parts)}</div>'
 
 
-def _result_card(photo: Photo, answer: Prediction | ImageError, view: np.ndarray | None) -> str:
+def _result_card(photo: Photo, answer: Prediction | ImageError) -> str:
     name = escape(photo.name)
     if isinstance(answer, ImageError):
-        return f'<article class="lr-card lr-refused"><header>{name}</header><p>{escape(str(answer))}</p></article>'
+        return (
+            f'<article class="lr-card lr-refused" hidden><header>{name}</header><p>{escape(str(answer))}</p></article>'
+        )
     bars = "".join(
         f'<li title="{escape(guess.label.synset)}, class {guess.label.index}">'
         f'<span class="lr-name">{escape(guess.label.name)}</span><span class="lr-share">{guess.probability:.1%}</span>'
@@ -117,13 +121,14 @@ def _result_card(photo: Photo, answer: Prediction | ImageError, view: np.ndarray
     )
     times = answer.timings
     return (
-        f'<article class="lr-card">{thumbnail(view)}<div><header>{name}</header><ol>{bars}</ol>'
-        f"<footer>decoded by {escape(answer.decoder)} in {_time(times.decode)} · network on "
-        f"{escape(answer.device)} {_time(times.network)}</footer></div></article>"
+        f'<article class="lr-card" hidden><img alt=""><div><header>{name}</header><ol>{bars}</ol>'
+        f"<footer>decoded by {escape(answer.decoder)} in {time_text(times.decode)} · network on "
+        f"{escape(answer.device)} {time_text(times.network)}</footer></div></article>"
     )
 
 
-def _time(time: Time) -> str:
+def time_text(time: Time) -> str:
+    """Return what one image took; of a share of a longer time, that it is one."""
     return f"{time.milliseconds:.1f} ms" + (f" (its share of {time.images} photos)" if time.images > 1 else "")
 
 

@@ -1,81 +1,163 @@
-"""A comparison of models as a table. All text from outside is escaped."""
+"""Several models' answers to the same photos, side by side. All text from outside is escaped."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import ImageError
-from ..models.cards import ModelCard, short_name
+from ..models.cards import ModelCard, Zoo
 from ..serve.answers import Comparison, Photo
-from .present import message, thumbnail
+from .present import result_cards, thumbnail, time_text
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..classify.inference import Prediction
 
+    Answer: TypeAlias = Prediction | ImageError
 
-def comparison_table(photos: Sequence[Photo], comparison: Comparison, dropped: int) -> str:
-    """Return a note and the table: photos as rows, every model that is ready as a column, the least compressed first.
+_EVIDENCE = "Each part of the photo is hidden in turn. The parts that the answer depends on most stay bright."
+
+
+def photos_view(
+    zoo: Zoo, photos: Sequence[Photo], comparison: Comparison, chosen: ModelCard, keys: Sequence[tuple[str, str]]
+) -> str:
+    """Return the table of all photos and, hidden but for the one that is selected, each photo's own card.
 
     Args:
+        zoo: Names the models.
         photos: The photos that were compared.
         comparison: The models' answers.
-        dropped: How many photos were dropped on the page.
+        chosen: The chosen model. Its answers come first, and the cards are its own, if it was compared.
+        keys: Two keys of each photo: which photo it is, and which evidence belongs to it.
     """
-    text = (
-        "Every model that is ready, the least compressed first. ≠ marks an answer unlike the first column's; a "
-        "click on an answer opens that model under Classify."
+    ordered = _chosen_first(comparison, chosen)
+    rows = list(zip(*ordered.answers, strict=True))
+    unlike = [_differ(row) for row in rows]
+    table = "".join(
+        _row(zoo, photo, view, ordered.cards, row, key, differs)
+        for photo, view, row, key, differs in zip(photos, ordered.views, rows, keys, unlike, strict=True)
     )
-    if len(comparison.cards) == 1:
-        text = (
-            "Only one model is ready, so there is nothing to compare it with: choose another on the left to "
-            "download it."
-        )
-    if dropped > len(photos):
-        text = f"{dropped} photos were dropped; the first {len(photos)} are compared. {text}"
-    return message(text, "lr-note") + comparison_grid(photos, comparison)
+    return (
+        f'<div class="ph-all">{_filter(ordered.cards, unlike)}'
+        '<div class="ph-list" tabindex="0" role="region" aria-label="Answers to all photos">'
+        f'<table class="ph-table"><thead><tr><th scope="col">Photo</th>{_heads(zoo, ordered, chosen)}</tr></thead>'
+        f"<tbody>{table}</tbody></table></div></div>"
+        '<aside class="ph-one" aria-label="The selected photo">'
+        f'<p class="lr-note">{_whose(zoo, ordered, chosen)}</p>{result_cards(photos, ordered)}'
+        f'<section class="ph-why"><h3>Where the answers come from</h3><p class="lr-note">{_EVIDENCE}</p>'
+        '<div class="ph-evidence" role="status"></div></section></aside>'
+    )
 
 
-def comparison_grid(photos: Sequence[Photo], comparison: Comparison) -> str:
-    """Return the table: photos as rows, models as columns; answers unlike the least compressed model's are marked."""
-    columns = list(zip(comparison.cards, comparison.answers, strict=True))
-    first = comparison.answers[0] if columns else ()
-    head = "".join(_head(card, answers, first) for card, answers in columns)
+def comparison_grid(zoo: Zoo, photos: Sequence[Photo], comparison: Comparison) -> str:
+    """Return a table to read: photos as rows, models as columns; answers unlike the first column's are marked."""
     rows = "".join(
         f'<tr><th scope="row">{thumbnail(comparison.views[number])}<span>{escape(photo.name)}</span></th>'
-        + "".join(_cell(card, answers[number], first[number]) for card, answers in columns)
+        + "".join(f"<td>{_text(answers[number], comparison.answers[0][number])}</td>" for answers in comparison.answers)
         + "</tr>"
         for number, photo in enumerate(photos)
     )
     return (
         '<div class="lr-scroll" tabindex="0" role="region" aria-label="Comparison">'
-        f'<table class="lr-grid"><thead><tr><th scope="col">photo</th>{head}</tr></thead><tbody>{rows}</tbody></table>'
-        "</div>"
+        f'<table class="lr-grid"><thead><tr><th scope="col">Photo</th>{_heads(zoo, comparison, None)}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
     )
 
 
-def _head(card: ModelCard, answers: Sequence[Prediction | ImageError], first: Sequence[Prediction | ImageError]) -> str:
-    compared = [(a, b) for a, b in zip(answers, first, strict=True) if not isinstance(a, ImageError)]
-    same = sum(_label(a) == _label(b) for a, b in compared)
-    agrees = "" if answers is first else f"<small>agrees on {same} of {len(compared)}</small>"
+def _chosen_first(comparison: Comparison, chosen: ModelCard) -> Comparison:
+    order = sorted(range(len(comparison.cards)), key=lambda i: comparison.cards[i].id != chosen.id)
+    return Comparison(
+        tuple(comparison.cards[i] for i in order), tuple(comparison.answers[i] for i in order), comparison.views
+    )
+
+
+def _filter(cards: Sequence[ModelCard], unlike: Sequence[bool]) -> str:
+    if len(cards) == 1:
+        return '<p class="lr-note">Only one model is ready: download another above to compare it.</p>'
     return (
-        f'<th scope="col">{escape(short_name(card)).capitalize()}'
-        f"<small>{card.cost.macs / 1e6:.0f} MFLOPs</small>{agrees}</th>"
+        '<p class="ph-filter"><label><input type="checkbox"> Only where they disagree '
+        f"<small>({sum(unlike)} of {len(unlike)})</small></label>"
+        '<span class="lr-note">≠ marks an answer unlike the first model’s. A click on an answer chooses its model.'
+        "</span></p>"
+        '<p class="ph-none lr-note">All models agree on every photo.</p>'
     )
 
 
-def _cell(card: ModelCard, answer: Prediction | ImageError, first: Prediction | ImageError) -> str:
+def _whose(zoo: Zoo, comparison: Comparison, chosen: ModelCard) -> str:
+    first = comparison.cards[0]
+    title = escape(zoo.title(first))
+    return f"What {title} says of the selected photo" + (":" if first.id == chosen.id else ", the first that is ready:")
+
+
+def _heads(zoo: Zoo, comparison: Comparison, chosen: ModelCard | None) -> str:
+    first = comparison.answers[0]
+    return "".join(
+        _head(zoo, card, answers, first, chosen)
+        for card, answers in zip(comparison.cards, comparison.answers, strict=True)
+    )
+
+
+def _head(
+    zoo: Zoo, card: ModelCard, answers: Sequence[Answer], first: Sequence[Answer], chosen: ModelCard | None
+) -> str:
+    facts = [] if card.truncated_from else [f"{zoo.mflops(card)} MFLOPs"]
+    if chosen and card.id == chosen.id:
+        facts.append("chosen")
+    if answers is not first:
+        compared = [(a, b) for a, b in zip(answers, first, strict=True) if not isinstance(a, ImageError)]
+        facts.append(f"agrees on {sum(_label(a) == _label(b) for a, b in compared)} of {len(compared)}")
+    return f'<th scope="col">{escape(zoo.title(card))}<small>{" · ".join(facts)}</small></th>'
+
+
+def _row(
+    zoo: Zoo,
+    photo: Photo,
+    view: np.ndarray | None,
+    cards: Sequence[ModelCard],
+    answers: Sequence[Answer],
+    key: tuple[str, str],
+    differs: bool,
+) -> str:
+    first = answers[0]
+    name = escape(photo.name)
+    if isinstance(first, ImageError):
+        note = ""
+        cells = f'<td class="ph-off" colspan="{len(cards)}">{escape(str(first))}</td>'
+    else:
+        time = first.timings.decode
+        together = "to decode" if time.images == 1 else f"as one of {time.images}"
+        note = f'<small title="decoded in {time_text(time)}">{time.milliseconds:.1f} ms {together}</small>'
+        cells = "".join(_cell(zoo, card, answer, first) for card, answer in zip(cards, answers, strict=True))
+    evidence = "" if isinstance(first, ImageError) else key[1]
+    return (
+        f'<tr class="{"ph-differs" if differs else "ph-same"}" data-photo="{key[0]}" data-evidence="{evidence}">'
+        f'<th scope="row"><button type="button" class="ph-pick" aria-pressed="false" title="{name}">'
+        f"{thumbnail(view) or '<i></i>'}<span>{name}{note}</span></button></th>{cells}</tr>"
+    )
+
+
+def _cell(zoo: Zoo, card: ModelCard, answer: Answer, first: Answer) -> str:
+    return (
+        f'<td><button type="button" data-model="{escape(card.id)}" title="Choose {escape(zoo.title(card))}">'
+        f"{_text(answer, first)}</button></td>"
+    )
+
+
+def _text(answer: Answer, first: Answer) -> str:
+    """Return the likeliest class and its probability, with a mark if the first model says otherwise."""
     if isinstance(answer, ImageError):
-        return f'<td class="lr-off" title="{escape(str(answer))}">cannot be read</td>'
+        return f'<span class="lr-off" title="{escape(str(answer))}">cannot be read</span>'
     best = answer.top[0]
-    differs = _label(answer) != _label(first)
-    mark = '<b aria-label="differs from the least compressed model">≠</b> ' if differs else ""
-    return (
-        f'<td><button type="button" data-model="{escape(card.id)}" class="{"lr-differs" if differs else "lr-same"}">'
-        f"{mark}{escape(best.label.name)}<small>{best.probability:.0%}</small></button></td>"
-    )
+    mark = "" if _label(answer) == _label(first) else '<b class="lr-unlike" aria-label="differs">≠</b> '
+    return f"<span>{mark}{escape(best.label.name)}</span><small>{best.probability:.0%}</small>"
 
 
-def _label(answer: Prediction | ImageError) -> int | None:
+def _differ(answers: Sequence[Answer]) -> bool:
+    return len({_label(answer) for answer in answers}) > 1
+
+
+def _label(answer: Answer) -> int | None:
     return None if isinstance(answer, ImageError) else answer.top[0].label.index

@@ -9,34 +9,35 @@ import numpy as np
 from PIL import Image
 
 from ..classify.occlusion import Occlusion
-from ..models.cards import ModelCard, short_name
+from ..models.cards import ModelCard, Zoo
 from .present_filters import data_uri
 
 _DARK = 0.25
 _GRID = 15
 
 
-def evidence_view(view: np.ndarray, cards: Sequence[ModelCard], found: Sequence[Occlusion]) -> str:
+def evidence_view(zoo: Zoo, view: np.ndarray, cards: Sequence[ModelCard], found: Sequence[Occlusion]) -> str:
     """Return a picture for each model, with its answer.
 
     Args:
+        zoo: Names the models.
         view: The photo as the networks see it, uint8 [227, 227, 3].
         cards: The models.
         found: Each model's answer and where it comes from.
     """
-    figures = "".join(_figure(view, card, one) for card, one in zip(cards, found, strict=True))
+    figures = "".join(_figure(view, escape(zoo.title(card)), one) for card, one in zip(cards, found, strict=True))
     return f'<div class="lr-evidence">{figures}</div>'
 
 
-def _figure(pixels: np.ndarray, card: ModelCard, found: Occlusion) -> str:
+def _figure(pixels: np.ndarray, title: str, found: Occlusion) -> str:
     answer = f"{escape(found.label.name)}, {found.probability:.0%}"
     most = float(found.weight.max())
     loses = (
         f"Hiding the brightest part takes {100 * most:.0f} points of it." if most > 0.005 else "No part alone decides."
     )
     return (
-        f'<figure><img alt="Photo lit where {escape(short_name(card))} sees {answer}" '
-        f'src="{data_uri(_lit(pixels, found.weight))}"><figcaption><b>{escape(short_name(card)).capitalize()}</b>: '
+        f'<figure><img alt="Photo lit where {title} sees {answer}" '
+        f'src="{data_uri(_lit(pixels, found.weight))}"><figcaption><b>{title}</b>: '
         f"{answer}. {loses}</figcaption></figure>"
     )
 
