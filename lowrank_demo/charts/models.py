@@ -46,6 +46,7 @@ def ranks_figure(card: ModelCard, other: ModelCard | None = None) -> go.Figure:
             "<br>V %{customdata[2]}<br>U %{customdata[3]}<extra>" + short_name(model) + "</extra>",
         )
     figure.update_layout(barmode="overlay" if other is None else "group")
+    figure.update_xaxes(title="layer")
     figure.update_yaxes(title="rank, % of full rank", range=[0, 112], tickvals=[0, 25, 50, 75, 100])
     return styled(figure, "Learned rank of each layer")
 
@@ -104,6 +105,7 @@ def _split_figure(
                 + "</extra>",
             )
     figure.update_layout(barmode="stack")
+    figure.update_xaxes(title="layer")
     figure.update_yaxes(title=unit)
     return styled(figure, title)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import math
 from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
@@ -12,9 +11,8 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from ..errors import ImageError
-from ..models.cards import ModelCard, scheme_title
-from ..runtime.words import counted
-from ..serve.answers import Comparison, ModelStatus, Photo
+from ..models.cards import ModelCard
+from ..serve.answers import Comparison, Photo
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,74 +22,6 @@ if TYPE_CHECKING:
 
 _EDGE = 144
 """Pixels of a picture. The page shows it with 116 at most, and with 44 in a row."""
-
-
-def card_label(status: ModelStatus) -> str:
-    """Return a model's label in the picker: name, λ and download size, then cost, then errors."""
-    card = status.card
-    name = card.version if card.published else f"{card.version} {card.family}"
-    cost = f"{card.published_mflops or card.cost.macs / 1e6:.0f} MFLOPs"
-    fewer = f" · {card.flops_reduction:.2f}× fewer FLOPs" if card.flops_reduction else ""
-    errors = (
-        f"top-1 error {card.published.top1:.2f} % · top-5 {card.published.top5:.2f} %"
-        if card.published
-        else "our own training, not the paper's"
-    )
-    if status.where == "missing":
-        return f"{name} · λ {card.lambda_text} · weights missing\n{cost}{fewer}\n{errors}"
-    if not status.ready:
-        return f"{name} · λ {card.lambda_text} · ↓ {card.cost.fp32_bytes / 1e6:.0f} MB\n{cost}{fewer}\n{errors}"
-    return f"{name} · λ {card.lambda_text}\n{cost}{fewer} · ready\n{errors}"
-
-
-def _weights_state(status: ModelStatus) -> str:
-    size = f"{status.card.cost.fp32_bytes / 1e6:.0f} MB"
-    return {
-        "bundled": "bundled, ready",
-        "cached": "downloaded, ready",
-        "to download": f"to download, {size}",
-        "missing": "weights missing",
-    }[status.where]
-
-
-def summary_bar(status: ModelStatus) -> str:
-    """Return the line that names the chosen model and stays in sight."""
-    card = status.card
-    facts = [f"{card.cost.macs / 1e6:.0f} MFLOPs", _error_text(card), _weights_state(status)]
-    return (
-        f'<div class="lr-summary" role="status"><b>{scheme_title(card.scheme)} {escape(card.version)}</b>'
-        f"{'' if card.published else ' <em>' + escape(card.family) + '</em>'} <span>{' · '.join(facts)}</span></div>"
-    )
-
-
-def _error_text(card: ModelCard) -> str:
-    """Return the published error, or else the first measured one with its data set."""
-    if card.published:
-        return f"top-1 error {card.published.top1:.2f} %"
-    if card.measured:
-        first = card.measured[0]
-        margin = first.margin(first.top1)
-        spread = "" if margin is None else f" ± {margin:.1f}"
-        return f"top-1 error {first.top1:.1f}{spread} % on {escape(first.dataset)}"
-    return "no published error"
-
-
-def model_note(card: ModelCard) -> str:
-    """Return what to expect of a model's weights, as Markdown; empty if the card says nothing."""
-    return escape(" ".join(filter(None, [card.note, _how_good(card)])), quote=False)
-
-
-def _how_good(card: ModelCard) -> str:
-    """Return the first measured errors as a sentence, such as "Right on 34 of 100 photos, …"; empty without any."""
-    if not card.measured:
-        return ""
-    first = card.measured[0]
-    margins = [first.margin(error) or 0 for error in (first.top1, first.top5)]
-    spread = "" if first.images is None else f": {counted(first.images, 'photo')}, ± {math.ceil(max(margins))}"
-    return (
-        f"Right on {100 - first.top1:.0f} of 100 photos, and within five guesses on {100 - first.top5:.0f} "
-        f"({first.dataset}{spread})."
-    )
 
 
 def result_cards(photos: Sequence[Photo], answers: Comparison) -> str:

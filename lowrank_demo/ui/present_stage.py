@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from ..data.imagenet import classes
 from ..errors import LowRankError
 from ..models.architecture import LAYERS, SCHEMES, full_rank
 from ..models.cards import FAMILY_WORDS, ModelCard, Zoo, scheme_title
+from ..runtime.words import counted
 from .present import picture_uri
 
 if TYPE_CHECKING:
@@ -111,7 +112,12 @@ def _about(card: ModelCard) -> str:
     if not card.measured:
         return ""
     first = card.measured[0]
-    return f"These weights are right on {100 - first.top1:.0f} of 100 photos ({first.dataset})."
+    margins = [first.margin(error) or 0 for error in (first.top1, first.top5)]
+    spread = "" if first.images is None else f": {counted(first.images, 'photo')}, ± {math.ceil(max(margins))}"
+    return (
+        f"These weights are right on {100 - first.top1:.0f} of 100 photos, and within five guesses on "
+        f"{100 - first.top5:.0f} ({first.dataset}{spread})."
+    )
 
 
 def _stops(zoo: Zoo, scheme: str) -> list[dict[str, Any]]:
@@ -185,7 +191,7 @@ def more_value(found: PathAnswers | None, ready: Sequence[str]) -> str:
 
 def refused_value(name: str, error: LowRankError) -> str:
     """Return that a photo cannot be answered, as JSON."""
-    return json.dumps({"replace": True, "name": name, "caption": name, "answers": {}, "refused": escape(str(error))})
+    return json.dumps({"replace": True, "name": name, "caption": name, "answers": {}, "refused": str(error)})
 
 
 def _answers(found: PathAnswers) -> dict[str, Any]:

@@ -184,7 +184,7 @@ def test_rank_history_of_an_own_model(app: RunningApp, page: Page) -> None:
     opened(page, app, "scheme=2&version=v5&family=preview")
     page.get_by_role("tab", name="Ranks", exact=True).click()
     expect(page.locator("#lr-ranks-plot .js-plotly-plot")).to_be_visible()
-    expect(page.locator("#lr-conv1 img")).to_have_count(3)
+    expect(page.locator("#lr-conv1 img")).to_have_count(2)
     expect(page.locator("#lr-history")).not_to_be_visible()
     page.locator(".st-family").get_by_text("own", exact=True).click()
     expect(page.locator("#lr-history-ranks .js-plotly-plot")).to_be_visible()
@@ -271,7 +271,7 @@ def test_figures_as_files(app: RunningApp, page: Page, zoo: Zoo) -> None:
     assert kept["SVG"].lstrip().startswith(b"<svg")
     assert Image.open(io.BytesIO(kept["PNG"])).width > 1000
     rows = list(csv.reader(io.StringIO(kept["CSV"].decode())))
-    assert rows[0][0] == "series"
+    assert rows[0] == ["series", "layer", "rank, % of full rank", "label"]
     shares = {row[1]: float(row[2]) for row in rows[1:] if "v5" in row[0]}
     layers = zoo.get("preview/scheme_2/v5").cost.layers
     assert shares == {cost.layer.name: pytest.approx(100 * cost.rank / cost.full_rank) for cost in layers}

@@ -12,7 +12,7 @@ from lowrank_demo.ui.present_comparison import comparison_grid, photos_view
 BAD = ImageError("The file is <b>damaged</b>; expected a photo.")
 
 
-def saying(index: int, probability: float = 0.5, decode: Time = Time(1)) -> Prediction:
+def saying(index: int, probability: float = 0.5, decode: Time = Time(1)) -> Prediction:  # noqa: B008
     return Prediction((Guess(classes()[index], probability),), "pillow", "cpu", Timings(decode, Time(1)))
 
 
