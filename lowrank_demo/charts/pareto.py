@@ -1,16 +1,18 @@
-"""The Pareto plot: what compression saves against the error it costs."""
+"""The trade-off plot: what a network costs against how often it errs, for models measured on one set of photos."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Mapping
+from html import escape
+from typing import TYPE_CHECKING, Any, Literal
 
 import plotly.graph_objects as go
 
-from ..models.cards import ModelCard, Zoo, scheme_title
-from ..runtime.words import counted
-from ..validate.report import ModelResult, Report
-from .style import CHOSEN, GREY, MEASURED, SCHEME_COLOURS, styled
+from ..models.architecture import LAYERS
+from ..models.cards import FAMILY_WORDS, ModelCard, Zoo, scheme_title
+from ..runtime.interval import wilson
+from .points import PhotoSet, Point
+from .style import CHOSEN, GREY, SCHEME_COLOURS, styled
 
 if TYPE_CHECKING:
     from ..classify.latency import Latency
@@ -19,180 +21,217 @@ Metric = Literal["top1", "top5"]
 METRIC_NAMES: dict[Metric, str] = {"top1": "top-1", "top5": "top-5"}
 Saving = Literal["mflops", "params", "megabytes", "latency"]
 SAVING_NAMES: dict[Saving, str] = {
-    "mflops": "MFLOPs for one image",
+    "mflops": "MFLOPs",
     "params": "millions of parameters",
     "megabytes": "megabytes of float32 weights",
     "latency": "ms for one image, measured here",
 }
-Source = Literal["published", "cards", "validations"]
-"""Where errors come from: the paper, the measurements that cards state, or a visitor's validations alone."""
-_SHORT: dict[Saving, str] = {"mflops": "FLOPs", "params": "parameters", "megabytes": "size", "latency": "time"}
-_COST: dict[Saving, Callable[[ModelCard], float]] = {
-    "mflops": lambda card: card.published_mflops or card.cost.macs / 1e6,
-    "params": lambda card: card.cost.params / 1e6,
-    "megabytes": lambda card: card.cost.fp32_bytes / 1e6,
-}
+_SHORT: dict[Saving, str] = {"mflops": "MFLOPs", "params": "parameters", "megabytes": "size", "latency": "time"}
+_UNITS: dict[Saving, str] = {"mflops": "", "params": "M parameters", "megabytes": "MB", "latency": "ms"}
 _MFLOPS = (90, 790)
-"""The x axis covers at least this range: from the most compressed published model to the uncompressed one."""
+"""The x axis of the published plot: from the most compressed model to the uncompressed one."""
+_DASHES: tuple[str, ...] = ("solid", "dash", "dot")
+
+_Cost = Callable[[ModelCard], "float | None"]
 
 
 def pareto_figure(
     zoo: Zoo,
+    photos: PhotoSet | None,
     metric: Metric,
-    chosen: ModelCard,
-    measured: Sequence[Report] = (),
+    chosen: ModelCard | None = None,
     saving: Saving = "mflops",
     latencies: Mapping[str, Latency] | None = None,
-    source: Source = "published",
 ) -> go.Figure:
-    """Draw a point for each model; its ``customdata`` is the model's id, for clicks.
+    """Draw a point for each model that was measured on one set; its ``customdata`` is the model's id, for clicks.
 
     Args:
-        zoo: The cards, with their errors.
+        zoo: Has the models' names and costs, and the uncompressed reference.
+        photos: The set; None if nothing was measured.
         metric: The error on the y axis.
         chosen: The card to mark.
-        measured: Validations to draw; points of truncated models look different.
-        saving: The saving on the x axis.
-        latencies: Model id -> measured time, for the saving ``latency``; models without one are left out.
-        source: What to draw beside the validations. Published and measured errors never share a figure's lines: they
-            are of different photos.
+        saving: The cost on the x axis.
+        latencies: Model id -> measured time, for the cost ``latency``; models without one are left out.
     """
     known = latencies or {}
 
     def x_of(card: ModelCard) -> float | None:
+        if saving == "mflops":
+            return zoo.mflops(card)
         if saving == "latency":
             return known[card.id].median if card.id in known else None
-        return _COST[saving](card)
+        return card.cost.params / 1e6 if saving == "params" else card.cost.fp32_bytes / 1e6
 
     figure = go.Figure()
-    own = [card for card in zoo if source == "cards" and card.measured and x_of(card) is not None]
-    if source == "published":
-        _published(figure, zoo, metric, saving, x_of, known)
-    _measured_for_cards(figure, own, metric, x_of)
-    for file, count, results in _by_file(measured):
-        for truncated, what in ((False, "measured here"), (True, "truncated, not trained")):
-            some = [result for result in results if bool(result.card.truncated_from) == truncated]
-            if some:
-                figure.add_scatter(
-                    x=[x_of(result.card) for result in some],
-                    y=[result.top1_error if metric == "top1" else result.top5_error for result in some],
-                    customdata=[result.card.id for result in some],
-                    mode="markers",
-                    name=f"{what}: {file}, {counted(count, 'image')}",
-                    marker={"color": MEASURED, "size": 12, "symbol": "diamond-open" if truncated else "x"},
-                    hovertemplate="<b>%{customdata}</b>, measured<br>%{x:.1f}<br>%{y:.2f} % error<extra></extra>",
-                )
-    if not figure.data:
-        figure.add_annotation(
-            text="Nothing was measured yet: run a validation under Validate.",
-            xref="paper",
-            yref="paper",
-            x=0.5,
-            y=0.5,
-            showarrow=False,
-        )
-    _mark(figure, chosen, metric, x_of(chosen), source)
+    title = f"{METRIC_NAMES[metric].capitalize()} error against {_SHORT[saving]}"
     figure.update_xaxes(title=SAVING_NAMES[saving], rangemode="tozero" if saving == "latency" else "normal")
-    if saving == "mflops":
-        drawn = [card.cost.macs / 1e6 for card in (*own, *(result.card for one in measured for result in one.models))]
-        figure.update_xaxes(range=[min([_MFLOPS[0], *(x - 20 for x in drawn)]), _MFLOPS[1]])
-    sets = {"ImageNet"} if source == "published" else {card.measured[0].dataset for card in own}
-    on = f" on {next(iter(sets))}" if len(sets) == 1 and not measured else ""
     figure.update_yaxes(title=f"{METRIC_NAMES[metric]} error, %")
-    return styled(figure, f"{METRIC_NAMES[metric].capitalize()} error{on} against {_SHORT[saving]}", height=520)
+    if photos is None or not photos.points:
+        return _empty(styled(figure, title, height=520))
+    drawn = [point for point in photos.points if x_of(point.card) is not None]
+    for (scheme, family, cut), points in _lines(drawn).items():
+        _line(figure, zoo, photos, metric, x_of, saving, scheme, family, cut, points, known)
+    if photos.published and saving == "mflops":
+        _reference(figure, zoo, metric)
+        _headline(figure, zoo, photos, metric)
+        figure.update_xaxes(range=_MFLOPS)
+    elif saving == "mflops":
+        costs = [zoo.mflops(point.card) for point in drawn]
+        costs += [zoo.mflops(chosen)] if chosen else []
+        figure.update_xaxes(range=[max(0, min(costs) - 40), max(costs) + 40])
+    if chosen:
+        _mark(figure, photos, chosen, metric, x_of(chosen))
+    _better(figure)
+    stated = ", as published" if photos.published else ""
+    small = f"<span style='font-size:12px'>{escape(photos.title)}{stated}</span>"
+    return styled(figure, f"{title} <br>{small}", height=520).update_layout(margin={"t": 64})
 
 
-def _by_file(reports: Sequence[Report]) -> list[tuple[str, int, list[ModelResult]]]:
-    """Group results by file: name, images, and each model's latest result."""
-    found: dict[tuple[str, int], dict[str, ModelResult]] = {}
-    for report in reports:
-        results = {result.card.id: result for result in report.models if result.top1_error is not None}
-        found.setdefault((report.file, report.count), {}).update(results)
-    return [(file, count, list(results.values())) for (file, count), results in found.items()]
+def _lines(points: list[Point]) -> dict[tuple[str, str, bool], list[Point]]:
+    """Group points by scheme, family, and whether they are cut; each group in the order of cost."""
+    found: dict[tuple[str, str, bool], list[Point]] = {}
+    for point in sorted(points, key=lambda one: (one.card.scheme, one.card.family, one.card.cost.macs)):
+        card = point.card
+        found.setdefault((card.scheme, card.family, bool(card.truncated_from)), []).append(point)
+    return found
 
 
-def _published(
+def _line(
     figure: go.Figure,
     zoo: Zoo,
+    photos: PhotoSet,
     metric: Metric,
+    x_of: _Cost,
     saving: Saving,
-    x_of: Callable[[ModelCard], float | None],
+    scheme: str,
+    family: str,
+    cut: bool,
+    points: list[Point],
     latencies: Mapping[str, Latency],
 ) -> None:
-    """Draw a line for each scheme, and the uncompressed network where its cost is known."""
-    for scheme in dict.fromkeys(card.scheme for card in zoo):
-        cards = [card for card in zoo.of_scheme(scheme) if card.published and x_of(card) is not None]
-        cards.sort(key=lambda card: card.cost.macs)
-        spread = [latencies[card.id] for card in cards] if saving == "latency" else []
-        figure.add_scatter(
-            x=[x_of(card) for card in cards],
-            y=[getattr(card.published, metric) for card in cards],
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [one.high - one.median for one in spread],
-                "arrayminus": [one.median - one.low for one in spread],
-                "visible": bool(spread),
-            },
-            text=[card.version for card in cards],
-            customdata=[card.id for card in cards],
-            mode="lines+markers+text",
-            textposition="bottom left" if scheme == "scheme_2" else "top right",
-            name=scheme_title(scheme),
-            line={"color": SCHEME_COLOURS[scheme], "width": 2},
-            marker={"size": 11},
-            hovertemplate="<b>%{customdata}</b><br>%{x:.4g}<br>%{y:.2f} % error<extra></extra>",
+    """Draw the models of one family and scheme: a line where they were trained, diamonds where they were cut."""
+    errors = [getattr(point.errors, metric) for point in points]
+    colour = SCHEME_COLOURS[scheme]
+    families = list(dict.fromkeys(point.card.family for point in photos.points))
+    name = f"{scheme_title(scheme)} · {FAMILY_WORDS.get(family, family)}{', cut, not trained again' if cut else ''}"
+    spread = [latencies[point.card.id] for point in points] if saving == "latency" else []
+    figure.add_scatter(
+        x=[x_of(point.card) for point in points],
+        y=errors,
+        error_y=_bars(errors, photos.images),
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": [one.high - one.median for one in spread],
+            "arrayminus": [one.median - one.low for one in spread],
+            "visible": bool(spread),
+            "thickness": 1,
+        },
+        text=["" if cut else point.card.version for point in points],
+        customdata=[point.card.id for point in points],
+        mode="markers" if cut else "lines+markers+text",
+        textposition="bottom left" if scheme == "scheme_2" else "top right",
+        name=escape(name),
+        line={"color": colour, "width": 2, "dash": _DASHES[families.index(family) % len(_DASHES)]},
+        marker={"size": 11, "symbol": "diamond-open" if cut else "circle", "color": colour},
+        hovertext=[_hover(zoo, photos, point, metric, saving, x_of(point.card)) for point in points],
+        hovertemplate="%{hovertext}<extra></extra>",
+    )
+
+
+def _bars(errors: list[float], images: int | None) -> dict[str, Any]:
+    """Return error bars from Wilson's interval; invisible where the number of photos is not known."""
+    bounds = [wilson(error, images) for error in errors] if images else []
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [high - error for error, (_, high) in zip(errors, bounds, strict=False)],
+        "arrayminus": [error - low for error, (low, _) in zip(errors, bounds, strict=False)],
+        "visible": bool(bounds),
+        "thickness": 1,
+        "width": 3,
+    }
+
+
+def _hover(zoo: Zoo, photos: PhotoSet, point: Point, metric: Metric, saving: Saving, cost: float | None) -> str:
+    """Return what a point says: name, MFLOPs, the cost that is drawn, the error, λ, and the rank profile."""
+    card, error = point.card, getattr(point.errors, metric)
+    between = ""
+    if photos.images:
+        low, high = wilson(error, photos.images)
+        between = f" (95 %: {low:.1f} to {high:.1f})"
+    also = f" · {cost:.1f} {_UNITS[saving]}" if saving != "mflops" and cost is not None else ""
+    convolutions = sum(layer.kind == "conv" for layer in LAYERS)
+    ranks = [", ".join(map(str, some)) for some in (card.ranks[:convolutions], card.ranks[convolutions:])]
+    return "<br>".join(
+        (
+            f"<b>{escape(zoo.title(card))}</b>",
+            f"{zoo.mflops(card)} MFLOPs{also}",
+            f"{METRIC_NAMES[metric]} error {error:.2f} %{between}",
+            f"ranks of conv1 to conv5: {ranks[0]}",
+            f"ranks of fc6 to fc8: {ranks[1]}",
+            *(() if card.truncated_from else (f"λ {card.lambda_text}",)),
         )
+    )
+
+
+def _reference(figure: go.Figure, zoo: Zoo, metric: Metric) -> None:
     reference = zoo.reference
-    if saving == "mflops":
-        figure.add_scatter(
-            x=[reference.mflops],
-            y=[getattr(reference, metric)],
-            text=[reference.name],
-            mode="markers+text",
-            textposition="bottom left",
-            name=f"{reference.name} (uncompressed)",
-            marker={"color": GREY, "size": 13, "symbol": "diamond"},
-            hovertemplate="<b>%{text}</b>, uncompressed<br>%{x} MFLOPs<br>%{y:.2f} % error<extra></extra>",
-        )
+    figure.add_scatter(
+        x=[reference.mflops],
+        y=[getattr(reference, metric)],
+        text=[escape(reference.name)],
+        mode="markers+text",
+        textposition="bottom left",
+        name=f"{escape(reference.name)}, not compressed",
+        marker={"color": GREY, "size": 13, "symbol": "diamond"},
+        hovertemplate=f"<b>%{{text}}</b>, not compressed<br>%{{x}} MFLOPs<br>{METRIC_NAMES[metric]} error "
+        "%{y:.2f} %<extra></extra>",
+    )
 
 
-def _measured_for_cards(
-    figure: go.Figure, cards: Sequence[ModelCard], metric: Metric, x_of: Callable[[ModelCard], float | None]
-) -> None:
-    """Draw a dashed line for the models of one family and scheme that were measured on the same photos."""
-    lines: dict[tuple[str, str, str], list[ModelCard]] = {}
-    for card in sorted(cards, key=lambda card: (card.scheme, card.cost.macs)):
-        first = card.measured[0]
-        photos = first.dataset if first.images is None else f"{first.dataset}, {counted(first.images, 'photo')}"
-        lines.setdefault((card.scheme, card.family, photos), []).append(card)
-    for (scheme, family, photos), some in lines.items():
-        errors = [getattr(card.measured[0], metric) for card in some]
-        margins = [card.measured[0].margin(error) for card, error in zip(some, errors, strict=True)]
-        figure.add_scatter(
-            x=[x_of(card) for card in some],
-            y=errors,
-            error_y={"type": "data", "array": margins, "visible": None not in margins, "thickness": 1},
-            text=[card.version for card in some],
-            customdata=[card.id for card in some],
-            mode="lines+markers+text",
-            textposition="bottom left" if scheme == "scheme_2" else "top right",
-            name=f"{scheme_title(scheme)} {family}: {photos}",
-            line={"color": SCHEME_COLOURS[scheme], "width": 2, "dash": "dash"},
-            marker={"size": 10, "symbol": "square"},
-            hovertemplate="<b>%{customdata}</b>, measured<br>%{x:.4g}<br>%{y:.2f} % error<extra></extra>",
-        )
+def _headline(figure: go.Figure, zoo: Zoo, photos: PhotoSet, metric: Metric) -> None:
+    """Write at the most compressed model how it compares with the uncompressed network, if it errs less."""
+    best = min(photos.points, key=lambda point: point.card.cost.macs)
+    reference, mflops = zoo.reference, zoo.mflops(best.card)
+    fewer = getattr(reference, metric) - getattr(best.errors, metric)
+    if fewer <= 0:
+        return
+    figure.add_annotation(
+        text=f"<b>{reference.mflops / mflops:.1f}× fewer MFLOPs</b> and {fewer:.1f} points<br>"
+        f"less error than {escape(reference.name)}",
+        x=mflops,
+        y=getattr(best.errors, metric),
+        ax=26,
+        ay=-74,
+        xanchor="left",
+        align="left",
+        arrowhead=2,
+        arrowcolor=GREY,
+        standoff=9,
+    )
 
 
-def _mark(figure: go.Figure, chosen: ModelCard, metric: Metric, x: float | None, source: Source) -> None:
+def _better(figure: go.Figure) -> None:
+    """Point to the lower left, where networks are cheaper and err less."""
+    figure.add_annotation(
+        text="better",
+        xref="paper",
+        yref="paper",
+        x=0.004,
+        y=0.008,
+        ax=42,
+        ay=-30,
+        arrowhead=2,
+        arrowcolor=GREY,
+        arrowwidth=1.5,
+    )
+
+
+def _mark(figure: go.Figure, photos: PhotoSet, chosen: ModelCard, metric: Metric, x: float | None) -> None:
     if x is None:
         return
-    errors, missing = {
-        "published": (chosen.published, "chosen: no published error"),
-        "cards": (chosen.measured[0] if chosen.measured else None, "chosen: not measured"),
-        "validations": (None, "chosen"),
-    }[source]
-    if errors:
+    if errors := photos.find(chosen):
         figure.add_scatter(
             x=[x],
             y=[getattr(errors, metric)],
@@ -207,11 +246,21 @@ def _mark(figure: go.Figure, chosen: ModelCard, metric: Metric, x: float | None,
         x=x,
         line={"color": CHOSEN, "width": 2, "dash": "dot"},
         annotation={
-            "text": missing,
-            "font": {"color": CHOSEN},
+            "text": "chosen: not measured on these photos",
             "xanchor": "left",
-            "yanchor": "bottom",
+            "yanchor": "top",
             "y": 1,
             "yref": "paper",
         },
+    )
+
+
+def _empty(figure: go.Figure) -> go.Figure:
+    return figure.add_annotation(
+        text="Nothing was measured yet: run a validation under Validate.",
+        xref="paper",
+        yref="paper",
+        x=0.5,
+        y=0.5,
+        showarrow=False,
     )

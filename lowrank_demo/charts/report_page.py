@@ -11,8 +11,9 @@ from ..data.imagenet import classes
 from ..models.cards import Zoo
 from ..runtime.words import counted
 from ..validate.report import Report
-from ..validate.tables import confusions, errors_table
+from ..validate.tables import confusions, errors_table, left_out_list
 from .pareto import pareto_figure
+from .points import of_reports
 from .style import styled
 
 _WORST = 40
@@ -22,8 +23,12 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 1
 div:has(> table) { overflow-x: auto; }
 th, td { padding: .3rem .8rem; border-bottom: 1px solid #d1d5db; text-align: right; }
 th:first-child, td:first-child { text-align: left; } tbody th { font-weight: normal; }
-small { display: block; } small, caption { color: #6b7280; } caption { text-align: left; }
-@media (prefers-color-scheme: dark) { body { background: #0b0f19; color: #e5e7eb; } th, td { border-color: #374151; } }
+small { display: block; } small, caption, .lr-note { color: #6b7280; } caption { text-align: left; }
+@media (prefers-color-scheme: dark) {
+  body { background: #0b0f19; color: #e5e7eb; } th, td { border-color: #374151; }
+  small, caption, .lr-note { color: #9ca3af; }
+  .main-svg g:not(.hovertext) > text { fill: #e5e7eb !important; }
+}
 """
 
 
@@ -34,25 +39,26 @@ def report_page(report: Report, zoo: Zoo) -> str:
         report: The report of a validation that measured at least one image.
         zoo: Has the published errors.
     """
-    figures = [pareto_figure(zoo, "top1", report.models[0].card, [report]), _classes_figure(report)]
+    figures = [pareto_figure(zoo, of_reports([report])[0], "top1"), _classes_figure(report, zoo)]
     drawn = "".join(
         plotly.io.to_html(figure, full_html=False, include_plotlyjs=number == 0, config={"displaylogo": False})
         for number, figure in enumerate(figures)
     )
     state = "" if report.complete else f", stopped before the end of its {report.total:,} records"
-    confused = confusions(report)
+    confused = confusions(report, zoo)
     unreadable = f" Records that could not be read: {len(report.unreadable):,}." if report.unreadable else ""
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(report.file)}: validation</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>'
         f"<h1>Validation on {escape(report.file)}</h1>"
-        f"<p>{counted(report.count, 'image')}{state}, {report.rate}, "
+        f"<p>{report.date}: {counted(report.count, 'image')}{state}, {report.rate}, "
         f"{escape(str(report.conditions))}.{unreadable}</p>"
-        f"{errors_table(report.models)}{drawn}{confused and f'<h2>Most confused classes</h2>{confused}'}</body></html>"
+        f"{left_out_list(report.left_out)}{errors_table(report.models, zoo)}{drawn}"
+        f"{confused and f'<h2>Most confused classes</h2>{confused}'}</body></html>"
     )
 
 
-def _classes_figure(report: Report) -> go.Figure:
+def _classes_figure(report: Report, zoo: Zoo) -> go.Figure:
     """Draw the classes with the first model's largest errors, and every model's error on them."""
     labels = classes()
     counts, first = report.class_count, report.class_right[report.models[0].card.id][0]
@@ -63,7 +69,7 @@ def _classes_figure(report: Report) -> go.Figure:
         figure.add_bar(
             x=[f"{labels[i].name} ({counts[i]:,})" for i in worst],
             y=[100 * (1 - right[i] / counts[i]) for i in worst],
-            name=result.card.id,
+            name=zoo.title(result.card),
         )
     figure.update_yaxes(title="top-1 error, %", range=[0, 100])
     figure.update_xaxes(tickangle=-60, automargin=True)

@@ -1,6 +1,7 @@
 """What all figures share: colours, and a style that reads on light and dark pages alike.
 
-Backgrounds are transparent and text is mid-grey.
+Backgrounds are transparent. No grey has a contrast of 4.5 : 1 with both white and a dark page: text is dark enough for
+white here, as in saved pictures, and the page's style sheet gives it the page's own colour of text.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import plotly.graph_objects as go
 SCHEME_COLOURS = {"scheme_1": "#e07b1a", "scheme_2": "#3b82f6"}
 MEASURED = "#16a34a"
 CHOSEN = "#ef4444"
+INK = "#5b6270"
 GREY, GRID, FULL = "#808691", "rgba(128,134,145,0.25)", "rgba(128,134,145,0.22)"
 
 
@@ -21,7 +23,7 @@ def styled(figure: go.Figure, title: str, height: int = 380) -> go.Figure:
         height=height,
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": GREY, "family": "system-ui, sans-serif"},
+        font={"color": INK, "family": "system-ui, sans-serif"},
         margin={"l": 60, "r": 20, "t": 50, "b": 50},
         legend={"orientation": "h", "y": -0.16, "yanchor": "top", "x": 0},
         hoverlabel={"font": {"size": 13}},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from ..errors import CardError, UnknownModel
 from ..runtime.files import has_long_name
+from ..runtime.interval import half_width
 from ..runtime.schema import KnownKeys, Number, Refusal, matching, parse, read_json, shown, within
 from .architecture import LAYERS, SCHEMES, NetworkCost, Scheme, full_rank, network_cost
 
@@ -75,9 +75,9 @@ class Measurement(Errors):
     def margin(self, error: float) -> float | None:
         """Return how far the choice of images may put one of the errors off, in percentage points.
 
-        This is half the width of the 95 % confidence interval; None where the number of images is not known.
+        This is half the width of Wilson's 95 % interval; None where the number of images is not known.
         """
-        return None if self.images is None else 1.96 * math.sqrt(error * (100 - error) / self.images)
+        return None if self.images is None else half_width(error, self.images)
 
 
 @dataclass(frozen=True)

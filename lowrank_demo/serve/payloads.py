@@ -158,6 +158,7 @@ def validation_json(status: ValidationStatus) -> dict[str, Any]:
         if progress
         else None,
         "results": [result_json(result) for result in status.results],
+        "left_out": [{"id": model, "reason": why} for model, why in status.left_out],
         "report": report_json(status.report) if status.report else None,
         "error": status.error or None,
     }

@@ -168,6 +168,7 @@ class Service:
         on_progress: OnProgress | None = None,
         on_model: Callable[[ModelCard], None] = lambda _: None,
         part: tuple[int, int] = (0, 1),
+        leave_out: bool = False,
     ) -> ValidationRun:
         """Open a labelled file and load the models to measure. One pass at a time: they share a decoder.
 
@@ -179,10 +180,11 @@ class Service:
             on_progress: Called while weights are downloaded.
             on_model: Called before each model is loaded; what it raises ends the loading.
             part: The slice to measure and the number of slices.
+            leave_out: Measure the others where a model cannot be loaded.
 
         Raises:
             DataError: The file cannot be used; found before any model is loaded.
-            WeightsError: A model cannot be loaded; found before the first batch.
+            WeightsError: A model, or with ``leave_out`` every model, cannot be loaded; found before the first batch.
         """
         from ..validate.report import Conditions
         from ..validate.run import open_validation
@@ -202,6 +204,7 @@ class Service:
             batch_size=batch_size,
             resume=resume,
             part=part,
+            leave_out=leave_out,
         )
 
     def warm_up(self) -> None:

@@ -51,6 +51,8 @@ class ValidationStatus:
     progress: Progress | None = None
     results: tuple[ModelResult, ...] = ()
     """Errors so far."""
+    left_out: tuple[tuple[str, str], ...] = ()
+    """Ids of models that could not be loaded, and why; the others are measured."""
     report: Report | None = None
     """Once it is done; of a cancelled validation, the part that was measured."""
     error: str = ""
@@ -207,8 +209,10 @@ class Validations:
             job.cards,
             batch_size=_BATCH,
             on_progress=lambda download: show(download.text),
-            on_model=lambda card: show(f"loading {card.id}"),
+            on_model=lambda card: show(f"loading {self._service.zoo.title(card)}"),
+            leave_out=True,
         ) as run:
+            self._update(job, left_out=run.left_out)
             for progress in run:
                 self._update(job, doing="", progress=progress, results=run.results())
                 if job.cancelled:

@@ -1,15 +1,20 @@
-"""The *Trade-off* tab: savings against error. A click on a point chooses its model."""
+"""The *Trade-off* tab: cost against error. A click on a point chooses its model."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import plotly.graph_objects as go
 
-from ..charts.pareto import Metric, Saving, Source, pareto_figure
+from ..charts.pareto import Metric, Saving, pareto_figure
+from ..charts.points import PhotoSet, Source, published, sets_of
+from ..models.cards import ModelCard
 from .events import QUIET
 from .page import Page
+
+if TYPE_CHECKING:
+    from ..classify.latency import Latency
 
 # gr.Plot has no click event. This waits for the figure, listens to Plotly's own event, and passes the point's model id
 # on as a click on this component. Each choice draws a new figure, hence the page's event.
@@ -26,73 +31,104 @@ const bind = () => {
 document.addEventListener('lr-changed', bind);
 bind();
 """
+_COSTS: list[tuple[str, Saving]] = [
+    ("MFLOPs", "mflops"),
+    ("parameters", "params"),
+    ("size", "megabytes"),
+    ("time here", "latency"),
+]
+_SOURCES: list[tuple[str, Source]] = [
+    ("published", "published"),
+    ("bundled weights", "cards"),
+    ("measured here", "validations"),
+]
 
 
 def build(page: Page, tab: gr.Tab) -> None:
     """Build the tab."""
-    service, inspection, chosen = page.desk.service, page.desk.inspection, page.chosen
+    service, chosen = page.desk.service, page.chosen
+    paper = published(service.zoo)
     with gr.Row():
         saving = gr.Radio(
-            [("MFLOPs", "mflops"), ("parameters", "params"), ("size", "megabytes"), ("time here", "latency")],
+            _COSTS,
             value="mflops",
             label="Cost",
-            info="Time of one image on this machine, measured when first chosen; bars show quartiles.",
+            info="MFLOPs: multiply-accumulates in millions for one image, as the paper counts them. Time is measured "
+            "on this machine when you choose it; its bars show quartiles.",
             elem_id="lr-saving",
         )
         metric = gr.Radio(
             [("top-1", "top1"), ("top-5", "top5")],
             value="top1",
             label="Error",
-            info="Click a point to choose its model.",
+            info="Bars show how far the choice of photos may put it off (95 %, Wilson). Click a point to choose its "
+            "model.",
             elem_id="lr-metric",
         )
-        source = gr.Radio(
-            [("published", "published"), ("bundled weights", "cards"), ("measured here", "validations")],
-            value="published",
-            label="Errors from",
-            info="The paper (ImageNet validation set), the bundled weights (photos in the legend), your validations.",
-            elem_id="lr-source",
-        )
+        with gr.Column(min_width=280):
+            source = gr.Radio(_SOURCES, value="published", label="Errors from", elem_id="lr-source")
+            photos = gr.Dropdown(
+                [paper.title],
+                value=paper.title,
+                label="Photos",
+                info="A plot shows one set of photos: errors on different photos do not compare.",
+                elem_id="lr-measured-on",
+            )
     plot = gr.Plot(
-        pareto_figure(service.zoo, "top1", page.card(chosen.value)), show_label=False, elem_id="lr-pareto-plot"
+        pareto_figure(service.zoo, paper, "top1", page.card(chosen.value)), show_label=False, elem_id="lr-pareto-plot"
     )
     clicks = gr.HTML("", js_on_load=_LISTEN, visible="hidden", elem_id="lr-pareto-clicks")
+    latest = gr.State("")
+    """The validation that ended last when the plot was drawn."""
 
     def draw(
         model: str,
         name: Metric,
         cost: Saving,
         errors_from: Source,
+        wanted: str | None,
         done: list[str],
+        seen: str,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> go.Figure:
+    ) -> tuple[go.Figure, gr.Dropdown, str]:
         card = page.card(model)
-        reports = page.desk.validations.reports(done)
-        latencies = {}
-        if cost == "latency":
-            stated = [
-                one
-                for one in service.zoo
-                if (errors_from == "published" and one.published) or (errors_from == "cards" and one.measured)
-            ]
-            measured = [result.card for report in reports for result in report.models]
-            timed = {one.id: one for one in (*stated, card, *measured)}
-            for number, one in enumerate(timed.values()):
-                progress((number, len(timed)), desc=f"timing {one.id}")
-                latencies[one.id] = inspection.latency(one)
-        return pareto_figure(service.zoo, name, card, reports, cost, latencies, errors_from)
+        sets = sets_of(errors_from, service.zoo, page.desk.validations.reports(done))
+        last = done[-1] if done else ""
+        # A validation that has just ended is what its visitor wants to see.
+        drawn = _pick(sets, "" if errors_from == "validations" and last != seen else wanted)
+        latencies = _timed(page, drawn, card, progress) if cost == "latency" else None
+        titles = [one.title for one in sets]
+        picker = gr.Dropdown(choices=titles, value=drawn.title if drawn else None)
+        return pareto_figure(service.zoo, drawn, name, card, cost, latencies), picker, last
 
     def choose(event: gr.EventData) -> dict[Any, Any]:
         return page.choose(page.card(str(event.model)))
 
     page.when_open(
         tab,
-        [chosen.change, metric.change, saving.change, source.change, page.finished.change],
+        [chosen.change, metric.change, saving.change, source.change, photos.input, page.finished.change],
         draw,
-        [chosen, metric, saving, source, page.finished],
-        [plot],
+        [chosen, metric, saving, source, photos, page.finished, latest],
+        [plot, photos, latest],
         api_visibility="private",
         show_progress="minimal",
+        show_progress_on=plot,
         trigger_mode="always_last",
     )
     clicks.click(choose, None, [page.stage, page.chosen], **QUIET)
+
+
+def _pick(sets: list[PhotoSet], title: str | None) -> PhotoSet | None:
+    """Return the set with this title; else the first, which is the latest that was measured."""
+    return next((one for one in sets if one.title == title), sets[0] if sets else None)
+
+
+def _timed(page: Page, photos: PhotoSet | None, chosen: ModelCard, progress: gr.Progress) -> dict[str, Latency]:
+    """Measure the time of every model of a set, and of the chosen one, where it is not known yet."""
+    every = [*(point.card for point in photos.points), chosen] if photos else []
+    cards = {card.id: card for card in every}
+    found: dict[str, Latency] = {}
+    for number, card in enumerate(cards.values()):
+        progress((number, len(cards)), desc=f"timing {page.desk.service.zoo.title(card)}")
+        found[card.id] = page.desk.inspection.latency(card)
+    return found

@@ -11,11 +11,11 @@ import gradio as gr
 
 from ..data.walk import listed
 from ..errors import LowRankError, UnknownJob
+from ..models.cards import Zoo
 from ..runtime.words import counted
 from ..serve.answers import ModelStatus
 from ..serve.places import BUILDERS, MAX_MODELS
 from ..serve.uploads import Upload
-from ..serve.validations import Validations
 from .events import QUIET
 from .page import Page, warn
 from .present import message
@@ -30,6 +30,7 @@ _WELCOME = message(
 _RESTARTED = "The server was restarted; the validation was lost. Start it again."
 _LISTED = 10
 """Refusals that are shown."""
+_START, _UNPACKING = "Start", "Your zip is being unpacked"
 
 
 def build(page: Page, tab: gr.Tab) -> None:
@@ -53,7 +54,7 @@ def build(page: Page, tab: gr.Tab) -> None:
                 elem_id="lr-upload",
             )
             chosen = gr.Dropdown(
-                [(_model_label(status), status.card.id) for status in desk.service.models()],
+                [(_model_label(desk.service.zoo, status), status.card.id) for status in desk.service.models()],
                 value=[card.id for card in desk.service.ready_models()[:MAX_MODELS]],
                 multiselect=True,
                 max_choices=MAX_MODELS,
@@ -62,48 +63,66 @@ def build(page: Page, tab: gr.Tab) -> None:
                 elem_id="lr-models",
             )
             with gr.Row():
-                start = gr.Button("Start", variant="primary", elem_id="lr-start")
+                start = gr.Button(_START, variant="primary", elem_id="lr-start")
                 cancel = gr.Button("Cancel", interactive=False, elem_id="lr-cancel")
-        with gr.Column(scale=3, min_width=320):
-            view = gr.HTML(_WELCOME, elem_id="lr-validation")
-    shown = [view, start, cancel, timer, finished]
+        with gr.Column(scale=3, min_width=320, elem_id="lr-validation"):
+            note = gr.HTML(_WELCOME, elem_id="lr-validation-note")
+            view = gr.HTML("", elem_id="lr-validation-job")
+    unpacking = gr.State(False)
+    """Whether the visitor's zip is being made into a set."""
+    shown = [note, view, start, cancel, timer, finished]
 
-    def on_upload(path: str | None) -> Iterator[tuple[Any, str]]:
+    def busy(job_id: str) -> bool:
+        """Return whether the visitor's validation has not ended."""
+        try:
+            return not validations.status(job_id).finished
+        except UnknownJob:
+            return False
+
+    def on_upload(path: str | None, job_id: str) -> Iterator[tuple[Any, ...]]:
         on_server = files.names()
+        # The report of another set leaves with its links; what still runs stays.
+        left = gr.skip() if busy(job_id) else ""
         if not path:
-            yield gr.Dropdown(choices=on_server, value=next(iter(on_server), None)), _WELCOME
+            choose = gr.Dropdown(choices=on_server, value=next(iter(on_server), None))
+            yield choose, "" if busy(job_id) else _WELCOME, left, _start_button(not busy(job_id)), False
             return
+        yield gr.skip(), message("The zip is being unpacked."), left, _start_button(False, _UNPACKING), True
         shown_at = 0.0
         try:
             for step in files.building(Path(path)):
                 if isinstance(step, Upload):
                     choices = [(name, name) for name in on_server]
                     choices.append((f"your upload: {counted(step.count, 'photo')}", step.token))
-                    yield gr.Dropdown(choices=choices, value=step.token), message(_what_came(step))
-                elif time.monotonic() > shown_at + _SHOWN_SECONDS:
+                    choose = gr.Dropdown(choices=choices, value=step.token)
+                    yield choose, message(_what_came(step)), gr.skip(), _start_button(not busy(job_id)), False
+                elif step.total and time.monotonic() > shown_at + _SHOWN_SECONDS:
                     shown_at = time.monotonic()
                     checked = f"{step.done:,} of {counted(step.total, 'photo')} checked."
-                    yield gr.skip(), message(checked if step.total else "The zip is being unpacked.")
+                    yield gr.skip(), message(checked), gr.skip(), gr.skip(), True
         except LowRankError as error:
-            yield gr.skip(), message(str(error))
+            yield gr.skip(), message(str(error)), gr.skip(), _start_button(not busy(job_id)), False
 
-    def on_start(name: str | None, model_ids: list[str]) -> tuple[Any, ...]:
+    def on_start(name: str | None, model_ids: list[str], unpacks: bool) -> tuple[Any, ...]:
+        if unpacks:
+            return gr.skip(), message(f"{_UNPACKING}: start when its photos are ready."), *[gr.skip()] * 5
         try:
             job_id = page.start_validation(name, model_ids)
         except LowRankError as error:
-            return gr.skip(), message(str(error)), *[gr.skip()] * (len(shown) - 1)
-        return job_id, *_shown(validations, job_id, [])
+            return gr.skip(), message(str(error)), *[gr.skip()] * 5
+        return job_id, "", *_shown(page, job_id, [])
 
-    def on_tick(job_id: str, ended: list[str]) -> tuple[Any, ...]:
+    def on_tick(job_id: str, ended: list[str], unpacks: bool, said: str) -> tuple[Any, ...]:
         try:
-            return gr.skip(), *_shown(validations, job_id, ended)
+            view, start, *others = _shown(page, job_id, ended)
+            return gr.skip(), "" if said == _WELCOME else gr.skip(), view, gr.skip() if unpacks else start, *others
         except UnknownJob as error:
             if not job_id:  # no validation was started yet
-                return gr.skip(), *[gr.skip()] * 3, gr.Timer(active=False), gr.skip()
+                return gr.skip(), *[gr.skip()] * 4, gr.Timer(active=False), gr.skip()
             text = str(error) if validations.gave_out(job_id) else _RESTARTED
             # Said once: from here on there is no validation.
-            buttons = gr.Button(interactive=True), gr.Button(interactive=False)
-            return "", message(text), *buttons, gr.Timer(active=False), gr.skip()
+            buttons = gr.skip() if unpacks else _start_button(True), gr.Button(interactive=False)
+            return "", message(text), "", *buttons, gr.Timer(active=False), gr.skip()
 
     def on_cancel(job_id: str) -> None:
         try:
@@ -114,20 +133,20 @@ def build(page: Page, tab: gr.Tab) -> None:
     # Each change is an event of its own: the last of several would wait for one that is cancelled.
     building = upload.change(
         on_upload,
-        upload,
-        [file, view],
+        [upload, job],
+        [file, note, view, start, unpacking],
         api_visibility="private",
-        show_progress_on=view,
+        show_progress_on=note,
         trigger_mode="multiple",
         concurrency_limit=BUILDERS,
     )
     # Whoever takes the zip away, or leaves the page, ends the work on it.
     upload.clear(None, None, None, cancels=building, **QUIET)
-    start.click(on_start, [file, chosen], [job, *shown], **QUIET)
-    timer.tick(on_tick, [job, finished], [job, *shown], **QUIET)
+    start.click(on_start, [file, chosen, unpacking], [job, *shown], **QUIET)
+    timer.tick(on_tick, [job, finished, unpacking, note], [job, *shown], **QUIET)
     cancel.click(on_cancel, job, None, **QUIET)
     # A visitor who comes back finds the validation again.
-    gr.on(page.loaded, on_tick, [job, finished], [job, *shown], **QUIET)
+    gr.on(page.loaded, on_tick, [job, finished, unpacking, note], [job, *shown], **QUIET)
 
 
 def _what_came(upload: Upload) -> str:
@@ -139,24 +158,29 @@ def _what_came(upload: Upload) -> str:
     return note
 
 
-def _shown(validations: Validations, job_id: str, ended: Sequence[str]) -> tuple[Any, ...]:
+def _start_button(ready: bool, text: str = _START) -> gr.Button:
+    """Return the update of the button that starts a validation; its text says why it waits."""
+    return gr.Button(text, interactive=ready)
+
+
+def _shown(page: Page, job_id: str, ended: Sequence[str]) -> tuple[Any, ...]:
     """Return the updates of view, start, cancel, timer and finished.
 
     Raises:
         UnknownJob: There is no such validation.
     """
-    status = validations.status(job_id)
+    status = page.desk.validations.status(job_id)
     over = status.finished
     return (
-        job_view(status, job_id),
-        gr.Button(interactive=over),
+        job_view(status, job_id, page.desk.service.zoo),
+        _start_button(over),
         gr.Button(interactive=not over),
         gr.Timer(active=not over),
         [*ended, job_id][-_REMEMBERED:] if over and job_id not in ended else gr.skip(),
     )
 
 
-def _model_label(status: ModelStatus) -> str:
+def _model_label(zoo: Zoo, status: ModelStatus) -> str:
     size = f"{status.card.cost.fp32_bytes / 1e6:.0f} MB"
     state = {"to download": f" (to download, {size})", "missing": " (weights missing)"}.get(status.where, "")
-    return f"{status.card.id}{state}"
+    return f"{zoo.title(status.card)}{state}"

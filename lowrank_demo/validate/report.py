@@ -7,13 +7,15 @@ import dataclasses
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any
 
 import numpy as np
 
 from ..data.imagenet import classes
 from ..models.cards import ModelCard
+from ..runtime.interval import half_width
 from ..runtime.words import counted
 from .sums import LOSS_UNIT, Sums
 
@@ -31,6 +33,16 @@ class ModelResult:
     top5_error: float | None
     loss: float | None
     """Mean cross-entropy, in nats."""
+
+    @property
+    def margins(self) -> tuple[float, float] | None:
+        """How far the choice of photos may put the top-1 and top-5 error off, in percentage points: the ± of each.
+
+        None before the first image.
+        """
+        if self.top1_error is None or self.top5_error is None:
+            return None
+        return half_width(self.top1_error, self.count), half_width(self.top5_error, self.count)
 
     @property
     def differences(self) -> tuple[float, float] | None:
@@ -73,6 +85,15 @@ class Report:
     confused: Mapping[str, tuple[tuple[int, int, int], ...]]
     """Model id -> (true class, predicted class, images), the most frequent first."""
     conditions: Conditions
+    left_out: tuple[tuple[str, str], ...] = ()
+    """Ids of models that could not be loaded, and why: the others were measured."""
+    measured_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc), compare=False)
+    """When it was made."""
+
+    @property
+    def date(self) -> str:
+        """The date and time for people, in UTC."""
+        return f"{self.measured_at:%Y-%m-%d %H:%M} UTC"
 
     @property
     def rate(self) -> str:
@@ -103,6 +124,7 @@ def make_report(
     cards: Sequence[ModelCard],
     images_per_second: float,
     conditions: Conditions,
+    left_out: Sequence[tuple[str, str]] = (),
 ) -> Report:
     """Build the report of a pass in its present state."""
     seen = [int(i) for i in np.flatnonzero(sums.class_count)]
@@ -124,6 +146,7 @@ def make_report(
         },
         confused={card.id: _most_confused(sums.models[card.id].confused) for card in cards},
         conditions=conditions,
+        left_out=tuple(left_out),
     )
 
 
@@ -132,6 +155,7 @@ def report_json(report: Report) -> dict[str, Any]:
     labels = classes()
     return {
         "file": report.file,
+        "measured_at": report.measured_at.isoformat(timespec="seconds"),
         "total": report.total,
         "complete": report.complete,
         "count": report.count,
@@ -140,6 +164,7 @@ def report_json(report: Report) -> dict[str, Any]:
         "images_per_second": report.images_per_second,
         "conditions": dataclasses.asdict(report.conditions),
         "models": [result_json(result) for result in report.models],
+        "left_out": [{"id": model, "reason": why} for model, why in report.left_out],
         "per_class_errors": {
             model: [
                 {
@@ -166,7 +191,7 @@ def report_json(report: Report) -> dict[str, Any]:
 
 def result_json(result: ModelResult) -> dict[str, Any]:
     """Return one model's measured errors beside the published ones, as JSON values."""
-    card, differences = result.card, result.differences
+    card, differences, margins = result.card, result.differences, result.margins
     return {
         "id": card.id,
         "count": result.count,
@@ -178,12 +203,15 @@ def result_json(result: ModelResult) -> dict[str, Any]:
         "top1_difference": differences[0] if differences else None,
         "top5_difference": differences[1] if differences else None,
         "weights_sha256": card.weights.sha256,
+        "top1_margin": margins[0] if margins else None,
+        "top5_margin": margins[1] if margins else None,
     }
 
 
 def report_csv(report: Report) -> str:
     """Return the report as CSV, one line for each model."""
-    rows = [result_json(result) for result in report.models]
+    about = {"file": report.file, "measured_at": report.measured_at.isoformat(timespec="seconds")}
+    rows = [result_json(result) | about for result in report.models]
     file = io.StringIO()
     writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -212,6 +240,7 @@ def report_text(report: Report) -> str:
         )
     state = "" if report.complete else f" (stopped: {counted(report.total, 'record')} in the file)"
     lines.append(f"{counted(report.count, 'image')} of {report.file}{state}, {report.rate}, {report.conditions}")
+    lines += [f"{model} was left out: {why}" for model, why in report.left_out]
     if report.unreadable:
         count, reasons = len(report.unreadable), "; ".join(f"{i}: {reason}" for i, reason in report.unreadable[:5])
         lines.append(f"{counted(count, 'record')} could not be read: {reasons}{' …' * (count > 5)}")

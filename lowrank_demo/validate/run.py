@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ..data.lmdb.isolated import IsolatedReader
+from ..errors import WeightsError
 from ..models.cards import ModelCard
 from ..runtime.progress import Progress
 from .checkpoint import Checkpoint
@@ -44,6 +45,8 @@ class ValidationRun:
     conditions: Conditions
     resumed_at: int | None
     """The record that a resumed pass continues from; None for a pass from the beginning."""
+    left_out: tuple[tuple[str, str], ...] = ()
+    """Ids of models that could not be loaded, and why."""
 
     def __enter__(self) -> ValidationRun:
         return self
@@ -67,7 +70,13 @@ class ValidationRun:
         """Return the report of what has been measured so far."""
         validation = self.validation
         return make_report(
-            self.reader.name, len(self.reader), validation.sums, self.cards, validation.rate, self.conditions
+            self.reader.name,
+            len(self.reader),
+            validation.sums,
+            self.cards,
+            validation.rate,
+            self.conditions,
+            self.left_out,
         )
 
 
@@ -82,6 +91,7 @@ def open_validation(
     batch_size: int,
     resume: bool = False,
     part: tuple[int, int] = (0, 1),
+    leave_out: bool = False,
 ) -> ValidationRun:
     """Open the file, then load the models.
 
@@ -95,17 +105,26 @@ def open_validation(
         batch_size: Records in a batch.
         resume: Continue from the saved state, if there is one.
         part: The slice to measure and the number of slices.
+        leave_out: Measure the others where a model cannot be loaded.
 
     Raises:
         DataError: The file cannot be used; found before any model is loaded. Or the saved state is damaged.
         UsageError: The saved pass cannot be continued with these models, this batch size or these conditions.
-        WeightsError: A model cannot be loaded; found before the first batch.
+        WeightsError: A model, or with ``leave_out`` every model, cannot be loaded; found before the first batch.
     """
     from .evaluate import Validation, slice_of
 
     with ExitStack() as on_error:
         reader = on_error.enter_context(IsolatedReader(file))
-        models = [load(card) for card in cards]
+        models: list[LoadedModel] = []
+        left_out: list[tuple[str, str]] = []
+        for number, card in enumerate(cards, start=1):
+            try:
+                models.append(load(card))
+            except WeightsError as error:
+                if not leave_out or (number == len(cards) and not models):
+                    raise
+                left_out.append((card.id, str(error)))
         records = slice_of(len(reader), batch_size, *part)
         checkpoint = Checkpoint(
             state_folder, reader, [(model.card.id, model.sha256) for model in models], batch_size, conditions, part
@@ -120,4 +139,12 @@ def open_validation(
             records=records,
         )
         on_error.pop_all()
-        return ValidationRun(reader, tuple(cards), validation, checkpoint, conditions, sums.position if sums else None)
+        return ValidationRun(
+            reader,
+            tuple(model.card for model in models),
+            validation,
+            checkpoint,
+            conditions,
+            sums.position if sums else None,
+            tuple(left_out),
+        )
