@@ -203,7 +203,7 @@ def _headline(figure: go.Figure, zoo: Zoo, photos: PhotoSet, metric: Metric) -> 
         x=mflops,
         y=getattr(best.errors, metric),
         ax=26,
-        ay=-74,
+        ay=-104,
         xanchor="left",
         align="left",
         arrowhead=2,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..models.architecture import LAYERS, Layer, factors, matrix_shape, network_cost
 from ..nn.alexnet import LowRankAlexNet, LowRankLayer
-from .c_step import Cost, Criterion, lost_energy, select_rank, singular_values, unit_cost
+from .c_step import COST_UNIT, Cost, Criterion, lost_energy, select_rank, singular_values, unit_cost
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,31 @@ class Spectra:
         ranks: list[int] = []
         energy: list[float] = []
         for layer, lost in zip(self.layers, self._lost, strict=True):
-            v, u = (factor.out_size[0] * factor.out_size[1] for factor in factors(layer, self.scheme, 1))
-            unit = unit_cost(*matrix_shape(layer, self.scheme), criterion, u, v if cost == "true" else u)
-            ranks.append(select_rank(lost, unit, lambda_, mu))
+            ranks.append(select_rank(lost, self._unit(layer, criterion, cost), lambda_, mu))
             energy.append(1 - float(lost[ranks[-1]]))
         macs = network_cost(self.scheme, ranks, self.layers).macs
         return Truncation(lambda_, mu, tuple(ranks), tuple(energy), macs)
+
+    def terms(self, index: int, lambda_: float, mu: float) -> tuple[Tensor, Tensor]:
+        """Return the two terms that the C step adds up for each rank from 0, float64: λ · FLOPs and μ/2 · lost energy.
+
+        Args:
+            index: The layer, 0 for conv1.
+            lambda_: Price of 10⁶ FLOPs.
+            mu: Weight of the lost energy.
+        """
+        lost = self._lost[index]
+        unit = self._unit(self.layers[index], "flops", "true")
+        return lambda_ * COST_UNIT * unit * torch.arange(len(lost), dtype=torch.float64), mu / 2 * lost
+
+    def kept(self, index: int) -> Tensor:
+        """Return the share of a layer's energy that each rank from 0 keeps, float64, 0..1."""
+        return 1 - self._lost[index]
+
+    def _unit(self, layer: Layer, criterion: Criterion, cost: Cost) -> int:
+        """Return the cost of one more rank of a layer."""
+        v, u = (factor.out_size[0] * factor.out_size[1] for factor in factors(layer, self.scheme, 1))
+        return unit_cost(*matrix_shape(layer, self.scheme), criterion, u, v if cost == "true" else u)
 
     def path(self, lambdas: Sequence[float], mu: float, criterion: Criterion = "flops") -> tuple[Truncation, ...]:
         """Return the truncation at each λ."""

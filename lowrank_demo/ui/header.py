@@ -8,11 +8,11 @@ import gradio as gr
 
 from ..models.cards import Zoo
 
-_PAPER = (
+PAPER = (
     "https://openaccess.thecvf.com/content_CVPR_2020/html/"
     "Idelbayev_Low-Rank_Compression_of_Neural_Nets_Learning_the_Rank_of_Each_CVPR_2020_paper.html"
 )
-_CODE = "https://github.com/UCMerced-ML/LC-model-compression"
+CODE = "https://github.com/UCMerced-ML/LC-model-compression"
 BIBTEX = """@inproceedings{IdelbayCarreir20a,
   author    = {Yerlan Idelbayev and Miguel {\\'A}. Carreira-Perpi{\\~n}{\\'a}n},
   title     = {Low-Rank Compression of Neural Nets: Learning the Rank of Each Layer},
@@ -44,8 +44,8 @@ def build(zoo: Zoo) -> None:
 <p>Learning the rank of each layer makes AlexNet <b>{published.flops_reduction:.1f}× cheaper <em>and</em> better</b>:
 {published.top1:.1f} % top-1 error, where the uncompressed {escape(reference.name)} has {reference.top1:.1f} %.
 <span>Idelbayev &amp; Carreira-Perpiñán, CVPR 2020:</span>
-<a href="{_PAPER}" target="_blank" rel="noopener">paper</a>
-<a href="{_CODE}" target="_blank" rel="noopener">authors’ code</a>
+<a href="{PAPER}" target="_blank" rel="noopener">paper</a>
+<a href="{CODE}" target="_blank" rel="noopener">authors’ code</a>
 <button type="button" class="lr-bibtex" data-text="{escape(BIBTEX)}">BibTeX</button></p></header>""",
         js_on_load=_COPY,
         elem_id="lr-head",

@@ -43,40 +43,31 @@ _SOURCES: list[tuple[str, Source]] = [
     ("measured here", "validations"),
 ]
 
+_ABOUT = (
+    "Click a point to choose its model. MFLOPs are multiply-accumulates in millions for one image, as the paper counts "
+    "them. Bars show how far the choice of photos may put an error off (95 %, Wilson), and quartiles of a time, which "
+    "is measured on this machine when you first ask for it. A plot shows one set of photos: errors on different photos "
+    "do not compare."
+)
+
 
 def build(page: Page, tab: gr.Tab) -> None:
     """Build the tab."""
     service, chosen = page.desk.service, page.chosen
     paper = published(service.zoo)
     with gr.Row():
-        saving = gr.Radio(
-            _COSTS,
-            value="mflops",
-            label="Cost",
-            info="MFLOPs: multiply-accumulates in millions for one image, as the paper counts them. Time is measured "
-            "on this machine when you choose it; its bars show quartiles.",
-            elem_id="lr-saving",
-        )
+        saving = gr.Radio(_COSTS, value="mflops", label="Cost", scale=3, min_width=260, elem_id="lr-saving")
         metric = gr.Radio(
-            [("top-1", "top1"), ("top-5", "top5")],
-            value="top1",
-            label="Error",
-            info="Bars show how far the choice of photos may put it off (95 %, Wilson). Click a point to choose its "
-            "model.",
-            elem_id="lr-metric",
+            [("top-1", "top1"), ("top-5", "top5")], value="top1", label="Error", min_width=170, elem_id="lr-metric"
         )
-        with gr.Column(min_width=280):
-            source = gr.Radio(_SOURCES, value="published", label="Errors from", elem_id="lr-source")
-            photos = gr.Dropdown(
-                [paper.title],
-                value=paper.title,
-                label="Photos",
-                info="A plot shows one set of photos: errors on different photos do not compare.",
-                elem_id="lr-measured-on",
-            )
+        source = gr.Radio(_SOURCES, value="published", label="Errors from", scale=3, min_width=260, elem_id="lr-source")
+        photos = gr.Dropdown(
+            [paper.title], value=paper.title, label="Photos", scale=2, min_width=240, elem_id="lr-measured-on"
+        )
     plot = gr.Plot(
         pareto_figure(service.zoo, paper, "top1", page.card(chosen.value)), show_label=False, elem_id="lr-pareto-plot"
     )
+    gr.Markdown(_ABOUT, elem_classes="lr-note")
     clicks = gr.HTML("", js_on_load=_LISTEN, visible="hidden", elem_id="lr-pareto-clicks")
     latest = gr.State("")
     """The validation that ended last when the plot was drawn."""

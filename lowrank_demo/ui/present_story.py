@@ -1,0 +1,125 @@
+"""The paper's story in five steps, with figures of the models that are here, and who trained which weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+from ..charts import story
+from ..models.architecture import LAYERS, full_rank, matrix_shape
+from ..models.cards import FAMILY_WORDS, ModelCard, Zoo
+from ..settings import ASSETS
+
+if TYPE_CHECKING:
+    from ..lowrank.spectra import Spectra
+
+_WHOSE = {
+    "published": "The paper's authors trained these on ImageNet and released them. Weights are downloaded from their "
+    "release when you ask for them.",
+    "preview": "This project trained these, at ranks that the paper learned, so that the app answers without a "
+    "download. They show how low rank works, not how good the paper's models are.",
+}
+_OTHERS = "Whoever runs this server added these. Their cards say where they come from."
+
+
+def story_view(zoo: Zoo, card: ModelCard, spectra: Spectra) -> str:
+    """Return the five steps.
+
+    Args:
+        zoo: All models.
+        card: The model whose ranks and singular values are drawn.
+        spectra: Its singular values.
+    """
+    versions = sorted(
+        (one for one in zoo.of_scheme(card.scheme) if one.published), key=lambda one: one.cost.macs, reverse=True
+    )
+    conv, shown, priced = LAYERS[story.LAYER], LAYERS[story.SHOWN], LAYERS[story.PRICED]
+    rows, columns = matrix_shape(conv, card.scheme)
+    name = escape(zoo.title(card))
+    most = full_rank(shown, card.scheme)
+    steps = [
+        (
+            "A layer is a matrix",
+            f"The weights of {conv.name} make a matrix of {rows:,} × {columns:,}. If its rank is r, it is a product of "
+            "two thin matrices, U · V, and so two small layers do the work of one. The two schemes differ in how the "
+            "weights become a matrix.",
+            story.matrix_drawing(card) + "".join(map(_scheme_drawing, ("scheme_1", "scheme_2"))),
+            f"{conv.name} of {name}, to scale; below, what the layers become.",
+        ),
+        (
+            "Most of it is redundant",
+            f"{shown.name} could have rank {most:,}. Here it has {card.ranks[story.SHOWN]}, and "
+            f"{story.energy_needed(spectra)} of these hold {story.ENERGY:.0%} of its energy, which is the sum of the "
+            "squared singular values. Layers differ: a convolution needs most of the ranks that it has.",
+            story.energy_drawing(spectra),
+            f"Each line is a layer of {name}: blue a convolution, violet a linear layer.",
+        ),
+        (
+            "Which ranks?",
+            "Trying every combination of eight ranks is hopeless. The paper's C step chooses each layer's rank by "
+            "itself: the r with the least λ · FLOPs(r) + μ/2 · lost energy(r). Then the weights are trained a little "
+            "towards that rank, and the two steps take turns while μ grows.",
+            story.terms_drawing(spectra),
+            f"{priced.name} of {name} at λ = {story.LAMBDA:g}, μ = {story.MU:g}: rank {story.chosen_rank(spectra)} costs "
+            "least. Explore λ moves both.",
+        ),
+    ]
+    if versions:
+        best = versions[-1]
+        first, last = versions[0], best
+        assert best.published
+        fewer = zoo.reference.mflops / zoo.mflops(best)
+        steps += [
+            (
+                "λ decides",
+                f"λ is the price of 10⁶ FLOPs. From λ = {first.lambda_text} to {last.lambda_text} the network falls "
+                f"from {zoo.mflops(first)} to {zoo.mflops(last)} MFLOPs. Nobody sets a layer's rank: each layer gives up "
+                "what is worth least.",
+                story.ranks_drawing(zoo, versions),
+                "Learned ranks as shares of the full ranks, as published: c1 to c5 are convolutions, f6 to f8 linear.",
+            ),
+            (
+                "Learned, not just cut",
+                "A trained network that is cut to lower ranks errs more, for nothing lets its weights adapt: move the "
+                "rail of the first view below the last version. Learned together, ranks and weights give "
+                f"<b>{fewer:.1f}× fewer MFLOPs</b> than {escape(zoo.reference.name)}, with "
+                f"{best.published.top1:.1f} % top-1 error in place of {zoo.reference.top1:.1f} %.",
+                story.result_drawing(zoo, best),
+                f"{escape(zoo.reference.name)} and {escape(zoo.title(best))} on ImageNet, as published.",
+            ),
+        ]
+    return "<ol class='lr-story'>" + "".join(_step(number, *one) for number, one in enumerate(steps, start=1)) + "</ol>"
+
+
+def _step(number: int, title: str, words: str, drawing: str, caption: str) -> str:
+    return (
+        f"<li><div><h3><span>{number}</span> {title}</h3><p>{words}</p></div>"
+        f"<figure>{drawing}<figcaption>{caption}</figcaption></figure></li>"
+    )
+
+
+def _scheme_drawing(scheme: str) -> str:
+    return (ASSETS / f"{scheme}.svg").read_text(encoding="utf-8")
+
+
+def provenance_view(zoo: Zoo) -> str:
+    """Return two sentences about the weights of each family; details and licences are folded."""
+    families: dict[str, list[ModelCard]] = {}
+    for card in zoo:
+        families.setdefault(card.family, []).append(card)
+    return "".join(
+        f"<p><b>{escape(FAMILY_WORDS.get(family, family)).capitalize()} weights.</b> {_WHOSE.get(family, _OTHERS)}</p>"
+        f"<details><summary>Details and licence</summary><ul>{_details(zoo, cards)}</ul></details>"
+        for family, cards in families.items()
+    )
+
+
+def _details(zoo: Zoo, cards: Sequence[ModelCard]) -> str:
+    alike: dict[tuple[str, str], list[ModelCard]] = {}
+    for card in cards:
+        alike.setdefault((card.provenance, card.licence), []).append(card)
+    return "".join(
+        f"<li>{escape(', '.join(zoo.title(card) for card in some))}: {escape(provenance)} Licence: {escape(licence)}.</li>"
+        for (provenance, licence), some in alike.items()
+    )
