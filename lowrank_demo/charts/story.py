@@ -83,7 +83,7 @@ def terms_drawing(spectra: Spectra) -> str:
 
     middle = last // 2
     curves = [
-        curve(price.tolist(), "price", "λ · FLOPs", last, "end"),
+        curve(price.tolist(), "price", "λ · cost", last, "end"),
         curve(lost.tolist(), "lost", "μ/2 · lost energy", middle // 2, "end" if last < 8 else "start"),
         curve(total.tolist(), "total", "sum", 0, "start"),
     ]
@@ -98,14 +98,14 @@ def ranks_drawing(zoo: Zoo, cards: Sequence[ModelCard]) -> str:
     """Draw the learned ranks of each version as shares of the full ranks: a row for each λ."""
     high, left, right = 40, 92, 74
     step = (WIDTH - left - right) / len(LAYERS)
-    parts = [text(0, 11, "λ · 10⁴"), text(WIDTH, 11, "MFLOPs", "end")]
+    parts = [text(0, 11, "λ"), text(WIDTH, 11, "MFLOPs", "end")]
     parts += [
         text(left + step * (i + 0.5), 11, layer.name.replace("conv", "c").replace("fc", "f"), "middle")
         for i, layer in enumerate(LAYERS)
     ]
     for row, card in enumerate(cards):
         bottom = 18 + high * (row + 1)
-        parts.append(text(0, bottom - 8, f"{card.version}: {card.lambda_ * 1e4:.2f}"))
+        parts.append(text(0, bottom - 8, f"{card.version}: {card.lambda_text}"))
         parts.append(text(WIDTH, bottom - 8, str(zoo.mflops(card)), "end"))
         parts.append(f'<line class="grid" x1="{left}" x2="{WIDTH - right}" y1="{bottom}" y2="{bottom}"/>')
         for i, cost in enumerate(card.cost.layers):

@@ -163,8 +163,8 @@ class ModelCard(KnownKeys):
 
     @property
     def lambda_text(self) -> str:
-        """λ for people, such as ``0.25 × 10⁻⁴``."""
-        return f"{self.lambda_ * 1e4:.2f} × 10⁻⁴"
+        """λ as the paper prints it, such as ``0.25e-4``."""
+        return f"{self.lambda_ * 1e4:.2f}e-4"
 
     @cached_property
     def cost(self) -> NetworkCost:

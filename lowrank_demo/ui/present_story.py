@@ -51,18 +51,18 @@ def story_view(zoo: Zoo, card: ModelCard, spectra: Spectra) -> str:
             "Most of it is redundant",
             f"{shown.name} could have rank {most:,}. Here it has {card.ranks[story.SHOWN]}, and "
             f"{story.energy_needed(spectra)} of these hold {story.ENERGY:.0%} of its energy, which is the sum of the "
-            "squared singular values. Layers differ: a convolution needs most of the ranks that it has.",
+            "squared singular values.",
             story.energy_drawing(spectra),
             f"Each line is a layer of {name}: blue a convolution, violet a linear layer.",
         ),
         (
             "Which ranks?",
             "Trying every combination of eight ranks is hopeless. The paper's C step chooses each layer's rank by "
-            "itself: the r with the least λ · FLOPs(r) + μ/2 · lost energy(r). Then the weights are trained a little "
-            "towards that rank, and the two steps take turns while μ grows.",
+            "itself: the r with the least λ · cost(r) + μ/2 · lost energy(r), where the cost is in MFLOPs. Then the "
+            "weights are trained a little towards that rank, and the two steps take turns while μ grows.",
             story.terms_drawing(spectra),
-            f"{priced.name} of {name} at λ = {story.LAMBDA:g}, μ = {story.MU:g}: rank {story.chosen_rank(spectra)} costs "
-            "least. Explore λ moves both.",
+            f"{priced.name} of {name} at λ = {story.LAMBDA * 1e4:.2f}e-4, μ = {story.MU:g}: rank "
+            f"{story.chosen_rank(spectra)} costs least. Explore λ moves both.",
         ),
     ]
     if versions:
@@ -73,16 +73,16 @@ def story_view(zoo: Zoo, card: ModelCard, spectra: Spectra) -> str:
         steps += [
             (
                 "λ decides",
-                f"λ is the price of 10⁶ FLOPs. From λ = {first.lambda_text} to {last.lambda_text} the network falls "
-                f"from {zoo.mflops(first)} to {zoo.mflops(last)} MFLOPs. Nobody sets a layer's rank: each layer gives up "
-                "what is worth least.",
+                f"λ is the price of one MFLOP. From λ = {first.lambda_text} to {last.lambda_text} the network falls "
+                f"from {zoo.mflops(first)} to {zoo.mflops(last)} MFLOPs. Nobody sets a layer's rank: each layer gives "
+                "up what is worth least.",
                 story.ranks_drawing(zoo, versions),
                 "Learned ranks as shares of the full ranks, as published: c1 to c5 are convolutions, f6 to f8 linear.",
             ),
             (
                 "Learned, not just cut",
-                "A trained network that is cut to lower ranks errs more, for nothing lets its weights adapt: move the "
-                "rail of the first view below the last version. Learned together, ranks and weights give "
+                "Cutting a trained network gives its weights no chance to adapt: drag the rail above below the last "
+                "version, and see what becomes of the answer. Learned together, ranks and weights give "
                 f"<b>{fewer:.1f}× fewer MFLOPs</b> than {escape(zoo.reference.name)}, with "
                 f"{best.published.top1:.1f} % top-1 error in place of {zoo.reference.top1:.1f} %.",
                 story.result_drawing(zoo, best),
@@ -120,6 +120,6 @@ def _details(zoo: Zoo, cards: Sequence[ModelCard]) -> str:
     for card in cards:
         alike.setdefault((card.provenance, card.licence), []).append(card)
     return "".join(
-        f"<li>{escape(', '.join(zoo.title(card) for card in some))}: {escape(provenance)} Licence: {escape(licence)}.</li>"
+        f"<li>{escape(', '.join(map(zoo.title, some)))}: {escape(provenance)} Licence: {escape(licence)}.</li>"
         for (provenance, licence), some in alike.items()
     )
