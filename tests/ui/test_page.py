@@ -53,7 +53,7 @@ def test_explore(app: RunningApp, page: Page) -> None:
     page.locator("#lr-try").click()
     answers = page.locator("#lr-truncated-answers tbody tr")
     expect(answers).to_have_count(1)
-    expect(page.locator("#lr-truncated-answers thead")).to_contain_text("truncated")
+    expect(page.locator("#lr-truncated-answers thead")).to_contain_text("cut to 143 MFLOPs")
     page.locator("#lr-truncated-file input").click()
     page.get_by_role("option", name="sample-photos.lmdb").click()
     page.locator("#lr-truncated-measure").click()
@@ -133,8 +133,7 @@ def test_a_figure_that_was_drawn_while_hidden_fills_its_box(app: RunningApp, pag
     page.locator(".st-scheme").get_by_text("Scheme 1").click()
     expect(title(page)).to_contain_text("Scheme 1")
     page.wait_for_timeout(2500)  # drawn anew, where nothing shows it
-    page.get_by_role("button", name="Overflow menu").or_(page.locator(".overflow-menu button")).first.click()
-    page.locator(".overflow-dropdown button", has_text="Trade-off").click()
+    page.get_by_role("tab", name="Trade-off").click()
     page.wait_for_timeout(1500)
     drawn, box = figure.evaluate("plot => [plot._fullLayout.width, plot.getBoundingClientRect().width]")
     assert drawn == pytest.approx(box, abs=1)

@@ -49,7 +49,7 @@ def breaches(browser: Browser) -> Iterator[tuple[Page, list[str]]]:
     page.close()
 
 
-def test_drag_and_drop_lightbox_and_share(app: RunningApp, breaches: tuple[Page, list[str]]) -> None:
+def test_drag_and_drop_and_share(app: RunningApp, breaches: tuple[Page, list[str]]) -> None:
     page, found = breaches
     shared: list[str] = []
 
@@ -64,8 +64,8 @@ def test_drag_and_drop_lightbox_and_share(app: RunningApp, breaches: tuple[Page,
     page.evaluate(_DROP, photo)
     expect(page.locator(".lr-card li")).to_have_count(5)
     page.locator("#lr-photos .thumbnail-item").first.click()
-    large = page.locator("#lr-photos .preview img").first
-    expect(large).to_be_visible()
+    large = page.locator(".st-drop img")
+    expect(large).to_have_attribute("alt", "The photo lion.jpg")
     assert large.evaluate("one => one.decode().then(() => one.naturalWidth)") > 100
     # What Gradio's Share button does on a Space. Pressed, it fails in Gradio 6.31 itself, before it sends anything.
     page.evaluate("fetch('https://huggingface.co/uploads', { method: 'POST', body: 'x' }).then((one) => one.text())")
