@@ -144,9 +144,7 @@ def test_measured_errors_of_the_cards_are_lines_of_their_own(zoo: Zoo) -> None:
 
 
 def test_families_of_one_set_differ_by_dashes(zoo: Zoo) -> None:
-    results = [
-        ModelResult(zoo.get(name), 100, 50.0, 20.0, 1.0) for name in (*IDS[:2], "preview/scheme_2/v5", IDS[2])
-    ]
+    results = [ModelResult(zoo.get(name), 100, 50.0, 20.0, 1.0) for name in (*IDS[:2], "preview/scheme_2/v5", IDS[2])]
     (photos,) = of_reports([a_report(*results)])
     figure: Any = pareto_figure(zoo, photos, "top1")
     assert names(figure) == ["Scheme 2 · bundled", PAPER] or names(figure) == [PAPER, "Scheme 2 · bundled"]

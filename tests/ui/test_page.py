@@ -62,7 +62,9 @@ def test_explore(app: RunningApp, page: Page) -> None:
         "preview/scheme_2/v5@7-28-69-71-88-", timeout=60_000
     )
     page.get_by_role("tab", name="Trade-off", exact=True).click()
-    expect(page.locator("#lr-pareto-plot .legend")).to_contain_text("truncated, not trained: ")
+    page.locator("#lr-source").get_by_label("measured here").check()
+    expect(page.locator("#lr-pareto-plot")).to_contain_text("sample-photos.lmdb, 3 photos")
+    expect(page.locator("#lr-pareto-plot .legend")).to_contain_text("cut")
 
 
 def truncation_restored(app: RunningApp, page: Page) -> Locator:
@@ -117,7 +119,7 @@ def test_time_on_the_pareto_plot(app: RunningApp, page: Page) -> None:
     opened(page, app, "scheme=2&version=v5")
     page.get_by_role("tab", name="Trade-off").click()
     plot = page.locator("#lr-pareto-plot")
-    expect(plot).to_contain_text("MFLOPs for one image")
+    expect(plot).to_contain_text("against MFLOPs")
     page.locator("#lr-saving").get_by_label("time here").check()
     expect(plot).to_contain_text("ms for one image, measured here", timeout=60_000)
     page.locator("#lr-source").get_by_label("measured here").check()
@@ -219,7 +221,8 @@ def test_validate_to_the_end(app: RunningApp, page: Page) -> None:
         page.locator("#lr-report").click()
     assert "<h1>Validation on sample-photos.lmdb</h1>" in download.value.path().read_text()
     page.get_by_role("tab", name="Trade-off", exact=True).click()
-    expect(page.locator("#lr-pareto-plot .legend")).to_contain_text("measured here: sample-photos.lmdb, 3 images")
+    page.locator("#lr-source").get_by_label("measured here").check()
+    expect(page.locator("#lr-pareto-plot")).to_contain_text("sample-photos.lmdb, 3 photos")
 
 
 def test_validate_cancel_and_reload_in_the_middle(app: RunningApp, page: Page) -> None:
