@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from html import escape
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Literal
 
 import plotly.graph_objects as go
@@ -11,6 +12,7 @@ import plotly.graph_objects as go
 from ..models.architecture import LAYERS
 from ..models.cards import FAMILY_WORDS, ModelCard, Zoo, scheme_title
 from ..runtime.interval import wilson
+from ..runtime.words import counted
 from .points import PhotoSet, Point
 from .style import CHOSEN, GREY, SCHEME_COLOURS, styled
 
@@ -30,6 +32,8 @@ _SHORT: dict[Saving, str] = {"mflops": "MFLOPs", "params": "parameters", "megaby
 _UNITS: dict[Saving, str] = {"mflops": "", "params": "M parameters", "megabytes": "MB", "latency": "ms"}
 _MFLOPS = (90, 790)
 """The x axis of the published plot: from the most compressed model to the uncompressed one."""
+_LINE = 44
+"""Letters of the subtitle that fit the width of a phone."""
 _DASHES: tuple[str, ...] = ("solid", "dash", "dot")
 
 _Cost = Callable[[ModelCard], "float | None"]
@@ -79,12 +83,21 @@ def pareto_figure(
         costs = [zoo.mflops(point.card) for point in drawn]
         costs += [zoo.mflops(chosen)] if chosen else []
         figure.update_xaxes(range=[max(0, min(costs) - 40), max(costs) + 40])
-    if chosen:
-        _mark(figure, photos, chosen, metric, x_of(chosen))
+    marked_above = chosen is not None and _mark(figure, photos, chosen, metric, x_of)
     _better(figure)
+    lines = _subtitle(photos)
+    small = " <br>".join(f"<span style='font-size:12px'>{escape(line)}</span>" for line in lines)
+    top = 48 + 16 * len(lines) + 30 * marked_above
+    return styled(figure, f"{title} <br>{small}", height=520).update_layout(margin={"t": top}, title={"y": 0.97})
+
+
+def _subtitle(photos: PhotoSet) -> list[str]:
+    """Return the set's name and size, in lines that fit a phone."""
     stated = ", as published" if photos.published else ""
-    small = f"<span style='font-size:12px'>{escape(photos.title)}{stated}</span>"
-    return styled(figure, f"{title} <br>{small}", height=520).update_layout(margin={"t": 64})
+    if len(photos.title + stated) <= _LINE:
+        return [photos.title + stated]
+    size = "" if photos.images is None else counted(photos.images, "photo")
+    return [*wrap(photos.name, _LINE), *filter(None, [size + stated])]
 
 
 def _lines(points: list[Point]) -> dict[tuple[str, str, bool], list[Point]]:
@@ -134,6 +147,7 @@ def _line(
         name=escape(name),
         line={"color": colour, "width": 2, "dash": _DASHES[families.index(family) % len(_DASHES)]},
         marker={"size": 11, "symbol": "diamond-open" if cut else "circle", "color": colour},
+        cliponaxis=False,
         hovertext=[_hover(zoo, photos, point, metric, saving, x_of(point.card)) for point in points],
         hovertemplate="%{hovertext}<extra></extra>",
     )
@@ -191,20 +205,29 @@ def _reference(figure: go.Figure, zoo: Zoo, metric: Metric) -> None:
 
 
 def _headline(figure: go.Figure, zoo: Zoo, photos: PhotoSet, metric: Metric) -> None:
-    """Write at the most compressed model how it compares with the uncompressed network, if it errs less."""
+    """Write above the most compressed model how it compares with the uncompressed network, if it errs less.
+
+    The y axis leaves room for it above the reference: on a phone nothing else is free.
+    """
     best = min(photos.points, key=lambda point: point.card.cost.macs)
     reference, mflops = zoo.reference, zoo.mflops(best.card)
-    fewer = getattr(reference, metric) - getattr(best.errors, metric)
+    highest, lowest = getattr(reference, metric), min(getattr(point.errors, metric) for point in photos.points)
+    fewer = highest - getattr(best.errors, metric)
     if fewer <= 0:
         return
+    top = highest + 0.45 * (highest - lowest)
+    figure.update_yaxes(range=[lowest - 0.3 * (highest - lowest), top])
     figure.add_annotation(
-        text=f"<b>{reference.mflops / mflops:.1f}× fewer MFLOPs</b> and {fewer:.1f} points<br>"
-        f"less error than {escape(reference.name)}",
+        text=f"<b>{reference.mflops / mflops:.1f}× fewer MFLOPs</b><br>and {fewer:.1f} points less<br>"
+        f"error than {escape(reference.name)}",
         x=mflops,
         y=getattr(best.errors, metric),
-        ax=26,
-        ay=-104,
+        axref="x",
+        ayref="y",
+        ax=mflops + 30,
+        ay=top - 0.03 * (highest - lowest),
         xanchor="left",
+        yanchor="top",
         align="left",
         arrowhead=2,
         arrowcolor=GREY,
@@ -220,17 +243,19 @@ def _better(figure: go.Figure) -> None:
         yref="paper",
         x=0.004,
         y=0.008,
-        ax=42,
-        ay=-30,
+        ax=38,
+        ay=-22,
         arrowhead=2,
         arrowcolor=GREY,
         arrowwidth=1.5,
     )
 
 
-def _mark(figure: go.Figure, photos: PhotoSet, chosen: ModelCard, metric: Metric, x: float | None) -> None:
+def _mark(figure: go.Figure, photos: PhotoSet, chosen: ModelCard, metric: Metric, x_of: _Cost) -> bool:
+    """Mark the chosen model; returns whether that is a line with words above the plot, for one without an error."""
+    x = x_of(chosen)
     if x is None:
-        return
+        return False
     if errors := photos.find(chosen):
         figure.add_scatter(
             x=[x],
@@ -241,18 +266,22 @@ def _mark(figure: go.Figure, photos: PhotoSet, chosen: ModelCard, metric: Metric
             marker={"color": "rgba(0,0,0,0)", "size": 22, "line": {"color": CHOSEN, "width": 3}},
             hoverinfo="skip",
         )
-        return
+        return False
+    costs = [cost for point in photos.points if (cost := x_of(point.card)) is not None]
+    right = bool(costs) and x > (min(costs) + max(costs)) / 2
     figure.add_vline(
         x=x,
         line={"color": CHOSEN, "width": 2, "dash": "dot"},
         annotation={
-            "text": "chosen: not measured on these photos",
-            "xanchor": "left",
-            "yanchor": "top",
+            "text": "chosen: not measured<br>on these photos",
+            "xanchor": "right" if right else "left",
+            "align": "right" if right else "left",
+            "yanchor": "bottom",
             "y": 1,
             "yref": "paper",
         },
     )
+    return True
 
 
 def _empty(figure: go.Figure) -> go.Figure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from html import unescape
 from typing import Any
@@ -67,10 +68,15 @@ def test_published_errors_with_their_reference_and_headline(zoo: Zoo) -> None:
     assert (list(reference.x), list(reference.y)) == ([724], [42.7])
     assert reference.customdata is None, "there are no weights to choose"
     assert points(figure, "chosen model") == {card.id: (151, 41.03)}
-    assert "<b>4.8× fewer MFLOPs</b> and 1.7 points<br>less error than Caffe-AlexNet" in notes(figure)
+    assert "<b>4.8× fewer MFLOPs</b><br>and 1.7 points less<br>error than Caffe-AlexNet" in notes(figure)
     assert "50,000 photos, as published" in figure.layout.title.text
-    low, high = figure.layout.xaxis.range
-    assert all(low < x < high for trace in figure.data for x in trace.x)
+    for axis, values in (
+        ("xaxis", [x for one in figure.data for x in one.x]),
+        ("yaxis", [y for one in figure.data for y in one.y]),
+    ):
+        low, high = figure.layout[axis].range
+        assert low < min(values)
+        assert high > max(values)
     by_size: Any = pareto_figure(zoo, published(zoo), "top1", card, "params")
     assert "Caffe-AlexNet" not in str([*names(by_size), notes(by_size)]), "its size was not published"
 
@@ -135,7 +141,7 @@ def test_measured_errors_of_the_cards_are_lines_of_their_own(zoo: Zoo) -> None:
     figure = pareto_figure(others, second, "top5", chosen)
     assert names(figure) == ["Scheme 1 · bundled"]
     assert not figure.data[0].error_y.visible, "without a count there is no margin"
-    assert "chosen: not measured on these photos" in notes(figure)
+    assert "chosen: not measured<br>on these photos" in notes(figure)
     low, high = figure.layout.xaxis.range
     assert low < others.mflops(chosen) < high, "the line that marks it is in sight"
     assert "preview/scheme_1/v3" not in str(pareto_figure(others, first, "top1").data)
@@ -188,3 +194,12 @@ def test_what_a_point_says(zoo: Zoo) -> None:
 def test_names_are_no_markup(zoo: Zoo) -> None:
     (photos,) = of_reports([a_report(ModelResult(zoo.get(IDS[0]), 100, 43.0, 20.0, 1.0), file="<img src=x>.lmdb")])
     assert "<img" not in pareto_figure(zoo, photos, "top1").to_json().replace("\\u003c", "<")
+
+
+@pytest.mark.parametrize("name", ["ImageNet validation set", "photos " * 20, "x" * 100])
+def test_the_subtitle_fits_a_phone(zoo: Zoo, name: str) -> None:
+    figure: Any = pareto_figure(zoo, replace(published(zoo), name=name), "top1")
+    first, *lines = [re.sub("<[^>]*>", "", line).strip() for line in figure.layout.title.text.split("<br>")]
+    assert first == "Top-1 error against MFLOPs"
+    assert max(map(len, lines)) <= 44
+    assert re.sub(r"\W", "", "".join(lines)) == re.sub(r"\W", "", f"{name}, 50,000 photos, as published")

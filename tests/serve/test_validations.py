@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lowrank_demo.errors import Busy, UnknownJob, UsageError
+from lowrank_demo.errors import Busy, UnknownJob, UsageError, WeightsError
 from lowrank_demo.models.cards import ModelCard
 from lowrank_demo.serve.answers import Photo
 from lowrank_demo.serve.service import Service
@@ -283,3 +283,28 @@ def test_too_many_models(validations: Validations, card: ModelCard) -> None:
     more = [card.truncated([*card.ranks[:7], rank]) for rank in range(6)]
     with pytest.raises(UsageError, match="13 models were chosen; expected at most 12"):
         validations.start(SAMPLE, [*cuts, *more])
+
+
+def test_a_model_that_cannot_be_loaded_is_left_out(
+    service: Service, validations: Validations, card: ModelCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, other = service.zoo.get("preview/scheme_1/v4"), card.truncated([*card.ranks[:7], 9])
+    inner = service.networks.for_pass
+
+    def load(one: ModelCard, *args: Any) -> Any:
+        if one == broken:
+            raise WeightsError("The weights are damaged.")
+        return inner(one, *args)
+
+    monkeypatch.setattr(service.networks, "for_pass", load)
+    status = finished(validations, validations.start(SAMPLE, [card, broken, other]))
+    listed = ((broken.id, "The weights are damaged."),)
+    assert (status.state, status.left_out) == ("done", listed)
+    assert status.report is not None
+    assert status.report.left_out == listed
+    assert [result.card.id for result in status.report.models] == [card.id, other.id]
+    assert [result.count for result in status.report.models] == [2, 2], "the others are measured on every photo"
+    last = finished(validations, validations.start(SAMPLE, [card, broken]))
+    assert (last.state, last.left_out) == ("done", listed), "also where it is the last"
+    failed = finished(validations, validations.start(SAMPLE, [broken]))
+    assert (failed.state, failed.error) == ("failed", "The weights are damaged.")
