@@ -298,6 +298,50 @@ $('.st-examples').replaceChildren(...config.examples.map(({ name, title, picture
   return button;
 }));
 
+// Share: a picture of what is shown, and a link to the model. Where the browser cannot send them, it saves and copies them.
+const postcard = () => {
+  const canvas = make('canvas', { width: 1200, height: 630 }), pen = canvas.getContext('2d'), one = cut();
+  const write = (text, x, y, size, weight = 400, colour = '#1f2937') => {
+    pen.font = `${weight} ${size}px system-ui, sans-serif`; pen.fillStyle = colour; pen.fillText(text, x, y);
+  };
+  pen.fillStyle = 'white'; pen.fillRect(0, 0, 1200, 630);
+  pen.drawImage($('.st-drop img'), 40, 40, 430, 430);
+  write(one.title, 510, 84, 40, 700);
+  write([one.lambda && `λ ${one.lambda}`, `${one.mflops} MFLOPs, ${one.fewer}× fewer than ${config.reference.name}`].filter(Boolean).join(' · '), 510, 126, 23, 400, '#4b5563');
+  const [labels, shares] = state.answers[one.id] || [[], []];
+  labels.forEach((label, row) => {
+    write(config.names[label], 510, 190 + 62 * row, 28, row ? 400 : 700);
+    write(percent(shares[row]), 1080, 190 + 62 * row, 28, row ? 400 : 700);
+    pen.fillStyle = row ? '#93c5fd' : '#2563eb'; pen.fillRect(510, 202 + 62 * row, Math.max(3, 650 * shares[row]), 10);
+  });
+  config.layers.forEach((layer, number) => {
+    const x = 40 + 140 * number, share = one.ranks[number] / layer.full[state.scheme];
+    pen.fillStyle = '#e5e7eb'; pen.fillRect(x, 510, 128, 22);
+    pen.fillStyle = '#2563eb'; pen.fillRect(x, 510, 128 * share, 22);
+    write(`${layer.name}: rank ${one.ranks[number]}`, x, 558, 17);
+  });
+  write('Low-rank AlexNet · Idelbayev & Carreira-Perpiñán, CVPR 2020', 40, 604, 18, 400, '#4b5563');
+  return new Promise((done) => canvas.toBlob(done, 'image/png'));
+};
+$('.st-send').addEventListener('click', async () => {
+  const button = $('.st-send'), link = new URL(window.location), [family, scheme, version] = cut().id.split('@')[0].split('/');
+  for (const [name, value] of Object.entries({ family, scheme: scheme.replace('scheme_', ''), version })) link.searchParams.set(name, value);
+  const file = new File([await postcard()], 'low-rank-alexnet.png', { type: 'image/png' });
+  const sent = { files: [file], title: 'Low-rank AlexNet', url: link.href };
+  try {
+    if (navigator.canShare && navigator.canShare(sent)) { await navigator.share(sent); return; }
+  } catch (error) {
+    if (error.name === 'AbortError') return; // the visitor thought better of it
+  }
+  const saved = make('a', { href: URL.createObjectURL(file), download: file.name });
+  saved.click();
+  setTimeout(() => URL.revokeObjectURL(saved.href), 10000);
+  let copied = true;
+  try { await navigator.clipboard.writeText(link.href); } catch { copied = false; }
+  button.textContent = copied ? 'Picture saved, link copied' : 'Picture saved';
+  setTimeout(() => { button.textContent = 'Share'; }, 4000);
+});
+
 Object.assign(state, findCut(props.model));
 told = props.model;
 drawChoices(); drawBlocks(); range(); showPhoto();

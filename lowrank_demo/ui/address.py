@@ -71,7 +71,9 @@ def build(page: Page, titles: Sequence[str]) -> None:
             if asked.other:
                 shown[page.other] = page.card(asked.other).id
         except LowRankError as error:
-            warn(error, "The link names a model that is not here")
+            # The whole message lists every model that there is.
+            reason, _, _ = str(error).partition(";")
+            warn(f"The link names a model that is not here. {reason}.")
         return shown
 
     page.loaded(restore, None, restored, **QUIET)

@@ -165,6 +165,8 @@ def build(page: Page, tab: gr.Tab) -> None:
     gr.on([*changed, tab.select], None, None, timer, js=_STOP, cancels=[playing], **QUIET)
     shown = [summary, *figures]
     page.when_open(tab, changed, show, inputs, shown, trigger_mode="always_last", concurrency_limit=4, **QUIET)
+    # An answer of other ranks than those above it would mislead.
+    gr.on(changed, lambda: "", None, answers, **QUIET)
     attempt.click(try_truncated, [page.photos, *inputs], answers, api_visibility="private", show_progress_on=answers)
     measure.click(measure_truncated, [file, *inputs], [page.job, page.timer, page.tabs], **QUIET)
 

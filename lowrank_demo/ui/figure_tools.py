@@ -45,7 +45,9 @@ const image = (plot, filename, format, scale) => {
 };
 const add = () => {
   for (const plot of document.querySelectorAll('.js-plotly-plot')) {
-    if (!plot._fullLayout || plot.parentElement.querySelector(':scope > .lr-tools')) continue;
+    // To save a picture Plotly draws a copy outside of the page.
+    if (!plot._fullLayout || !plot.closest('.gradio-container')) continue;
+    if (plot.parentElement.querySelector(':scope > .lr-tools')) continue;
     const bar = document.createElement('div');
     bar.className = 'lr-tools';
     for (const kind of Object.keys(makers)) {

@@ -190,6 +190,6 @@ def _slider(name: str, elem_id: str, bounds: tuple[float, float], value: float, 
     )
 
 
-def warn(error: LowRankError, title: str = "Warning") -> None:
-    """Show an error's sentence as a warning on the page, which would draw markup in it."""
-    gr.Warning(escape(str(error), quote=False), title=title)
+def warn(sentence: LowRankError | str) -> None:
+    """Show a sentence as a warning on the page, which would draw markup in it."""
+    gr.Warning(escape(str(sentence), quote=False))

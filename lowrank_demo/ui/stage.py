@@ -89,9 +89,10 @@ def build(page: Page) -> None:
     def settled(event: gr.EventData) -> str:
         return page.card(str(event.model)).id
 
+    # Each event is a call of its own: Gradio repeats the last of several without the event's data.
     listener: dict[str, Any] = {
         "outputs": [stage, shown],
-        "trigger_mode": "always_last",
+        "trigger_mode": "multiple",
         "concurrency_limit": ANSWERED,
         "concurrency_id": "classify",
         **QUIET,
@@ -100,7 +101,9 @@ def build(page: Page) -> None:
     page.photos.change(dropped, [page.photos, page.chosen], **listener)
     stage.focus(picked, [page.photos, page.chosen], **listener)
     stage.click(example, page.chosen, **listener)
-    stage.input(more, shown, stage, concurrency_limit=ANSWERED, concurrency_id="classify", **QUIET)
+    stage.input(
+        more, shown, stage, trigger_mode="multiple", concurrency_limit=ANSWERED, concurrency_id="classify", **QUIET
+    )
     stage.submit(download, shown, stage, concurrency_limit=6, api_visibility="private", show_progress="minimal")
-    stage.release(settled, None, page.chosen, **QUIET)
+    stage.release(settled, None, page.chosen, trigger_mode="multiple", **QUIET)
     stage.select(lambda: gr.Tabs(selected="ranks"), None, page.tabs, **QUIET)
