@@ -62,7 +62,8 @@ def test_explore(app: RunningApp, page: Page) -> None:
         "preview/scheme_2/v5@7-28-69-71-88-", timeout=60_000
     )
     page.get_by_role("tab", name="Trade-off", exact=True).click()
-    expect(page.locator("#lr-pareto-plot .legend")).to_contain_text("truncated, not trained: ")
+    page.locator("#lr-source").get_by_label("measured here").check()
+    expect(page.locator("#lr-pareto-plot .legend")).to_contain_text("cut, not trained again")
 
 
 def truncation_restored(app: RunningApp, page: Page) -> Locator:
@@ -220,7 +221,9 @@ def test_validate_to_the_end(app: RunningApp, page: Page) -> None:
         page.locator("#lr-report").click()
     assert "<h1>Validation on sample-photos.lmdb</h1>" in download.value.path().read_text()
     page.get_by_role("tab", name="Trade-off", exact=True).click()
-    expect(page.locator("#lr-pareto-plot .legend")).to_contain_text("measured here: sample-photos.lmdb, 3 images")
+    page.locator("#lr-source").get_by_label("measured here").check()
+    expect(page.locator("#lr-pareto-plot .gtitle")).to_contain_text("sample-photos.lmdb, 3 photos")
+    expect(page.locator("#lr-pareto-plot .legend")).to_contain_text("Scheme 2 · bundled")
 
 
 def test_validate_cancel_and_reload_in_the_middle(app: RunningApp, page: Page) -> None:
