@@ -193,7 +193,7 @@ def test_what_a_point_says(zoo: Zoo) -> None:
 
 def test_names_are_no_markup(zoo: Zoo) -> None:
     (photos,) = of_reports([a_report(ModelResult(zoo.get(IDS[0]), 100, 43.0, 20.0, 1.0), file="<img src=x>.lmdb")])
-    assert "<img" not in pareto_figure(zoo, photos, "top1").to_json().replace("\\u003c", "<")
+    assert "<img" not in str(pareto_figure(zoo, photos, "top1").to_json()).replace("\\u003c", "<")
 
 
 @pytest.mark.parametrize("name", ["ImageNet validation set", "photos " * 20, "x" * 100])

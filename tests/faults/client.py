@@ -47,9 +47,9 @@ class ApiClient:
     def press(self, handler: str, file: dict[str, str]) -> dict[str, Any]:
         """Start one of the page's own handlers, which no API offers, with an uploaded file; returns what cancels it."""
         config = self._http.get(f"{self._url}/config").json()
-        (number,) = (one["id"] for one in config["dependencies"] if one["api_name"] == handler)
-        data = [{**file, "meta": {"_type": "gradio.FileData"}}]
-        listener = {"fn_index": number, "session_hash": "test"}
+        (found,) = (one for one in config["dependencies"] if one["api_name"] == handler)
+        data = [{**file, "meta": {"_type": "gradio.FileData"}}, *[""] * (len(found["inputs"]) - 1)]
+        listener = {"fn_index": found["id"], "session_hash": "test"}
         started = self._http.post("/queue/join", json={"data": data, **listener})
         assert started.status_code == 200, started.text
         return {**listener, "event_id": started.json()["event_id"]}

@@ -120,3 +120,14 @@ def cpu_seconds(pid: int) -> float:
     """Return the seconds of CPU that a process has used."""
     user, system = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def wait_for_rest(pid: int) -> None:
+    """Wait until a server does nothing: it answers the page's first photo in the background; 60 s at most."""
+    deadline = time.monotonic() + 60
+    before = cpu_seconds(pid)
+    while time.monotonic() < deadline:
+        time.sleep(1)
+        used, before = cpu_seconds(pid) - before, cpu_seconds(pid)
+        if used < 0.1:
+            return

@@ -29,6 +29,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp]:
     environment = {"LOWRANK_CACHE_DIR": str(folder / "cache"), "GRADIO_TEMP_DIR": str(folder / "uploads")}
     with running_app(environment, folder / "log") as running:
         load.known_answers(running.url)
+        load.wait_for_rest(running.process.pid)
         yield running
 
 

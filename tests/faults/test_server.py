@@ -247,7 +247,7 @@ def test_a_slow_set_holds_up_no_other_and_ends_when_it_is_cancelled(
     quick = zipped(tmp_path / "quick.zip", {"lion/1.jpg": photo_path("lion.jpg").read_bytes()})
     event = client.press("on_upload", {"path": client.upload("set.zip", slow.read_bytes())})
     file = {"path": client.upload("set.zip", quick.read_bytes()), "meta": {"_type": "gradio.FileData"}}
-    assert "1 photo is ready" in client.listen(event["fn_index"], json.dumps([file]))
+    assert "1 photo is ready" in client.listen(event["fn_index"], json.dumps([file, ""]))
     sets = Path(uploads_of(server)).parent / "sets"
     assert [path for path in sets.iterdir() if path.is_dir()], "it is over already"
     assert httpx.post(f"{server.url}/gradio_api/cancel", json=event).status_code == 200
