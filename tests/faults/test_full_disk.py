@@ -6,7 +6,6 @@ import json
 import os
 import random
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from tests.faults.client import ApiClient, Refused
 from tests.helpers.app import running_app
 from tests.helpers.commands import run
 from tests.helpers.lmdb_files import build_long_lmdb
-from tests.helpers.paths import ROOT
 from tests.helpers.photos import photo_path
 from tests.helpers.terminal import stopped_under_way
 from tests.helpers.zips import uploaded

@@ -22,6 +22,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp]:
     folder = tmp_path_factory.mktemp("kept")
     environment = {"LOWRANK_CACHE_DIR": str(folder / "cache"), "GRADIO_TEMP_DIR": str(folder / "uploads")}
     with running_app(environment, folder / "log") as running:
+        load.wait_for_rest(running.process.pid)
         yield running
 
 

@@ -17,8 +17,7 @@ from tests.helpers.photos import open_photo, photo_path
 
 RAIL = "#st-range"
 MOST = 0.150
-"""Seconds in which everything follows a move of the rail. On a quiet machine 95 of 100 moves are faster; the tests beside
-this one take the processor away from some."""
+"""Seconds in which everything follows half of the moves of the rail; other tests take the processor away from some."""
 
 
 def test_it_is_alive_before_it_is_touched(app: RunningApp, page: Page) -> None:
