@@ -22,9 +22,6 @@ from .present import picture_uri
 if TYPE_CHECKING:
     from ..serve.paths import PathAnswers
 
-_FAMILIES = {
-    "published": ("the authors'", "46 to 172 MB each, downloaded when you ask for it"),
-}
 _SCHEMES = {
     "scheme_1": "V is a k × k convolution to r channels, U a 1 × 1 convolution",
     "scheme_2": "V is a 1 × k convolution to r channels, U a k × 1 convolution",
@@ -60,9 +57,7 @@ def stage_config(
                 }
                 for layer in LAYERS
             ],
-            "families": {
-                family: _FAMILIES.get(family, (FAMILY_WORDS.get(family, family), "ready")) for family in paths
-            },
+            "families": {family: _family(family, schemes) for family, schemes in paths.items()},
             "schemes": {scheme: (scheme_title(scheme), _SCHEMES[scheme]) for scheme in SCHEMES},
             "paths": {
                 family: {scheme: [_cut(zoo, card) for card in path] for scheme, path in schemes.items()}
@@ -76,6 +71,16 @@ def stage_config(
         },
         ensure_ascii=False,
     )
+
+
+def _family(family: str, schemes: Mapping[str, Sequence[ModelCard]]) -> tuple[str, str]:
+    """Return a family's name for people, and whether its weights are here."""
+    cards = [card for path in schemes.values() for card in path]
+    name = FAMILY_WORDS.get(family, family)
+    if not cards or cards[0].bundled:
+        return name, "ready"
+    sizes = [card.cost.fp32_bytes / 1e6 for card in cards]
+    return f"the {name}", f"{min(sizes):.0f} to {max(sizes):.0f} MB each, downloaded when you ask for it"
 
 
 def _cut(zoo: Zoo, card: ModelCard) -> dict[str, Any]:
