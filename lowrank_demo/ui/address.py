@@ -86,7 +86,7 @@ def follow_tab(page: Page, tab: gr.Tab) -> None:
     """
     body = f"if (document.activeElement === document.body) return; url.searchParams.set('tab', '{tab.id}');"
     tab.select(None, None, None, js=_WRITE.format(arguments="", body=body), **QUIET)
-    tab.select(lambda: tab.id, None, page.opened, **QUIET)
+    tab.select(None, None, page.opened, js=f"() => '{tab.id}'", **QUIET)
 
 
 def tab_id(title: str) -> str:

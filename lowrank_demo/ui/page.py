@@ -58,8 +58,8 @@ class Page:
     chosen: gr.Textbox
     """Id of the model that the first view shows, for all else to follow; hidden."""
     tabs: gr.Tabs
-    opened: gr.State
-    """Id of the tab that is open."""
+    opened: gr.Textbox
+    """Id of the tab that is open; hidden. The browser writes it, so that what a visitor does next already has it."""
     photos: gr.Gallery
     """The visitor's photos."""
     shown: gr.State
@@ -117,6 +117,8 @@ class Page:
                 return answer(*values)
             return gr.skip() if len(outputs) == 1 else tuple(gr.skip() for _ in outputs)
 
+        # In one line: the answer to a change must not be overtaken by that to the opening before it.
+        options = {"concurrency_id": f"{tab.id}-{answer.__name__}", **options}
         tab.select(answer, list(inputs), list(outputs), **options)
         gr.on(list(changes), if_open, [self.opened, *inputs], list(outputs), **options)
 
@@ -151,7 +153,7 @@ def create(desk: Desk, demo: gr.Blocks, stage: gr.HTML, model: str) -> Page:
         stage=stage,
         chosen=gr.Textbox(model, visible="hidden", elem_id="lr-chosen"),
         tabs=gr.Tabs(elem_id="lr-tabs", render=False),
-        opened=gr.State(""),
+        opened=gr.Textbox("", visible="hidden", elem_id="lr-opened"),
         photos=gr.Gallery(
             label="Your photos",
             type="filepath",

@@ -16,7 +16,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 
 from lowrank_demo.models.cards import Zoo
 from tests.helpers.app import RunningApp
-from tests.helpers.pages import answers, drop, opened, title
+from tests.helpers.pages import answers, drop, opened, settle, title
 from tests.helpers.photos import photo_path
 
 
@@ -62,6 +62,8 @@ def test_explore(app: RunningApp, page: Page) -> None:
         "preview/scheme_2/v5@7-28-69-71-88-", timeout=60_000
     )
     page.get_by_role("tab", name="Trade-off", exact=True).click()
+    expect(page.locator("#lr-pareto-plot .legend")).to_contain_text("authors'")
+    settle(page)
     page.locator("#lr-source").get_by_label("measured here").check()
     expect(page.locator("#lr-pareto-plot .legend")).to_contain_text("cut, not trained again")
 
@@ -220,6 +222,8 @@ def test_validate_to_the_end(app: RunningApp, page: Page) -> None:
         page.locator("#lr-report").click()
     assert "<h1>Validation on sample-photos.lmdb</h1>" in download.value.path().read_text()
     page.get_by_role("tab", name="Trade-off", exact=True).click()
+    expect(page.locator("#lr-pareto-plot .legend")).to_contain_text("authors'")
+    settle(page)
     page.locator("#lr-source").get_by_label("measured here").check()
     expect(page.locator("#lr-pareto-plot .gtitle")).to_contain_text("sample-photos.lmdb, 3 photos")
     expect(page.locator("#lr-pareto-plot .legend")).to_contain_text("Scheme 2 · bundled")

@@ -94,6 +94,7 @@ def test_a_truncated_point_survives_a_reload(app: RunningApp, page: Page) -> Non
     page.locator("#lr-truncated-measure").click()
     expect(page.locator(".lr-job.lr-done .lr-scroll table")).to_contain_text("preview/scheme_2/v5@7-", timeout=60_000)
     page.get_by_role("tab", name="Trade-off", exact=True).click()
+    settle(page)
     page.locator("#lr-source").get_by_label("measured here").check()
     expect(page.locator(f"{PLOT} .legend")).to_contain_text("cut, not trained again")
     (cut,) = {model for model in models(page) if "@" in model}
