@@ -79,14 +79,13 @@ def build(page: Page, titles: Sequence[str]) -> None:
     page.loaded(restore, None, restored, **QUIET)
 
 
-def follow_tab(page: Page, tab: gr.Tab) -> None:
-    """Note which tab is open, and write it into the address when a visitor chooses it.
+def follow_tab(tab: gr.Tab) -> None:
+    """Write the tab's id into the address when a visitor chooses it.
 
     Gradio selects the first tab by itself before the address is read; then the page has no focus yet.
     """
     body = f"if (document.activeElement === document.body) return; url.searchParams.set('tab', '{tab.id}');"
     tab.select(None, None, None, js=_WRITE.format(arguments="", body=body), **QUIET)
-    tab.select(None, None, page.opened, js=f"() => '{tab.id}'", **QUIET)
 
 
 def tab_id(title: str) -> str:

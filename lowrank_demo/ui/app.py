@@ -126,9 +126,10 @@ def build_app(desk: page.Desk) -> gr.Blocks:
         shared.tabs.render()
         with shared.tabs:
             for title, module in _TABS.items():
-                with gr.Tab(title, id=address.tab_id(title)) as tab:
+                name = address.tab_id(title)
+                with gr.Tab(title, id=name, elem_id=f"lr-tab-{name}") as tab:
                     module.build(shared, tab)
-                address.follow_tab(shared, tab)
+                address.follow_tab(tab)
         stage.build(shared)
         address.build(shared, list(_TABS))
         figure_tools.build()

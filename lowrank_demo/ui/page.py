@@ -59,7 +59,7 @@ class Page:
     """Id of the model that the first view shows, for all else to follow; hidden."""
     tabs: gr.Tabs
     opened: gr.Textbox
-    """Id of the tab that is open; hidden. The browser writes it, so that what a visitor does next already has it."""
+    """Carries the id of the tab in sight with each request; hidden, and empty in between."""
     photos: gr.Gallery
     """The visitor's photos."""
     shown: gr.State
@@ -120,7 +120,11 @@ class Page:
         # In one line: the answer to a change must not be overtaken by that to the opening before it.
         options = {"concurrency_id": f"{tab.id}-{answer.__name__}", **options}
         tab.select(answer, list(inputs), list(outputs), **options)
-        gr.on(list(changes), if_open, [self.opened, *inputs], list(outputs), **options)
+        # The browser tells what is in sight at that moment.
+        seen = (
+            f"(_, ...values) => [document.getElementById('lr-tab-{tab.id}')?.offsetParent ? '{tab.id}' : '', ...values]"
+        )
+        gr.on(list(changes), if_open, [self.opened, *inputs], list(outputs), js=seen, **options)
 
     def start_validation(self, file: str | None, model_ids: list[str]) -> str:
         """Start a validation; returns its id.
