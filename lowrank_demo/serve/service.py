@@ -111,7 +111,7 @@ class Service:
         ordered = sorted(cards, key=lambda card: card.cost.macs, reverse=True)
         check_models(len(ordered))
         for card in ordered:
-            self._download(card, on_progress)
+            self.fetch(card, on_progress)
             self._truncate(card)
         gate = self.machine.gate
         # What takes a child process is decoded before a place is taken. Ordinary JPEGs are read again, batch by batch.
@@ -124,16 +124,12 @@ class Service:
             return self._compare(contents, ordered, with_views, on_progress)
 
     def fetch(self, card: ModelCard, on_progress: OnProgress | None = None) -> None:
-        """Download a model's weights if they are not here.
+        """Download a model's weights where they are not here, in a place of its own: it may take minutes.
 
         Raises:
             WeightsError: They cannot be had.
             Busy: Too many others are waiting for a download.
         """
-        self._download(card, on_progress)
-
-    def _download(self, card: ModelCard, on_progress: OnProgress | None) -> None:
-        """Download a model's weights where they are not here, in a place of its own: it may take minutes."""
         if self.status(card).where == "to download":
             with self._downloading.take():
                 self.weights.ensure(card, on_progress)
