@@ -50,7 +50,8 @@ def test_bf16_is_near(network: LowRankAlexNet) -> None:
         found = openvino_form(network, None, "bf16")(images)
     assert found.dtype == torch.float32
     assert torch.allclose(found, expected, atol=1e-4, rtol=1e-4) != HAS_BF16, "without bf16, OpenVINO computes in fp32"
-    assert (found - expected).abs().max() < 0.05 * expected.abs().max()
+    # 0.035 to 0.051 over twelve random networks: another network would differ by more than 1.
+    assert (found - expected).norm() < 0.1 * expected.norm()
 
 
 def test_asked_from_several_threads(network: LowRankAlexNet) -> None:
