@@ -11,7 +11,8 @@ from typing import Any, ParamSpec, TypeVar
 from urllib.parse import unquote
 
 import gradio as gr
-from gradio.utils import get_upload_folder
+from gradio.components.api_component import Api
+from gradio.utils import get_function_description, get_upload_folder
 
 from ..errors import LowRankError, UsageError
 from ..runtime.schema import shown
@@ -23,7 +24,7 @@ from .page import Desk
 _FILE_ROUTE = "/gradio_api/file="
 
 
-def build(desk: Desk) -> None:
+def build(desk: Desk, demo: gr.Blocks) -> None:
     """Register the endpoints of classification, figures and validation."""
     service, validations = desk.service, desk.validations
 
@@ -65,7 +66,7 @@ def build(desk: Desk) -> None:
             models: Ids, as family/scheme/version.
 
         Returns:
-            ``{"job": id}``, for /validation_status and /cancel_validation.
+            An object with the validation's id as "job", for /validation_status and /cancel_validation.
         """
         return {"job": validations.start(file, [service.zoo.get(model) for model in models])}
 
@@ -88,9 +89,19 @@ def build(desk: Desk) -> None:
         validations.cancel(job)
         return validation_json(validations.status(job))
 
-    gr.api(classify, api_name="classify", concurrency_limit=ANSWERED)
+    _register(demo, classify, ANSWERED)
     for endpoint in (ranks, pareto, models, validate, validation_status, cancel_validation):
-        gr.api(endpoint, api_name=endpoint.__name__, concurrency_limit=8)
+        _register(demo, endpoint, 8)
+
+
+def _register(demo: gr.Blocks, endpoint: Callable[..., Any], concurrency_limit: int) -> None:
+    """Register an endpoint under its name, its parameters described by its docstring: Gradio calls them 1st, 2nd."""
+    registered = gr.api(endpoint, api_name=endpoint.__name__, concurrency_limit=concurrency_limit)
+    _, descriptions, _ = get_function_description(endpoint)
+    for component, (name, description) in zip(demo.fns[registered["id"]].inputs, descriptions.items(), strict=True):
+        assert isinstance(component, Api)
+        component.label = name
+        component.api_info()["additional_description"] = description
 
 
 Answer = TypeVar("Answer")

@@ -134,7 +134,7 @@ def build_app(desk: page.Desk) -> gr.Blocks:
         address.build(shared, list(_TABS))
         figure_tools.build()
         gr.HTML("", js_on_load=_OBSERVE, visible="hidden")
-        api.build(desk)
+        api.build(desk, demo)
     # Without open routes, every call goes through the queue and its limits.
     demo.queue(max_size=128, api_open=False)
     demo._queue.pending_messages_per_session = Mailboxes(demo._queue)

@@ -43,7 +43,11 @@ def test_endpoints(client: Client) -> None:
         "/validation_status",
         "/cancel_validation",
     }
-    assert all(endpoint["description"] for endpoint in named.values())
+    for endpoint in named.values():
+        assert endpoint["description"]
+        for parameter in endpoint["parameters"]:
+            assert parameter["label"] == parameter["parameter_name"]
+            assert parameter["python_type"]["description"].endswith(".")
 
 
 def test_classify(client: Client) -> None:
