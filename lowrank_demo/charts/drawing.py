@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 360, 210
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 14, 12, 38
+_LEFT, _RIGHT, _TOP, _BOTTOM = 44, 20, 12, 38
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,12 @@ def chart(title: str, x: Axis, y: Axis, curves: Sequence[Curve], dots: Sequence[
     for curve in curves:
         line = " ".join(f"{a},{b}" for a, b in map(at, curve.points))
         parts.append(f'<polyline class="{curve.kind}" points="{line}"/>')
-        if curve.label:
-            a, b = at(curve.points[curve.label_at])
-            parts.append(text(a, b - 5, curve.label, curve.anchor, curve.kind))
+    for curve in curves:
+        a, b = at(curve.points[curve.label_at])
+        parts.append(text(a, b - 5, curve.label, curve.anchor, curve.kind) if curve.label else "")
     for across, up, name in dots:
         a, b = at((across, up))
-        parts.append(f'<circle cx="{a}" cy="{b}" r="5"/>{text(a, b - 9, name, "middle", "strong")}')
+        parts.append(f'<circle cx="{a}" cy="{b}" r="5"/>{text(a + 9, b + 14, name, kind="strong")}')
     return svg(title, "".join(parts))
 
 

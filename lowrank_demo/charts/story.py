@@ -94,10 +94,19 @@ def terms_drawing(spectra: Spectra) -> str:
     )
 
 
+def largest_share(cards: Sequence[ModelCard]) -> float:
+    """Return the largest rank of all layers, as a share of its full rank."""
+    return max(cost.rank / cost.full_rank for card in cards for cost in card.cost.layers)
+
+
 def ranks_drawing(zoo: Zoo, cards: Sequence[ModelCard]) -> str:
-    """Draw the learned ranks of each version as shares of the full ranks: a row for each λ."""
+    """Draw the learned ranks of each version as shares of the full ranks: a row for each λ.
+
+    The tallest bar is as high as a row, as :func:`largest_share` says.
+    """
     high, left, right = 40, 92, 74
     step = (WIDTH - left - right) / len(LAYERS)
+    most = largest_share(cards)
     parts = [text(0, 11, "λ"), text(WIDTH, 11, "MFLOPs", "end")]
     parts += [
         text(left + step * (i + 0.5), 11, layer.name.replace("conv", "c").replace("fc", "f"), "middle")
@@ -109,7 +118,7 @@ def ranks_drawing(zoo: Zoo, cards: Sequence[ModelCard]) -> str:
         parts.append(text(WIDTH, bottom - 8, str(zoo.mflops(card)), "end"))
         parts.append(f'<line class="grid" x1="{left}" x2="{WIDTH - right}" y1="{bottom}" y2="{bottom}"/>')
         for i, cost in enumerate(card.cost.layers):
-            tall = max(1.0, (high - 6) * cost.rank / cost.full_rank)
+            tall = max(1.0, (high - 6) * cost.rank / cost.full_rank / most)
             kind = "conv" if cost.layer.kind == "conv" else "linear"
             parts.append(
                 f'<rect class="{kind}" x="{left + step * i + 3:.1f}" y="{bottom - tall:.1f}" '

@@ -10,6 +10,7 @@ from ..charts.models import macs_text
 from ..charts.spectra import frame, path_figure, ranks_kept_figure, spectra_figure
 from ..errors import LowRankError
 from ..models.cards import ModelCard
+from ..runtime.words import percent
 from .events import QUIET
 from .page import LOG_LAMBDAS, LOG_STEP, Items, Page, photos_of, warn
 from .present import message
@@ -176,7 +177,7 @@ def _summary(card: ModelCard, truncation: Truncation) -> str:
     text = (
         f"**λ = {truncation.lambda_:.3g}, μ = {truncation.mu:.3g}**: ranks {', '.join(map(str, truncation.ranks))}. "
         f"{macs_text(truncation.macs)}; the model has {macs_text(card.cost.macs)}. Each layer keeps between "
-        f"{min(truncation.energy):.1%} and {max(truncation.energy):.1%} of its energy."
+        f"{percent(min(truncation.energy))} and {percent(max(truncation.energy))} of its energy."
     )
     if dropped:
         text += f" {', '.join(dropped)} would be dropped, and the network would answer the same for every photo."

@@ -12,6 +12,7 @@ from PIL import Image
 
 from ..errors import ImageError
 from ..models.cards import ModelCard
+from ..runtime.words import percent
 from ..serve.answers import Comparison, Photo
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def _result_card(photo: Photo, answer: Prediction | ImageError) -> str:
         )
     bars = "".join(
         f'<li title="{escape(guess.label.synset)}, class {guess.label.index}">'
-        f'<span class="lr-name">{escape(guess.label.name)}</span><span class="lr-share">{guess.probability:.1%}</span>'
+        f'<span class="lr-name">{escape(guess.label.name)}</span>'
+        f'<span class="lr-share">{percent(guess.probability)}</span>'
         f'<i style="width:{max(guess.probability, 0.004):.2%}"></i></li>'
         for guess in answer.top
     )

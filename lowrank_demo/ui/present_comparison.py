@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import ImageError
 from ..models.cards import ModelCard, Zoo
+from ..runtime.words import percent
 from ..serve.answers import Comparison, Photo
 from .present import result_cards, thumbnail, time_text
 
@@ -152,7 +153,7 @@ def _text(answer: Answer, first: Answer) -> str:
         return f'<span class="lr-off" title="{escape(str(answer))}">cannot be read</span>'
     best = answer.top[0]
     mark = "" if _label(answer) == _label(first) else '<b class="lr-unlike" aria-label="differs">≠</b> '
-    return f"<span>{mark}{escape(best.label.name)}</span><small>{best.probability:.0%}</small>"
+    return f"<span>{mark}{escape(best.label.name)}</span><small>{percent(best.probability)}</small>"
 
 
 def _differ(answers: Sequence[Answer]) -> bool:

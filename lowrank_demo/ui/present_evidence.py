@@ -10,6 +10,7 @@ from PIL import Image
 
 from ..classify.occlusion import Occlusion
 from ..models.cards import ModelCard, Zoo
+from ..runtime.words import percent
 from .present_filters import data_uri
 
 _DARK = 0.25
@@ -30,7 +31,7 @@ def evidence_view(zoo: Zoo, view: np.ndarray, cards: Sequence[ModelCard], found:
 
 
 def _figure(pixels: np.ndarray, title: str, found: Occlusion) -> str:
-    answer = f"{escape(found.label.name)}, {found.probability:.0%}"
+    answer = f"{escape(found.label.name)}, {percent(found.probability)}"
     most = float(found.weight.max())
     loses = (
         f"Hiding the brightest part takes {100 * most:.0f} points of it." if most > 0.005 else "No part alone decides."

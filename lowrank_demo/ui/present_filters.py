@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from ..runtime.words import percent
+
 if TYPE_CHECKING:
     from ..lowrank.filters import FiltersAtRank
 
@@ -44,7 +46,7 @@ def rank_view(steps: Sequence[FiltersAtRank]) -> str:
     data = [
         {
             "text": f"Rank {one.rank}: {one.numbers:,} stored numbers in place of {dense:,}; "
-            f"{one.energy:.0%} of the layer's energy.",
+            f"{percent(one.energy)} of the layer's energy.",
             "pictures": [
                 data_uri(_mosaic(one.filters, _COLUMNS)),
                 data_uri(_grey_mosaic(one.maps[shown] / max(brightest, 1e-6), _MAPS // 2)),

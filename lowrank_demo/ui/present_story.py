@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..charts import story
 from ..models.architecture import LAYERS, full_rank, matrix_shape
 from ..models.cards import FAMILY_WORDS, ModelCard, Zoo
+from ..runtime.words import percent
 from ..settings import ASSETS
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def story_view(zoo: Zoo, card: ModelCard, spectra: Spectra) -> str:
         (
             "Most of it is redundant",
             f"{shown.name} could have rank {most:,}. Here it has {card.ranks[story.SHOWN]}, and "
-            f"{story.energy_needed(spectra)} of these hold {story.ENERGY:.0%} of its energy, which is the sum of the "
+            f"{story.energy_needed(spectra)} of these hold {percent(story.ENERGY)} of its energy, the sum of the "
             "squared singular values.",
             story.energy_drawing(spectra),
             f"Each line is a layer of {name}: blue a convolution, violet a linear layer.",
@@ -77,7 +78,8 @@ def story_view(zoo: Zoo, card: ModelCard, spectra: Spectra) -> str:
                 f"from {zoo.mflops(first)} to {zoo.mflops(last)} MFLOPs. Nobody sets a layer's rank: each layer gives "
                 "up what is worth least.",
                 story.ranks_drawing(zoo, versions),
-                "Learned ranks as shares of the full ranks, as published: c1 to c5 are convolutions, f6 to f8 linear.",
+                f"Learned ranks as shares of the full ranks, as published; the tallest bar is "
+                f"{percent(story.largest_share(versions))}. c1 to c5 are convolutions, f6 to f8 linear.",
             ),
             (
                 "Learned, not just cut",

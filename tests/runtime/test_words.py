@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lowrank_demo.runtime.words import counted, reason
+from lowrank_demo.runtime.words import counted, percent, reason
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,14 @@ def test_counted(number: int, text: str) -> None:
 
 def test_a_noun_that_ends_in_s() -> None:
     assert [counted(number, "class") for number in (1, 2)] == ["1 class", "2 classes"]
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0.0, "0.0 %"), (0.0314, "3.1 %"), (0.0994, "9.9 %"), (0.0996, "10 %"), (0.425, "42 %"), (1.0, "100 %")],
+)
+def test_percent(share: float, text: str) -> None:
+    assert percent(share) == text
 
 
 def test_the_reason_of_a_failure() -> None:

@@ -58,7 +58,7 @@ def test_a_row_a_photo_and_the_selected_one_in_full(app: RunningApp, page: Page,
     expect(shown_card(page).locator("footer")).to_contain_text("decoded by")
     expect(pictures(page)).to_have_count(2)
     expect(pictures(page).first.locator("img")).to_have_attribute(
-        "alt", "Photo lit where Scheme 1 · v4 · bundled sees lion, 60%"
+        "alt", "Photo lit where Scheme 1 · v4 · bundled sees lion, 60 %"
     )
 
     # By keyboard: what is shown changes at once, and the old evidence is gone with it.

@@ -77,7 +77,7 @@ def test_a_grid_to_read(zoo: Zoo) -> None:
     grid = comparison_grid(zoo, photos("a.jpg", "<b>.jpg"), Comparison(cards, answers, (None, None)))
     assert grid.count("≠</b>") == 1
     assert "agrees on 0 of 1" in grid
-    assert "25%" in grid
+    assert "25 %" in grid
     assert "<b>.jpg" not in grid
     assert "<b>damaged" not in grid
     assert "<button" not in grid

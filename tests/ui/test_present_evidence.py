@@ -23,7 +23,7 @@ def test_lit_where_the_weight_lies(zoo: Zoo) -> None:
     photo = np.full((227, 227, 3), (200, 40, 40), np.uint8)
     shown = evidence_view(zoo, photo, cards, [Occlusion(label, 0.9, weight), Occlusion(label, 0.2, weight * 0)])
     assert "<cock>" not in shown
-    assert "&lt;cock&gt;, 90%" in shown
+    assert "&lt;cock&gt;, 90 %" in shown
     assert "takes 50 points" in shown
     assert "No part alone decides" in shown
     lit, dark = (
