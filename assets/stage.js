@@ -160,9 +160,12 @@ const drawPlot = () => {
   const points = [...Object.values(lines.series).flat(), ...(lines.reference ? [lines.reference] : [])];
   const xs = points.map((point) => point.mflops).concat(cut().mflops);
   const least = Math.log(Math.min(...xs, 100)), most = Math.log(1.05 * Math.max(...xs));
-  const ys = points.map((point) => point.error), low = Math.floor(Math.min(...ys) - 1), high = Math.ceil(Math.max(...ys) + 1);
+  const ys = points.map((point) => point.error), spread = Math.max(...ys) - Math.min(...ys);
+  // Cuts far below the last version err always: their part of the line runs along the upper edge.
+  const far = Object.values(lines.lines).flat().some(([, error]) => error > Math.max(...ys) + 1);
+  const low = Math.floor(Math.min(...ys) - 1), high = Math.ceil(Math.max(...ys) + 1 + (far ? spread : 0));
   const xOf = (mflops) => left + (width - left - right) * (Math.log(mflops) - least) / (most - least);
-  const yOf = (error) => top + (height - top - bottom) * (high - error) / (high - low);
+  const yOf = (error) => top + (height - top - bottom) * (high - Math.min(error, high)) / (high - low);
   const shown = [];
   for (let tick = Math.ceil(low / 2) * 2; tick <= high; tick += Math.max(2, Math.round((high - low) / 8) * 2)) {
     shown.push(shape('line', { x1: left, x2: width - right, y1: yOf(tick), y2: yOf(tick), class: 'grid' }),
@@ -174,7 +177,8 @@ const drawPlot = () => {
   }
   shown.push(shape('text', { x: (left + width - right) / 2, y: height - 3, 'text-anchor': 'middle' }, 'MFLOPs'));
   for (const [scheme, some] of Object.entries(lines.series)) {
-    shown.push(shape('polyline', { points: some.map((one) => `${xOf(one.mflops)},${yOf(one.error)}`).join(' '), class: scheme + (scheme === state.scheme ? ' on' : '') }));
+    const line = lines.lines[scheme]?.length ? lines.lines[scheme] : some.map((one) => [one.mflops, one.error]);
+    shown.push(shape('polyline', { points: line.map(([mflops, error]) => `${xOf(mflops)},${yOf(error)}`).join(' '), class: scheme + (scheme === state.scheme ? ' on' : '') }));
     for (const one of some) {
       const dot = shape('circle', { cx: xOf(one.mflops), cy: yOf(one.error), r: 3.2, class: scheme + (scheme === state.scheme ? ' on' : '') });
       dot.append(shape('title', {}, `${one.title}: ${one.mflops} MFLOPs, ${one.error} %`));
@@ -187,9 +191,9 @@ const drawPlot = () => {
     shown.push(shape('text', { x: xOf(mflops) + 4, y: yOf(error) - 8, 'text-anchor': 'end', class: 'label' }, title));
   }
   const one = cut(), x = xOf(one.mflops), some = lines.series[state.scheme] || [];
-  const measured = some.find((point) => point.mflops === one.mflops);
+  const error = some.find((point) => point.mflops === one.mflops)?.error ?? (state.family === lines.family ? one.top1 : null);
   shown.push(shape('line', { x1: x, x2: x, y1: top, y2: height - bottom, class: 'here' }));
-  if (measured) shown.push(shape('circle', { cx: x, cy: yOf(measured.error), r: 6.5, class: 'chosen' }));
+  if (error != null) shown.push(shape('circle', { cx: x, cy: yOf(error), r: 6.5, class: 'chosen' }));
   svg.replaceChildren(...shown);
   $('.st-plot p').textContent = lines.title;
 };

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lowrank_demo.data.lmdb.record import Record
-from lowrank_demo.models.cards import Zoo, read_zoo
+from lowrank_demo.models.zoo import Zoo, read_zoo
 from lowrank_demo.settings import ASSETS, Settings
 from tests.helpers import browser as chromium
 from tests.helpers.app import RunningApp, running_app

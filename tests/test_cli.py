@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lowrank_demo.models.cards import Zoo
+from lowrank_demo.models.zoo import Zoo
 from tests.helpers.app import free_port
 from tests.helpers.commands import run
 from tests.helpers.models import zoo_with

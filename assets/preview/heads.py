@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from lowrank_demo.models.architecture import LAYERS
-from lowrank_demo.models.cards import read_zoo
+from lowrank_demo.models.zoo import read_zoo
 from lowrank_demo.nn.alexnet import LowRankAlexNet, LowRankLayer
 from lowrank_demo.nn.nested import NestedAlexNet, Version, merged, set_dropout
 from lowrank_demo.settings import ASSETS

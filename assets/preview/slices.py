@@ -18,8 +18,9 @@ from torch import Tensor
 
 from lowrank_demo.lowrank.load import load_network
 from lowrank_demo.models.architecture import SCHEMES
-from lowrank_demo.models.cards import ModelCard, Zoo
+from lowrank_demo.models.cards import ModelCard
 from lowrank_demo.models.store import WeightStore
+from lowrank_demo.models.zoo import Zoo
 from lowrank_demo.nn.fuse import inference_form
 from lowrank_demo.settings import Settings
 from lowrank_demo.train.batches import LmdbImages, evenly_spaced

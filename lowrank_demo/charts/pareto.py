@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import plotly.graph_objects as go
 
 from ..models.architecture import LAYERS
-from ..models.cards import FAMILY_WORDS, ModelCard, Zoo, scheme_title
+from ..models.cards import FAMILY_WORDS, ModelCard, scheme_title
+from ..models.zoo import Zoo
 from ..runtime.interval import wilson
 from ..runtime.words import counted
 from .points import PhotoSet, Point

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..models.cards import Errors, ModelCard, Zoo
+from ..models.cards import Errors, ModelCard
+from ..models.zoo import Zoo
 from ..runtime.words import counted
 from ..validate.report import Report
 

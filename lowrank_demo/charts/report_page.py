@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import plotly.io
 
 from ..data.imagenet import classes
-from ..models.cards import Zoo
+from ..models.zoo import Zoo
 from ..runtime.words import counted
 from ..validate.report import Report
 from ..validate.tables import confusions, errors_table, left_out_list

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..models.architecture import LAYERS, matrix_shape
-from ..models.cards import ModelCard, Zoo
+from ..models.cards import ModelCard
+from ..models.zoo import Zoo
 from .drawing import WIDTH, Axis, Curve, chart, svg, text
 
 if TYPE_CHECKING:

@@ -23,7 +23,8 @@ from ..runtime.stopping import STOPPED, stoppable
 if TYPE_CHECKING:
     from types import FrameType
 
-    from ..models.cards import ModelCard, Zoo
+    from ..models.cards import ModelCard
+    from ..models.zoo import Zoo
     from ..runtime.launch import Place
     from ..serve.service import Service
     from ..validate.report import ModelResult, Report

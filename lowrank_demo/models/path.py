@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from .cards import ModelCard, Zoo
+from .cards import ModelCard
+from .zoo import Zoo
 
 BETWEEN = 5
 """Cuts between two versions."""

@@ -15,9 +15,10 @@ from typing import Literal
 from ..errors import WeightsUnavailable
 from ..runtime.files import atomic_write
 from ..settings import Settings
-from .cards import ModelCard, Zoo, read_zoo
+from .cards import ModelCard
 from .download import OnProgress, download
 from .hub import fetch_from_hub
+from .zoo import Zoo, read_zoo
 
 Format = Literal["pickle", "safetensors", "nested"]
 Where = Literal["bundled", "cached", "to download", "missing"]

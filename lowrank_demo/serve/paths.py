@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import ImageError
 from ..models.architecture import SCHEMES
-from ..models.cards import ModelCard
+from ..models.cards import BUNDLED_FAMILY, ModelCard
 from ..models.path import can_be_cut, path_of
 from .answers import Photo
 from .places import Places
@@ -71,7 +71,7 @@ class Paths:
     def first(self) -> ModelCard:
         """Return the model to begin with: bundled, and the most compressed version of those."""
         service = self._service
-        bundled = [card for card in service.ready_models() if card.bundled and card.family != "own"]
+        bundled = [card for card in service.ready_models() if card.family == BUNDLED_FAMILY]
         return min(bundled or [service.default_model()], key=lambda card: card.cost.macs)
 
     def answers(self, photo: Photo, family: str) -> PathAnswers:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError
-from ..models.cards import Errors, Measurement, ModelCard, Zoo
+from ..models.cards import Errors, Measurement, ModelCard
+from ..models.zoo import Zoo
 from .answers import ModelStatus, Photo
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import ImageError, TooManyPhotos
-from ..models.cards import ModelCard, Zoo
+from ..models.cards import ModelCard
 from ..models.store import WeightStore
+from ..models.zoo import Zoo
 from ..runtime.turns import FairLock
 from ..runtime.words import counted
 from ..settings import Settings

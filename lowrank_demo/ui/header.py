@@ -6,7 +6,7 @@ from html import escape
 
 import gradio as gr
 
-from ..models.cards import Zoo
+from ..models.zoo import Zoo
 
 PAPER = (
     "https://openaccess.thecvf.com/content_CVPR_2020/html/"

@@ -7,7 +7,8 @@ from html import escape
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import ImageError
-from ..models.cards import ModelCard, Zoo
+from ..models.cards import ModelCard
+from ..models.zoo import Zoo
 from ..runtime.words import percent
 from ..serve.answers import Comparison, Photo
 from .present import result_cards, thumbnail, time_text

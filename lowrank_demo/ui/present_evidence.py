@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from ..classify.occlusion import Occlusion
-from ..models.cards import ModelCard, Zoo
+from ..models.cards import ModelCard
+from ..models.zoo import Zoo
 from ..runtime.words import percent
 from .present_filters import data_uri
 

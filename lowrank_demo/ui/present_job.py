@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from ..models.cards import Zoo
+from ..models.zoo import Zoo
 from ..runtime.words import counted
 from ..serve.validations import ValidationStatus
 from ..validate.report import Report

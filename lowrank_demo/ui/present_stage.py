@@ -15,7 +15,8 @@ from PIL import Image
 from ..data.imagenet import classes
 from ..errors import LowRankError
 from ..models.architecture import LAYERS, SCHEMES, full_rank
-from ..models.cards import FAMILY_WORDS, ModelCard, Zoo, scheme_title
+from ..models.cards import BUNDLED_FAMILY, DEFAULT_FAMILY, FAMILY_WORDS, ModelCard, scheme_title
+from ..models.zoo import Zoo
 from ..runtime.words import counted
 from .present import picture_uri
 
@@ -64,7 +65,7 @@ def stage_config(
                 for family, schemes in paths.items()
             },
             "stops": {scheme: _stops(zoo, scheme) for scheme in SCHEMES},
-            "errors": _errors(zoo),
+            "errors": _errors(zoo, paths),
             "reference": {"name": zoo.reference.name, "mflops": zoo.reference.mflops},
             "ready": list(ready),
             "examples": [{"name": path.name, "title": path.stem, "picture": _thumbnail(path)} for path in examples],
@@ -94,6 +95,7 @@ def _cut(zoo: Zoo, card: ModelCard) -> dict[str, Any]:
         "ranks": card.ranks,
         "macs": [round(cost.macs / 1e6, 2) for cost in card.cost.layers],
         "error": _error(card),
+        "top1": card.measured[0].top1 if card.measured else None,
         "about": _about(card),
         "megabytes": round(card.cost.fp32_bytes / 1e6),
     }
@@ -112,15 +114,15 @@ def _error(card: ModelCard) -> str:
 def _about(card: ModelCard) -> str:
     if card.published:
         return ""
-    if card.truncated_from:
-        return "Between or below the trained versions: cut, not trained again at these ranks."
+    cut = "A cut of the trained versions, not trained again at these ranks." if card.truncated_from else ""
     if not card.measured:
-        return ""
+        return cut
     first = card.measured[0]
     margins = [first.margin(error) or 0 for error in (first.top1, first.top5)]
     spread = "" if first.images is None else f": {counted(first.images, 'photo')}, ± {math.ceil(max(margins))}"
+    start = f"{cut} It is" if cut else "These weights are"
     return (
-        f"These weights are right on {100 - first.top1:.0f} of 100 photos, and within five guesses on "
+        f"{start} right on {100 - first.top1:.0f} of 100 photos, and within five guesses on "
         f"{100 - first.top5:.0f} ({first.dataset}{spread})."
     )
 
@@ -139,20 +141,38 @@ def _stops(zoo: Zoo, scheme: str) -> list[dict[str, Any]]:
     ]
 
 
-def _errors(zoo: Zoo) -> dict[str, Any]:
-    """Return the points of the small plot, of one set of photos: the bundled versions' if all are measured on one."""
-    own = {scheme: [card for card in zoo.of_scheme(scheme) if card.bundled and card.measured] for scheme in SCHEMES}
+def _errors(zoo: Zoo, paths: Mapping[str, Mapping[str, Sequence[ModelCard]]]) -> dict[str, Any]:
+    """Return the points of the small plot, of one set of photos: the bundled versions' if all are measured on one.
+
+    Its lines then pass through the cuts between them and below, where these are measured too.
+    """
+    own = {
+        scheme: [card for card in zoo.of_scheme(scheme) if card.family == BUNDLED_FAMILY and card.measured]
+        for scheme in SCHEMES
+    }
     sets = {card.measured[0].dataset for cards in own.values() for card in cards}
     if len(sets) == 1 and all(len(cards) > 1 for cards in own.values()):
         series = {scheme: [_point(zoo, card, card.measured[0].top1) for card in cards] for scheme, cards in own.items()}
-        return {"series": series, "reference": None, "title": f"Top-1 error, %: {next(iter(sets))}"}
+        lines = {
+            scheme: [(zoo.mflops(card), card.measured[0].top1) for card in path if card.measured]
+            for scheme, path in paths.get(BUNDLED_FAMILY, {}).items()
+        }
+        return {
+            "family": BUNDLED_FAMILY,
+            "series": series,
+            "lines": lines,
+            "reference": None,
+            "title": f"Top-1 error, %: {next(iter(sets))}",
+        }
     series = {
         scheme: [_point(zoo, card, card.published.top1) for card in zoo.of_scheme(scheme) if card.published]
         for scheme in SCHEMES
     }
     reference = zoo.reference
     return {
+        "family": DEFAULT_FAMILY,
         "series": series,
+        "lines": {},
         "reference": {"title": reference.name, "mflops": reference.mflops, "error": reference.top1},
         "title": "Top-1 error on ImageNet, %, as published",
     }

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from ..charts import story
 from ..models.architecture import LAYERS, full_rank, matrix_shape
-from ..models.cards import FAMILY_WORDS, ModelCard, Zoo
+from ..models.cards import FAMILY_WORDS, ModelCard
+from ..models.zoo import Zoo
 from ..runtime.words import percent
 from ..settings import ASSETS
 

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from ..charts.report_page import report_page
 from ..errors import UnknownJob
-from ..models.cards import Zoo
+from ..models.zoo import Zoo
 from ..serve.validations import Validations
 from ..validate.report import Report, dump_json, report_csv
 

@@ -11,7 +11,7 @@ import gradio as gr
 
 from ..data.walk import listed
 from ..errors import LowRankError, UnknownJob
-from ..models.cards import Zoo
+from ..models.zoo import Zoo
 from ..runtime.words import counted
 from ..serve.answers import ModelStatus
 from ..serve.places import BUILDERS, MAX_MODELS

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from html import escape
 
 from ..data.imagenet import classes
-from ..models.cards import ModelCard, Zoo
+from ..models.cards import ModelCard
+from ..models.zoo import Zoo
 from .report import ModelResult, Report
 
 MARGIN_NOTE = (

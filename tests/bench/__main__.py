@@ -70,7 +70,7 @@ def _bench(args: argparse.Namespace) -> None:
 
 
 def _outcomes(chosen: list[str], images: int, many: int) -> Iterator[Outcome]:
-    from lowrank_demo.models.cards import read_zoo
+    from lowrank_demo.models.zoo import read_zoo
     from lowrank_demo.settings import Settings
     from tests.bench import data, lc, material, memory, networks, requests
 

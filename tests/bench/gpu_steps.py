@@ -22,7 +22,8 @@ from lowrank_demo.decode.base import Decoder
 from lowrank_demo.decode.pillow import PillowDecoder
 from lowrank_demo.errors import DataError
 from lowrank_demo.lowrank.c_step import Decomposition
-from lowrank_demo.models.cards import ModelCard, Zoo, read_zoo
+from lowrank_demo.models.cards import ModelCard
+from lowrank_demo.models.zoo import Zoo, read_zoo
 from lowrank_demo.nn.alexnet import DenseAlexNet, LowRankAlexNet
 from lowrank_demo.nn.fuse import inference_form
 from lowrank_demo.runtime.processes import Processes

@@ -15,7 +15,8 @@ from lowrank_demo.data.lmdb.reader import LmdbReader
 from lowrank_demo.data.lmdb.record import Record
 from lowrank_demo.data.lmdb.writer import LmdbWriter
 from lowrank_demo.errors import DataError
-from lowrank_demo.models.cards import ModelCard, Zoo
+from lowrank_demo.models.cards import ModelCard
+from lowrank_demo.models.zoo import Zoo
 from lowrank_demo.nn.alexnet import LowRankAlexNet
 from lowrank_demo.settings import Arithmetic
 from tests.helpers.paths import SHARED_LMDB

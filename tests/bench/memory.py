@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from lowrank_demo.models.cards import Zoo, read_zoo
+from lowrank_demo.models.zoo import Zoo, read_zoo
 from lowrank_demo.settings import Settings
 from tests.bench.measure import Outcome, Result
 from tests.bench.networks import cpu_decoder, validate

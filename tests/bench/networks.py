@@ -13,7 +13,8 @@ from lowrank_demo.classify.inference import Classifier
 from lowrank_demo.data.lmdb.reader import LmdbReader, Records
 from lowrank_demo.decode.base import Decoder
 from lowrank_demo.decode.choose import choose_decoder
-from lowrank_demo.models.cards import ModelCard, Zoo
+from lowrank_demo.models.cards import ModelCard
+from lowrank_demo.models.zoo import Zoo
 from lowrank_demo.settings import ENGINES, Arithmetic, Settings, has_openvino
 from lowrank_demo.validate.evaluate import Validation
 from tests.bench.material import CPU, published, random_classifier

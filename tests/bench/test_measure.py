@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from lowrank_demo.data.lmdb.reader import LmdbReader
-from lowrank_demo.models.cards import Zoo
+from lowrank_demo.models.zoo import Zoo
 from tests.bench.__main__ import outcome_text
 from tests.bench.material import jpegs, published, random_classifier, write_lmdb
 from tests.bench.measure import Result, interleaved, matrix_product

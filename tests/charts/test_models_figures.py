@@ -7,7 +7,7 @@ import re
 import pytest
 
 from lowrank_demo.charts.models import macs_summary
-from lowrank_demo.models.cards import Zoo
+from lowrank_demo.models.zoo import Zoo
 
 
 @pytest.mark.parametrize("version", ["v1", "v2", "v3", "v4", "v5"])

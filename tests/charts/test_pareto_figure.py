@@ -12,7 +12,8 @@ import pytest
 from lowrank_demo.charts.pareto import Saving, pareto_figure
 from lowrank_demo.charts.points import of_cards, of_reports, published
 from lowrank_demo.classify.latency import Latency
-from lowrank_demo.models.cards import Measurement, ModelCard, Zoo
+from lowrank_demo.models.cards import Measurement, ModelCard
+from lowrank_demo.models.zoo import Zoo
 from lowrank_demo.runtime.interval import wilson
 from lowrank_demo.validate.report import ModelResult, Report
 from tests.helpers.examples import CONDITIONS

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lowrank_demo.charts.points import Point, of_cards, of_reports, published, sets_of
-from lowrank_demo.models.cards import Errors, Measurement, ModelCard, Zoo
+from lowrank_demo.models.cards import Errors, Measurement, ModelCard
+from lowrank_demo.models.zoo import Zoo
 from lowrank_demo.validate.report import ModelResult, Report
 from tests.helpers.examples import CONDITIONS
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, expect
 
 from lowrank_demo.charts.report_page import report_page
-from lowrank_demo.models.cards import Zoo
+from lowrank_demo.models.zoo import Zoo
 from lowrank_demo.validate.report import ModelResult, Report
 from tests.helpers.examples import CONDITIONS
 

@@ -3,7 +3,7 @@
 import torch
 
 from lowrank_demo.classify.latency import measure
-from lowrank_demo.models.cards import Zoo
+from lowrank_demo.models.zoo import Zoo
 
 
 def test_more_work_takes_longer(zoo: Zoo) -> None:

@@ -19,7 +19,7 @@ from lowrank_demo.classify.occlusion import occlusion
 from lowrank_demo.data.lmdb.reader import LmdbReader
 from lowrank_demo.data.lmdb.record import Record
 from lowrank_demo.decode.pillow import PillowDecoder
-from lowrank_demo.models.cards import Zoo
+from lowrank_demo.models.zoo import Zoo
 from lowrank_demo.nn.alexnet import LowRankAlexNet
 from lowrank_demo.serve.answers import Photo
 from lowrank_demo.serve.service import Service

@@ -18,8 +18,8 @@ from lowrank_demo.data.lmdb.record import Record
 from lowrank_demo.decode.base import STD, Decoded, Decoder
 from lowrank_demo.decode.pillow import PillowDecoder
 from lowrank_demo.lowrank.load import fetch_network
-from lowrank_demo.models.cards import Zoo
 from lowrank_demo.models.store import WeightStore
+from lowrank_demo.models.zoo import Zoo
 from lowrank_demo.settings import Settings
 from tests.bench.material import CPU, enlarged
 from tests.gpu.conftest import GPU

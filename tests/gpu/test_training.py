@@ -10,8 +10,8 @@ import torch
 
 from lowrank_demo.data.lmdb.record import Record
 from lowrank_demo.lowrank.load import fetch_network
-from lowrank_demo.models.cards import Zoo
 from lowrank_demo.models.store import WeightStore
+from lowrank_demo.models.zoo import Zoo
 from lowrank_demo.runtime.processes import Processes
 from lowrank_demo.settings import Settings
 from lowrank_demo.train.batches import Batches, LmdbImages

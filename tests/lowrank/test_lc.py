@@ -16,7 +16,8 @@ from lowrank_demo.errors import TrainingDiverged
 from lowrank_demo.lowrank.layers import Target, factored, factorised, replace, survey
 from lowrank_demo.lowrank.lc import LowRankPenalty, Selection, mu_schedule, run
 from lowrank_demo.models.architecture import LAYERS, network_cost
-from lowrank_demo.models.cards import ModelCard, read_zoo
+from lowrank_demo.models.cards import ModelCard
+from lowrank_demo.models.zoo import read_zoo
 from lowrank_demo.nn.alexnet import DenseAlexNet, LowRankAlexNet
 from lowrank_demo.settings import ASSETS
 from tests.helpers.small_alexnet import SMALL_LAYERS

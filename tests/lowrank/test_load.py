@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from lowrank_demo.lowrank.load import load_network
-from lowrank_demo.models.cards import ModelCard, read_zoo
+from lowrank_demo.models.cards import ModelCard
 from lowrank_demo.models.store import LocalFile, WeightStore
+from lowrank_demo.models.zoo import read_zoo
 from lowrank_demo.settings import ASSETS
 from tests.helpers.models import nested_models
 

@@ -8,9 +8,9 @@ import torch
 
 from lowrank_demo.lowrank.load import fetch_network
 from lowrank_demo.lowrank.slices import fetch_slices
-from lowrank_demo.models.cards import Zoo, read_zoo
 from lowrank_demo.models.path import path_of
 from lowrank_demo.models.store import WeightStore
+from lowrank_demo.models.zoo import Zoo, read_zoo
 from lowrank_demo.settings import ASSETS
 from tests.helpers.models import nested_models
 

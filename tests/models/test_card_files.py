@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lowrank_demo.errors import CardError
-from lowrank_demo.models.cards import parse_card, read_zoo
+from lowrank_demo.models.cards import parse_card
+from lowrank_demo.models.zoo import read_zoo
 from lowrank_demo.settings import ASSETS
 from tests.helpers.models import own_model
 from tests.helpers.strategies import JSON

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lowrank_demo.errors import UnknownModel
-from lowrank_demo.models.cards import Zoo, read_zoo
+from lowrank_demo.models.zoo import Zoo, read_zoo
 from lowrank_demo.settings import ASSETS
 from tests.helpers.models import nested_models
 from tests.helpers.paths import sha256

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lowrank_demo.models.cards import Zoo, read_zoo
 from lowrank_demo.models.path import BELOW, BETWEEN, path_of
+from lowrank_demo.models.zoo import Zoo, read_zoo
 from lowrank_demo.settings import ASSETS
 from tests.helpers.models import NESTED_RANKS, nested_models
 

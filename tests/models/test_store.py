@@ -12,8 +12,8 @@ import torch
 import lowrank_demo
 from lowrank_demo.errors import WeightsRefused, WeightsUnavailable
 from lowrank_demo.lowrank.load import load_network
-from lowrank_demo.models.cards import read_zoo
 from lowrank_demo.models.store import WeightStore
+from lowrank_demo.models.zoo import read_zoo
 from lowrank_demo.nn.state_dict import read_state_dict
 from lowrank_demo.settings import Settings
 from tests.helpers.app import free_port

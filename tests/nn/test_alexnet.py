@@ -8,8 +8,8 @@ import torch
 
 from lowrank_demo import low_rank_alexnet
 from lowrank_demo.errors import UnknownModel
-from lowrank_demo.models.cards import Zoo
 from lowrank_demo.models.store import WeightStore
+from lowrank_demo.models.zoo import Zoo
 from lowrank_demo.nn.alexnet import LowRankAlexNet, LowRankLayer
 from lowrank_demo.serve.networks import Networks
 from lowrank_demo.settings import Settings

@@ -10,8 +10,8 @@ import torch
 
 from lowrank_demo.errors import WeightsRefused
 from lowrank_demo.lowrank.load import load_network
-from lowrank_demo.models.cards import Zoo
 from lowrank_demo.models.store import LocalFile
+from lowrank_demo.models.zoo import Zoo
 from tests.helpers.paths import sha256
 
 Change = Callable[[dict[str, torch.Tensor]], object]

@@ -19,8 +19,9 @@ import torch
 from PIL import Image, ImageOps
 
 from lowrank_demo.lowrank.load import load_network
-from lowrank_demo.models.cards import read_zoo
+from lowrank_demo.models.path import path_of
 from lowrank_demo.models.store import WeightStore
+from lowrank_demo.models.zoo import read_zoo
 from lowrank_demo.nn.alexnet import LowRankAlexNet
 from lowrank_demo.nn.nested import NestedAlexNet, Version, merged
 from lowrank_demo.settings import ASSETS, Settings
@@ -275,6 +276,12 @@ def test_packed_cards_say_what_was_measured(tmp_path: Path, monkeypatch: pytest.
             top = load_network(card, store.ensure(card)).eval()(images).topk(5).indices
         right = sum(label in row for label, row in enumerate(top.tolist()))  # the labels are 0 to 4
         assert measured.top5 == 100 - 20 * right
+
+    path = path_of(packed, "packed", "scheme_2")
+    assert len(path) > len(cards)
+    for card in path:
+        assert card.measured[0].images == 5
+        assert card.measured[0].command.endswith(card.id)
 
     before = (assets / "zoo.json").read_bytes()
     (tmp_path / "sharp.lmdb").unlink()  # what is measured is not measured again

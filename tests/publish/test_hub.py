@@ -17,8 +17,8 @@ from huggingface_hub import ModelCard as HubCard
 
 from lowrank_demo.cli import main
 from lowrank_demo.lowrank.load import load_network
-from lowrank_demo.models.cards import Zoo
 from lowrank_demo.models.store import LocalFile
+from lowrank_demo.models.zoo import Zoo
 from lowrank_demo.nn.alexnet import LowRankAlexNet
 from tests.helpers.models import zoo_with
 from tests.helpers.paths import ROOT, sha256

@@ -20,8 +20,8 @@ from lowrank_demo.classify.inference import Classifier
 from lowrank_demo.cli import main
 from lowrank_demo.decode.pillow import decode_one
 from lowrank_demo.lowrank.load import load_network
-from lowrank_demo.models.cards import Zoo
 from lowrank_demo.models.store import LocalFile
+from lowrank_demo.models.zoo import Zoo
 from tests.helpers.paths import ROOT
 from tests.helpers.photos import photo_path
 

@@ -9,7 +9,8 @@ import pytest
 
 from lowrank_demo.classify.inference import Prediction
 from lowrank_demo.models.architecture import network_cost
-from lowrank_demo.models.cards import Measurement, Zoo
+from lowrank_demo.models.cards import Measurement
+from lowrank_demo.models.zoo import Zoo
 from lowrank_demo.runtime.progress import Progress
 from lowrank_demo.serve.answers import ModelStatus, Photo
 from lowrank_demo.serve.payloads import model_json, pareto_json, predictions_json, ranks_json, validation_json

@@ -21,8 +21,9 @@ from lowrank_demo.lowrank.history import read_history
 from lowrank_demo.lowrank.load import load_network
 from lowrank_demo.lowrank.refactor import refactored
 from lowrank_demo.models.architecture import LAYERS, network_cost
-from lowrank_demo.models.cards import ModelCard, read_zoo
+from lowrank_demo.models.cards import ModelCard
 from lowrank_demo.models.store import WeightStore
+from lowrank_demo.models.zoo import read_zoo
 from lowrank_demo.nn.alexnet import LowRankAlexNet
 from lowrank_demo.runtime.processes import Processes
 from lowrank_demo.settings import ASSETS

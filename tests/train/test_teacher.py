@@ -13,8 +13,8 @@ from torch import nn
 from lowrank_demo.classify.inference import Classifier
 from lowrank_demo.errors import UnknownModel, UsageError
 from lowrank_demo.lowrank.load import load_network
-from lowrank_demo.models.cards import Zoo
 from lowrank_demo.models.store import WeightStore
+from lowrank_demo.models.zoo import Zoo
 from lowrank_demo.runtime.processes import Processes
 from lowrank_demo.settings import Settings
 from lowrank_demo.train.batches import Batches, LmdbImages, evenly_spaced

@@ -15,7 +15,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
-from lowrank_demo.models.cards import Zoo
+from lowrank_demo.models.zoo import Zoo
 from tests.helpers.app import RunningApp
 from tests.helpers.paths import ROOT
 from tests.helpers.photos import photo_path

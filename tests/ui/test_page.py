@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, Route, expect
 
-from lowrank_demo.models.cards import Zoo
+from lowrank_demo.models.zoo import Zoo
 from tests.helpers.app import RunningApp
 from tests.helpers.pages import answers, drop, opened, settle, title
 from tests.helpers.photos import photo_path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lowrank_demo.classify.inference import Guess, Prediction, Time, Timings
 from lowrank_demo.data.imagenet import classes
-from lowrank_demo.models.cards import Zoo
+from lowrank_demo.models.zoo import Zoo
 from lowrank_demo.serve.answers import Comparison, Photo
 from lowrank_demo.ui.present import result_cards
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lowrank_demo.classify.inference import Guess, Prediction, Time, Timings
 from lowrank_demo.data.imagenet import classes
 from lowrank_demo.errors import ImageError
-from lowrank_demo.models.cards import Zoo
+from lowrank_demo.models.zoo import Zoo
 from lowrank_demo.serve.answers import Comparison, Photo
 from lowrank_demo.ui.present_comparison import comparison_grid, photos_view
 

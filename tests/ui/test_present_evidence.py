@@ -11,7 +11,7 @@ from PIL import Image
 
 from lowrank_demo.classify.occlusion import Occlusion
 from lowrank_demo.data.imagenet import ImageNetClass
-from lowrank_demo.models.cards import Zoo
+from lowrank_demo.models.zoo import Zoo
 from lowrank_demo.ui.present_evidence import evidence_view
 
 

@@ -6,9 +6,12 @@ import json
 from dataclasses import replace
 
 from lowrank_demo.errors import ImageError
-from lowrank_demo.models.cards import Measurement, Zoo
+from lowrank_demo.models.cards import BUNDLED_FAMILY, Measurement
 from lowrank_demo.models.path import path_of
+from lowrank_demo.models.zoo import MeasuredCut, Zoo
 from lowrank_demo.ui.present_stage import refused_value, stage_config
+
+_MEASURED = Measurement(60.0, 40.0, "my photos", "validate", 1000)
 
 
 def first_cut(zoo: Zoo, family: str, scheme: str) -> dict:
@@ -35,7 +38,28 @@ def test_how_good_measured_weights_are(zoo: Zoo) -> None:
     assert shown["error"] == "top-1 error 66.2 ± 2.9 % (one photo of each of the <1000> classes)"
 
 
+def test_the_small_plot_follows_the_bundled_networks(zoo: Zoo) -> None:
+    """Versions and the cuts between them, all measured on the same photos."""
+    cards = [
+        replace(zoo.get(name), family=BUNDLED_FAMILY, published=None, measured=(replace(_MEASURED, top1=top1),))
+        for name, top1 in (("scheme_1/v3", 58.0), ("scheme_1/v4", 59.0), ("scheme_2/v4", 60.0), ("scheme_2/v5", 61.0))
+    ]
+    others = [card for card in zoo if card.family != BUNDLED_FAMILY]
+    below = MeasuredCut(BUNDLED_FAMILY, "scheme_2", (6, 22, 55, 57, 70, 405, 279, 204), replace(_MEASURED, top1=64.5))
+    zoo = replace(zoo, cards=(*others, *cards), cuts=(below,))
+    path = [*(card for card in cards if card.scheme == "scheme_2"), zoo.truncated(cards[-1], below.ranks)]
+    drawn = json.loads(stage_config(zoo, {BUNDLED_FAMILY: {"scheme_2": path}}, [], []))
+    assert drawn["errors"]["title"] == "Top-1 error, %: my photos"
+    assert (drawn["errors"]["family"], drawn["errors"]["reference"]) == (BUNDLED_FAMILY, None)
+    assert [point["error"] for point in drawn["errors"]["series"]["scheme_2"]] == [60.0, 61.0]
+    assert drawn["errors"]["lines"]["scheme_2"] == [[166, 60.0], [151, 61.0], [122, 64.5]]
+    shown = drawn["paths"][BUNDLED_FAMILY]["scheme_2"][-1]
+    assert shown["top1"] == 64.5
+    assert shown["about"].startswith("A cut of the trained versions, not trained again at these ranks. It is right on")
+
+
 def test_the_small_plot_shows_one_set_of_photos(zoo: Zoo) -> None:
+    zoo = replace(zoo, cards=tuple(replace(card, measured=()) for card in zoo))
     config = json.loads(stage_config(zoo, {}, [], []))
     assert config["errors"]["title"] == "Top-1 error on ImageNet, %, as published"
     assert {scheme: len(points) for scheme, points in config["errors"]["series"].items()} == {

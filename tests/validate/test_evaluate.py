@@ -24,8 +24,8 @@ from lowrank_demo.decode.base import Decoder
 from lowrank_demo.decode.choose import choose_decoder
 from lowrank_demo.errors import DataError, UsageError, WeightsError
 from lowrank_demo.lowrank.load import load_network
-from lowrank_demo.models.cards import Zoo
 from lowrank_demo.models.store import LocalFile
+from lowrank_demo.models.zoo import Zoo
 from lowrank_demo.nn.alexnet import LowRankAlexNet
 from lowrank_demo.serve.service import Service
 from lowrank_demo.settings import Settings

@@ -11,7 +11,8 @@ from datetime import datetime, timezone
 import pytest
 
 from lowrank_demo.charts.report_page import report_page
-from lowrank_demo.models.cards import ModelCard, Zoo
+from lowrank_demo.models.cards import ModelCard
+from lowrank_demo.models.zoo import Zoo
 from lowrank_demo.runtime.interval import half_width
 from lowrank_demo.validate.report import ModelResult, Report, dump_json, report_csv, report_text
 from tests.helpers.examples import CONDITIONS

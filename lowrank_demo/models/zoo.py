@@ -1,0 +1,178 @@
+"""All model cards together: reading their files, and finding a model, or a cut of one, by its id."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import StrictInt
+
+from ..errors import CardError, UnknownModel
+from ..runtime.schema import KnownKeys, parse, read_json, shown
+from .architecture import SCHEMES, Scheme
+from .cards import DEFAULT_FAMILY, FAMILY_WORDS, Measurement, ModelCard, Name, Reference, parse_card, scheme_title
+
+
+@dataclass(frozen=True)
+class MeasuredCut(KnownKeys):
+    """Errors of a network between or below a family's versions, which has no card of its own."""
+
+    family: Name
+    scheme: Scheme
+    ranks: tuple[StrictInt, ...]
+    measured: Measurement
+
+
+@dataclass(frozen=True)
+class Zoo:
+    """All model cards, in the file's order."""
+
+    cards: tuple[ModelCard, ...]
+    reference: Reference
+    folder: Path
+    """Folder of the file that the cards were read from; bundled weights are beside it."""
+    cuts: tuple[MeasuredCut, ...] = ()
+
+    def __iter__(self) -> Iterator[ModelCard]:
+        return iter(self.cards)
+
+    def get(self, model_id: str) -> ModelCard:
+        """Return the card with this id.
+
+        Args:
+            model_id: ``family/scheme/version``, or ``scheme/version`` for a published model; with ``@rank-rank-…``
+                added, that model truncated to these ranks. ``family/scheme@rank-rank-…`` truncates the smallest nested
+                version that has these ranks.
+
+        Raises:
+            UnknownModel: There is no such model; the message lists those that exist.
+        """
+        model_id, at, ranks = model_id.partition("@")
+        if at:
+            whole = [int(rank) if re.fullmatch(r"[0-9]{1,6}", rank) else -1 for rank in ranks.split("-")]
+            family, _, scheme = model_id.partition("/")
+            if scheme in SCHEMES:
+                versions = [card for card in self._nested(scheme) if card.family == family]
+                if not versions:
+                    raise UnknownModel(
+                        f"{shown(family)} has no nested models of {scheme}; expected a model's id before '@'."
+                    )
+                return self._cut(_nearest(versions, whole), whole)
+            return self._cut(self.get(model_id), whole)
+        wanted = model_id if model_id.count("/") == 2 else f"{DEFAULT_FAMILY}/{model_id}"
+        for card in self.cards:
+            if card.id == wanted:
+                return card
+        known = ", ".join(card.id for card in self.cards)
+        raise UnknownModel(f"There is no model {shown(model_id)}; expected one of: {known}.")
+
+    def truncated(self, card: ModelCard, ranks: Sequence[int]) -> ModelCard:
+        """Return a model truncated to these ranks: of a nested one, the smallest version of its file that has them.
+
+        Raises:
+            UnknownModel: These are not eight ranks from 0 to the model's own.
+        """
+        versions = [one for one in self._nested(card.scheme) if one.weights.file == card.weights.file]
+        return self._cut(_nearest(versions or [card], ranks), ranks)
+
+    def _cut(self, card: ModelCard, ranks: Sequence[int]) -> ModelCard:
+        """Truncate a card; where the cut was measured, with its errors."""
+        made = card.truncated(ranks)
+        of_cut = (
+            one for one in self.cuts if (one.family, one.scheme, one.ranks) == (card.family, card.scheme, made.ranks)
+        )
+        return replace(made, measured=tuple(one.measured for one in of_cut))
+
+    def mflops(self, card: ModelCard) -> int:
+        """Return the MFLOPs of a model as the paper counts them: the published figure where its ranks were published.
+
+        The release rounds some figures down and others up, so that rounding alone does not give all of them.
+        """
+        for one in self.of_scheme(card.scheme):
+            if one.published and one.ranks == card.ranks:
+                return round(one.published.mflops)
+        return round(card.cost.macs / 1e6)
+
+    def title(self, card: ModelCard) -> str:
+        """Return a model's name for people, such as ``Scheme 2 · v5 · bundled``."""
+        version = f"cut to {self.mflops(card)} MFLOPs" if card.truncated_from else card.version
+        return " · ".join((scheme_title(card.scheme), version, FAMILY_WORDS.get(card.family, card.family)))
+
+    def _nested(self, scheme: str) -> list[ModelCard]:
+        return [card for card in self.of_scheme(scheme) if card.weights.format == "nested"]
+
+    def of_scheme(self, scheme: str) -> tuple[ModelCard, ...]:
+        """Return the cards of one scheme."""
+        return tuple(card for card in self.cards if card.scheme == scheme)
+
+
+def _nearest(versions: Sequence[ModelCard], ranks: Sequence[int]) -> ModelCard:
+    """Return the version of the fewest MACs that has these ranks or more; that of the most MACs if none has."""
+    ordered = sorted(versions, key=lambda card: card.cost.macs)
+    wide = (card for card in ordered if all(r <= own for r, own in zip(ranks, card.ranks, strict=False)))
+    return next(wide, ordered[-1])
+
+
+@dataclass(frozen=True)
+class _ZooFile(KnownKeys):
+    reference: Reference
+    models: list[Any]
+    cuts: tuple[MeasuredCut, ...] = ()
+
+
+def read_zoo(path: Path, models_dir: Path | None = None) -> Zoo:
+    """Read the model cards.
+
+    Args:
+        path: A ``zoo.json`` of format 1.
+        models_dir: Folder with more cards, ``*.card.json``, whose weights are beside them.
+
+    Raises:
+        CardError: A file cannot be read or is wrong, or bundled weights are not there; the message names card and key.
+    """
+    file = parse(_ZooFile, read_json(path, "a file of model cards", CardError, format=1), path.name, CardError)
+    folder = path.resolve().parent
+    cards: dict[str, ModelCard] = {}
+    places: dict[str, str] = {}
+    for i, raw in enumerate(file.models):
+        place = f"{path.name}, model {i + 1}"
+        _add(_card_in(folder, raw, place), place, cards, places)
+    for own in sorted(models_dir.glob("*.card.json")) if models_dir else ():
+        _add(_own_card(own), own.name, cards, places)
+    if not cards:
+        raise CardError(f"{path.name} lists no model; expected at least one.")
+    return Zoo(tuple(cards.values()), file.reference, folder, file.cuts)
+
+
+def _add(card: ModelCard, place: str, cards: dict[str, ModelCard], places: dict[str, str]) -> None:
+    """Add a card by its id, and where it stands; refuse one whose id another has."""
+    if card.id in cards:
+        raise CardError(
+            f"{place} describes {card.id}, as {places[card.id]} does; expected each model only once: give one of them "
+            "another family or version, or remove it."
+        )
+    cards[card.id], places[card.id] = card, place
+
+
+def _own_card(path: Path) -> ModelCard:
+    """Read a card with its weights, and perhaps its rank history, beside it."""
+    folder = path.resolve().parent
+    card = _card_in(folder, read_json(path, "a model card", CardError), path.name)
+    return replace(
+        card,
+        weights=replace(card.weights, file=str(folder / card.weights.file)),
+        history=str(folder / card.history) if card.history else None,
+    )
+
+
+def _card_in(folder: Path, data: object, where: str) -> ModelCard:
+    """Return a card from its JSON value; its weights must be in the folder unless they are downloaded."""
+    card = parse_card(data, where)
+    file = card.weights.file
+    if card.bundled and not os.path.isfile(folder / file):  # noqa: PTH113  (Path.is_file raises if a path is too long)
+        raise CardError(f"{where}, weights: file is {shown(file)}; expected a file that is in {folder}.")
+    return card
