@@ -29,8 +29,8 @@ def test_a_published_network(zoo: Zoo) -> None:
 
 def test_how_good_measured_weights_are(zoo: Zoo) -> None:
     measured = Measurement(66.2, 38.9, "one photo of each of the <1000> classes", "validate", 1000)
-    cards = tuple(replace(card, measured=(measured,)) if card.family == "preview" else card for card in zoo)
-    shown = first_cut(replace(zoo, cards=cards), "preview", "scheme_2")
+    cards = tuple(replace(card, measured=(measured,)) if card.family == BUNDLED_FAMILY else card for card in zoo)
+    shown = first_cut(replace(zoo, cards=cards), BUNDLED_FAMILY, "scheme_2")
     assert shown["about"] == (
         "These weights are right on 34 of 100 photos, and within five guesses on 61 (one photo of each of the <1000> "
         "classes: 1,000 photos, ± 4)."
