@@ -25,20 +25,21 @@ const findCut = (id) => {
   }
   return null;
 };
-// The rail's axis is the logarithm of the MFLOPs, from a scheme's first published network to the path's last cut.
-const along = (mflops) => {
-  const most = Math.log(Math.max(...config.stops[state.scheme].map((one) => one.mflops)));
-  const least = Math.log(Math.min(...path().map((one) => one.mflops), ...config.stops[state.scheme].map((one) => one.mflops)));
-  return (most - Math.log(mflops)) / (most - least);
+// The rail's axis is the logarithm of the MACs, from a scheme's first published network to the path's last cut.
+const along = (one) => {
+  const every = [...config.stops[state.scheme], ...path()].map(({ at }) => at);
+  const most = Math.log(Math.max(...every)), least = Math.log(Math.min(...every));
+  return (most - Math.log(one.at)) / (most - least);
 };
 
 const radios = (place, name, options, chosen, choose) => {
-  const box = $(place + ' > div');
+  const box = $(place + ' > div'), focused = box.contains(document.activeElement);
   box.replaceChildren(...options.map(([value, text, title]) => {
     const input = make('input', { type: 'radio', name, value, checked: value === chosen });
     input.addEventListener('change', () => choose(value));
     return make('label', { title: title || null }, input, make('span', { text }));
   }));
+  if (focused) box.querySelector('input:checked').focus();
 };
 
 const drawChoices = () => {
@@ -46,18 +47,18 @@ const drawChoices = () => {
   radios('.st-family', 'st-family', families, state.family, (family) => {
     const id = (config.paths[family][state.scheme].length ? state.scheme : Object.keys(config.paths[family])
       .find((scheme) => config.paths[family][scheme].length));
-    go({ family, scheme: id, place: nearest(config.paths[family][id], cut().mflops, true) });
+    go({ family, scheme: id, place: nearest(config.paths[family][id], cut().at, true) });
   });
   const schemes = Object.keys(config.paths[state.family]).filter((scheme) => config.paths[state.family][scheme].length);
   radios('.st-scheme', 'st-scheme', schemes.map((scheme) => [scheme, ...config.schemes[scheme]]), state.scheme,
-    (scheme) => go({ scheme, place: nearest(config.paths[state.family][scheme], cut().mflops) }));
+    (scheme) => go({ scheme, place: nearest(config.paths[state.family][scheme], cut().at) }));
 };
 // A family is entered at a version that is ready, if it has one.
-const nearest = (cuts, mflops, ready = false) => {
+const nearest = (cuts, at, ready = false) => {
   const some = ready && cuts.some((one) => state.known.has(one.id));
   let best = 0;
   cuts.forEach((one, place) => {
-    const better = Math.abs(Math.log(one.mflops / mflops)) < Math.abs(Math.log(cuts[best].mflops / mflops));
+    const better = Math.abs(Math.log(one.at / at)) < Math.abs(Math.log(cuts[best].at / at));
     if (some ? state.known.has(one.id) && (better || !state.known.has(cuts[best].id)) : better) best = place;
   });
   return best;
@@ -72,7 +73,10 @@ const drawBlocks = () => {
     const tell = () => { state.layer = number; drawDetail(); };
     button.addEventListener('mouseenter', tell);
     button.addEventListener('focus', tell);
-    button.addEventListener('click', () => trigger('select', { layer: layer.name }));
+    button.addEventListener('click', () => {
+      trigger('select', {});
+      document.querySelector('#lr-tabs').scrollIntoView({ block: 'start' });
+    });
     return button;
   }));
 };
@@ -118,7 +122,7 @@ const drawAnswer = () => {
       $('.st-note').textContent = state.refused || '';
       return;
     }
-    $('.st-sure').textContent = 'These are the authors’ weights, which are not here yet.';
+    $('.st-sure').textContent = 'These weights are not downloaded yet.';
     const button = make('button', { type: 'button', class: 'st-download', text: `Download ${one.megabytes} MB` });
     button.addEventListener('click', () => { button.disabled = true; button.textContent = 'Downloading…'; state.asked = ''; trigger('submit', { model: one.id }); });
     $('.st-note').replaceChildren(button);
@@ -158,7 +162,7 @@ const drawPlot = () => {
   svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
   const lines = config.errors;
   const points = [...Object.values(lines.series).flat(), ...(lines.reference ? [lines.reference] : [])];
-  const xs = points.map((point) => point.mflops).concat(cut().mflops);
+  const xs = points.concat(path()).map((one) => one.mflops);
   const least = Math.log(Math.min(...xs, 100)), most = Math.log(1.05 * Math.max(...xs));
   const ys = points.map((point) => point.error), spread = Math.max(...ys) - Math.min(...ys);
   // Cuts far below the last version err always: their part of the line runs along the upper edge.
@@ -191,7 +195,7 @@ const drawPlot = () => {
     shown.push(shape('text', { x: xOf(mflops) + 4, y: yOf(error) - 8, 'text-anchor': 'end', class: 'label' }, title));
   }
   const one = cut(), x = xOf(one.mflops), some = lines.series[state.scheme] || [];
-  const error = some.find((point) => point.mflops === one.mflops)?.error ?? (state.family === lines.family ? one.top1 : null);
+  const error = some.find((point) => point.title === one.title)?.error ?? (state.family === lines.family ? one.top1 : null);
   shown.push(shape('line', { x1: x, x2: x, y1: top, y2: height - bottom, class: 'here' }));
   if (error != null) shown.push(shape('circle', { cx: x, cy: yOf(error), r: 6.5, class: 'chosen' }));
   svg.replaceChildren(...shown);
@@ -200,24 +204,46 @@ const drawPlot = () => {
 
 const drawRail = () => {
   const cuts = path(), range = $('#st-range');
-  range.min = 0; range.max = 1; range.value = along(cut().mflops);
+  range.min = 0; range.max = 1; range.value = along(cut());
   range.setAttribute('aria-valuetext', `${cut().title}, ${cut().mflops} MFLOPs`);
-  const published = config.stops[state.scheme];
+  element.querySelectorAll('.st-stops button').forEach((button) => {
+    button.classList.toggle('st-here', cuts[state.place].version === button.dataset.version);
+  });
+};
+const drawStops = () => {
+  const cuts = path(), published = config.stops[state.scheme];
   const own = cuts.filter((one) => one.version && !published.some((stop) => stop.version === one.version));
   $('.st-stops').replaceChildren(...[...published, ...own.map((one) => ({ ...one, error: '', price: '' }))].map((stop) => {
     const here = cuts.findIndex((one) => one.version === stop.version);
     const button = make('button', {
-      type: 'button', style: `left:${100 * along(stop.mflops)}%`, class: here < 0 ? 'st-away' : here === state.place ? 'st-here' : null,
+      type: 'button', style: `left:${100 * along(stop)}%`, class: here < 0 ? 'st-away' : null, 'data-version': stop.version,
       disabled: here < 0, title: here < 0 ? 'Not among these weights' : null,
       'aria-label': stop.error
         ? `${stop.version}: ${stop.mflops} MFLOPs, λ ${stop.lambda}, published top-1 error ${stop.error} %`
         : `${stop.version}: ${stop.mflops} MFLOPs`,
     }, make('b', { text: stop.version }), make('small', { text: stop.mflops }), make('small', { text: stop.price }),
     make('small', { text: stop.error }));
-    button.addEventListener('click', () => go({ place: here }));
+    // Where stops overlap, a click chooses the one whose middle is nearest.
+    button.addEventListener('click', (event) => {
+      const middle = (one) => { const { left, width } = one.getBoundingClientRect(); return left + width / 2; };
+      const near = !event.detail ? button : [...element.querySelectorAll('.st-stops button:enabled')]
+        .sort((a, b) => Math.abs(middle(a) - event.clientX) - Math.abs(middle(b) - event.clientX))[0];
+      go({ place: cuts.findIndex((one) => one.version === near.dataset.version) });
+    });
     return button;
   }));
+  thin();
 };
+// Figures under a stop are left out where those of its neighbour would cover them.
+const thin = () => {
+  let last = -Infinity;
+  element.querySelectorAll('.st-stops button').forEach((button) => {
+    const place = button.offsetLeft;
+    button.classList.toggle('st-tight', place - last < 32);
+    if (place - last >= 32) last = place;
+  });
+};
+new ResizeObserver(thin).observe($('.st-stops'));
 
 let told = '', timer = 0;
 const draw = () => {
@@ -229,7 +255,7 @@ const draw = () => {
 const go = (change) => {
   const before = state.family + state.scheme;
   Object.assign(state, change);
-  if (before !== state.family + state.scheme) drawChoices();
+  if (before !== state.family + state.scheme) { drawChoices(); drawStops(); }
   draw();
 };
 
@@ -238,7 +264,7 @@ const range = () => {
   input.addEventListener('input', () => {
     const wanted = Number(input.value), cuts = path();
     let best = 0;
-    cuts.forEach((one, place) => { if (Math.abs(along(one.mflops) - wanted) < Math.abs(along(cuts[best].mflops) - wanted)) best = place; });
+    cuts.forEach((one, place) => { if (Math.abs(along(one) - wanted) < Math.abs(along(cuts[best]) - wanted)) best = place; });
     if (best !== state.place) go({ place: best });
   });
   input.addEventListener('change', drawRail);
@@ -253,11 +279,12 @@ const range = () => {
 const showPhoto = () => {
   const value = JSON.parse(props.value || '{}');
   if (value.ready) state.known = new Set(value.ready);
-  if (value.answers) {
+  if (value.answers && (value.replace || value.photo === state.photo)) {
     state.answers = value.replace ? value.answers : { ...state.answers, ...value.answers };
     state.refused = value.refused || '';
     if (value.replace) {
       state.asked = '';
+      state.photo = value.photo;
       const picture = $('.st-drop img');
       picture.src = value.picture || '';
       picture.hidden = !value.picture;
@@ -328,7 +355,7 @@ const postcard = () => {
   return new Promise((done) => canvas.toBlob(done, 'image/png'));
 };
 $('.st-send').addEventListener('click', async () => {
-  const button = $('.st-send'), link = new URL(window.location), [family, scheme, version] = cut().id.split('@')[0].split('/');
+  const button = $('.st-send'), link = new URL(window.location), [family, scheme, version] = cut().id.split('/');
   for (const [name, value] of Object.entries({ family, scheme: scheme.replace('scheme_', ''), version })) link.searchParams.set(name, value);
   const file = new File([await postcard()], 'low-rank-alexnet.png', { type: 'image/png' });
   const sent = { files: [file], title: 'Low-rank AlexNet', url: link.href };
@@ -348,9 +375,9 @@ $('.st-send').addEventListener('click', async () => {
 
 Object.assign(state, findCut(props.model));
 told = props.model;
-drawChoices(); drawBlocks(); range(); showPhoto();
+drawChoices(); drawStops(); drawBlocks(); range(); showPhoto();
 watch('value', showPhoto);
-watch('model', () => {
+watch(['model', 'asked'], () => {
   const found = findCut(props.model);
   if (found) { told = props.model; go(found); }
 });

@@ -42,9 +42,9 @@ def cost_history_figure(history: RankHistory) -> go.Figure:
         x=[step.step for step in history.steps],
         y=[step.macs / 1e6 for step in history.steps],
         mode="lines+markers",
-        name="million MACs",
+        name="MFLOPs",
         line={"color": SCHEME_COLOURS[history.scheme], "width": 2},
-        hovertemplate="LC step %{x}<br>%{y:.1f} million MACs<extra></extra>",
+        hovertemplate="LC step %{x}<br>%{y:.1f} MFLOPs<extra></extra>",
     )
     compressed = any(step.compressed_error is not None for step in history.steps)
     errors = {step.step: step.compressed_error if compressed else step.top1_error for step in history.steps}
@@ -61,7 +61,7 @@ def cost_history_figure(history: RankHistory) -> go.Figure:
     )
     if history.best is not None:
         figure.add_vline(history.best, line={"color": CHOSEN, "width": 1}, annotation_text="kept")
-    figure.update_yaxes(title="million MACs", rangemode="tozero")
+    figure.update_yaxes(title="MFLOPs", rangemode="tozero")
     figure.update_layout(
         yaxis2={"title": "top-1 error, %", "overlaying": "y", "side": "right", "showgrid": False, "zeroline": False}
     )

@@ -7,7 +7,7 @@ from typing import Literal
 import plotly.graph_objects as go
 
 from ..models.architecture import DENSE_MACS, NetworkCost
-from ..models.cards import ModelCard, Reference, short_name
+from ..models.cards import ModelCard, Reference
 from .style import FULL, GREY, SCHEME_COLOURS, styled
 
 _V, _U = "#14b8a6", "#8b5cf6"
@@ -15,37 +15,39 @@ _V_OTHER, _U_OTHER = "rgba(20,184,166,0.45)", "rgba(139,92,246,0.45)"
 
 
 def ranks_figure(card: ModelCard, other: ModelCard | None = None) -> go.Figure:
-    """Draw each layer's learned rank as a share of its full rank, with the rank as text."""
+    """Draw each layer's learned rank as a share of its full rank, with the rank as text, before the full rank."""
     figure = go.Figure()
     names = [cost.layer.name for cost in card.cost.layers]
-    if other is None:
-        figure.add_bar(
-            x=names,
-            y=[100.0] * len(names),
-            marker_color=FULL,
-            name="full rank",
-            hoverinfo="skip",
-        )
-    for model, colour in ((card, SCHEME_COLOURS[card.scheme]), (other, GREY)):
+    for model, group, colour in ((card, "chosen", SCHEME_COLOURS[card.scheme]), (other, "other", GREY)):
         if model is None:
             continue
         costs = model.cost.layers
         figure.add_bar(
             x=names,
+            y=[100.0] * len(names),
+            offsetgroup=group,
+            marker_color=FULL,
+            name="full rank",
+            showlegend=model is card,
+            hoverinfo="skip",
+        )
+        figure.add_bar(
+            x=names,
+            offsetgroup=group,
             y=[100 * cost.rank / cost.full_rank for cost in costs],
             text=[str(cost.rank) for cost in costs],
             textposition="outside",
             textangle=0,
             cliponaxis=False,
             marker_color=colour,
-            name=short_name(model),
+            name=model.title,
             customdata=[
                 (cost.rank, cost.full_rank, _shape(cost.v.weight_shape), _shape(cost.u.weight_shape)) for cost in costs
             ],
             hovertemplate="<b>%{x}</b><br>rank %{customdata[0]} of %{customdata[1]} (%{y:.0f} %)"
-            "<br>V %{customdata[2]}<br>U %{customdata[3]}<extra>" + short_name(model) + "</extra>",
+            "<br>V %{customdata[2]}<br>U %{customdata[3]}<extra>" + model.title + "</extra>",
         )
-    figure.update_layout(barmode="overlay" if other is None else "group")
+    figure.update_layout(barmode="overlay")
     figure.update_xaxes(title="layer")
     figure.update_yaxes(title="rank, % of full rank", range=[0, 112], tickvals=[0, 25, 50, 75, 100])
     return styled(figure, "Learned rank of each layer")
@@ -53,7 +55,7 @@ def ranks_figure(card: ModelCard, other: ModelCard | None = None) -> go.Figure:
 
 def macs_figure(card: ModelCard, other: ModelCard | None = None) -> go.Figure:
     """Draw the MACs of each layer, split into V and U."""
-    return _split_figure(card, other, "macs", "million MACs", "MACs of each layer, one image")
+    return _split_figure(card, other, "macs", "MFLOPs", "MFLOPs of each layer, one image")
 
 
 def params_figure(card: ModelCard, other: ModelCard | None = None) -> go.Figure:
@@ -62,17 +64,17 @@ def params_figure(card: ModelCard, other: ModelCard | None = None) -> go.Figure:
 
 
 def macs_text(macs: int) -> str:
-    """Return a number of MACs as text."""
-    return f"{macs / 1e6:.2f} million MACs"
+    """Return a number of MACs as text, in MFLOPs as the paper counts them."""
+    return f"{macs / 1e6:.1f} MFLOPs"
 
 
 def macs_summary(cost: NetworkCost, reference: Reference) -> str:
     """Return a sentence that compares the network's cost with the dense network's and the paper's reference's."""
     return (
         f"{macs_text(cost.macs)} for one image, and {cost.params / 1e6:.2f} million parameters. The same network "
-        f"before it was factored has {DENSE_MACS / 1e6:,.0f} million MACs, {DENSE_MACS / cost.macs:.1f}× as many; "
+        f"before it was factored has {DENSE_MACS / 1e6:,.0f} MFLOPs, {DENSE_MACS / cost.macs:.1f}× as many; "
         f"{reference.name}, which the paper compares with and whose convolutions are split in groups, has "
-        f"{reference.mflops:.0f} million, {reference.mflops * 1e6 / cost.macs:.2f}× as many."
+        f"{reference.mflops:.0f}, {reference.mflops * 1e6 / cost.macs:.1f}× as many."
     )
 
 
@@ -90,7 +92,7 @@ def _split_figure(
                 x=names,
                 y=[getattr(part, quantity) / 1e6 for part in parts],
                 offsetgroup=group,
-                name=f"{factor.upper()}, {short_name(model)}",
+                name=f"{factor.upper()}, {model.title}",
                 marker_color=colour,
                 customdata=[
                     (_shape(part.weight_shape), f"{cost.macs / 1e6:.2f}", f"{cost.params / 1e6:.3f}")
@@ -100,8 +102,8 @@ def _split_figure(
                 + factor.upper()
                 + " %{customdata[0]}<br>%{y:.3f} "
                 + unit
-                + "<br>layer: %{customdata[1]} M MACs, %{customdata[2]} M parameters<extra>"
-                + short_name(model)
+                + "<br>layer: %{customdata[1]} MFLOPs, %{customdata[2]} M parameters<extra>"
+                + model.title
                 + "</extra>",
             )
     figure.update_layout(barmode="stack")

@@ -79,7 +79,8 @@ def pareto_figure(
     if photos.published and saving == "mflops":
         _reference(figure, zoo, metric)
         _headline(figure, zoo, photos, metric)
-        figure.update_xaxes(range=_MFLOPS)
+        low, high = _MFLOPS
+        figure.update_xaxes(range=[min(low, zoo.mflops(chosen) - 15) if chosen else low, high])
     elif saving == "mflops":
         costs = [zoo.mflops(point.card) for point in drawn]
         costs += [zoo.mflops(chosen)] if chosen else []
@@ -180,7 +181,7 @@ def _hover(zoo: Zoo, photos: PhotoSet, point: Point, metric: Metric, saving: Sav
     ranks = [", ".join(map(str, some)) for some in (card.ranks[:convolutions], card.ranks[convolutions:])]
     return "<br>".join(
         (
-            f"<b>{escape(zoo.title(card))}</b>",
+            f"<b>{escape(card.title)}</b>",
             f"{zoo.mflops(card)} MFLOPs{also}",
             f"{METRIC_NAMES[metric]} error {error:.2f} %{between}",
             f"ranks of conv1 to conv5: {ranks[0]}",

@@ -39,13 +39,13 @@ def report_page(report: Report, zoo: Zoo) -> str:
         report: The report of a validation that measured at least one image.
         zoo: Has the published errors.
     """
-    figures = [pareto_figure(zoo, of_reports([report])[0], "top1"), _classes_figure(report, zoo)]
+    figures = [pareto_figure(zoo, of_reports([report])[0], "top1"), _classes_figure(report)]
     drawn = "".join(
         plotly.io.to_html(figure, full_html=False, include_plotlyjs=number == 0, config={"displaylogo": False})
         for number, figure in enumerate(figures)
     )
     state = "" if report.complete else f", stopped before the end of its {report.total:,} records"
-    confused = confusions(report, zoo)
+    confused = confusions(report)
     unreadable = f" Records that could not be read: {len(report.unreadable):,}." if report.unreadable else ""
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(report.file)}: validation</title>'
@@ -58,7 +58,7 @@ def report_page(report: Report, zoo: Zoo) -> str:
     )
 
 
-def _classes_figure(report: Report, zoo: Zoo) -> go.Figure:
+def _classes_figure(report: Report) -> go.Figure:
     """Draw the classes with the first model's largest errors, and every model's error on them."""
     labels = classes()
     counts, first = report.class_count, report.class_right[report.models[0].card.id][0]
@@ -69,7 +69,7 @@ def _classes_figure(report: Report, zoo: Zoo) -> go.Figure:
         figure.add_bar(
             x=[f"{labels[i].name} ({counts[i]:,})" for i in worst],
             y=[100 * (1 - right[i] / counts[i]) for i in worst],
-            name=zoo.title(result.card),
+            name=result.card.title,
         )
     figure.update_yaxes(title="top-1 error, %", range=[0, 100])
     figure.update_xaxes(tickangle=-60, automargin=True)

@@ -146,4 +146,4 @@ def result_drawing(zoo: Zoo, best: ModelCard) -> str:
             parts.append(text(92, y + 15, who, "end"))
             parts.append(f'<rect class="{kind}" x="100" y="{y}" width="{wide:.1f}" height="20"/>')
             parts.append(text(106 + wide, y + 15, form.format(value)))
-    return svg(f"{reference.name} beside {zoo.title(best)}: MFLOPs and top-1 error", "".join(parts), 172)
+    return svg(f"{reference.name} beside {best.title}: MFLOPs and top-1 error", "".join(parts), 172)

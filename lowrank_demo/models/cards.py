@@ -1,4 +1,4 @@
-"""Model cards: every model as data, how cards are read, and finding one by its id. The code names no model."""
+"""Model cards: every model as data, and how cards are read. The code names no model."""
 
 from __future__ import annotations
 
@@ -146,6 +146,12 @@ class ModelCard(KnownKeys):
         return f"{self.family}/{self.scheme}/{self.version}{at}"
 
     @property
+    def title(self) -> str:
+        """The model's name for people, such as ``Scheme 2 · v5 · bundled``."""
+        version = f"cut to {self.cost.macs / 1e6:.0f} MFLOPs" if self.truncated_from else self.version
+        return " · ".join((scheme_title(self.scheme), version, FAMILY_WORDS.get(self.family, self.family)))
+
+    @property
     def bundled(self) -> bool:
         """Whether the weights ship with the app."""
         return self.weights.url is None
@@ -192,12 +198,6 @@ FAMILY_WORDS = {DEFAULT_FAMILY: "authors'", BUNDLED_FAMILY: "bundled"}
 def scheme_title(scheme: str) -> str:
     """Return a scheme's name for users: ``scheme_2`` is ``Scheme 2``."""
     return scheme.replace("_", " ").capitalize()
-
-
-def short_name(card: ModelCard) -> str:
-    """Return a model's name for legends, such as ``scheme 2 v5``, with its family unless it is the published one."""
-    family = "" if card.family == DEFAULT_FAMILY else f" {card.family}"
-    return f"{scheme_title(card.scheme).lower()} {card.version}{family}{', truncated' if card.truncated_from else ''}"
 
 
 def parse_card(data: object, where: str) -> ModelCard:

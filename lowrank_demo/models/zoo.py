@@ -14,7 +14,7 @@ from pydantic import StrictInt
 from ..errors import CardError, UnknownModel
 from ..runtime.schema import KnownKeys, parse, read_json, shown
 from .architecture import SCHEMES, Scheme
-from .cards import DEFAULT_FAMILY, FAMILY_WORDS, Measurement, ModelCard, Name, Reference, parse_card, scheme_title
+from .cards import DEFAULT_FAMILY, Measurement, ModelCard, Name, Reference, parse_card
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,6 @@ class Zoo:
             if one.published and one.ranks == card.ranks:
                 return round(one.published.mflops)
         return round(card.cost.macs / 1e6)
-
-    def title(self, card: ModelCard) -> str:
-        """Return a model's name for people, such as ``Scheme 2 · v5 · bundled``."""
-        version = f"cut to {self.mflops(card)} MFLOPs" if card.truncated_from else card.version
-        return " · ".join((scheme_title(card.scheme), version, FAMILY_WORDS.get(card.family, card.family)))
 
     def _nested(self, scheme: str) -> list[ModelCard]:
         return [card for card in self.of_scheme(scheme) if card.weights.format == "nested"]

@@ -129,5 +129,5 @@ class Inspection:
     def _refuse_download(self, card: ModelCard) -> None:
         if self._service.status(card).where == "to download":
             raise WeightsUnavailable(
-                f"The weights of {card.id} are not on this machine yet: classify a photo with it, and they are fetched."
+                f"The weights of {card.title} are not on this machine yet; press Download at the top of the page."
             )

@@ -64,7 +64,7 @@ class Paths:
         self._asking = Places(_ASKED, "Photos of other visitors are being answered; try again in a few seconds.")
 
     def nearest(self, card: ModelCard) -> ModelCard:
-        """Return the network of the card's path that costs as nearly as much; itself if it is on the path."""
+        """Return the network of the card's path whose cost is nearest; itself if it is on the path."""
         path = self.paths[card.family][card.scheme]
         return min(path, key=lambda one: (one.id != card.id, abs(one.cost.macs - card.cost.macs)))
 

@@ -209,7 +209,7 @@ class Validations:
             job.cards,
             batch_size=_BATCH,
             on_progress=lambda download: show(download.text),
-            on_model=lambda card: show(f"loading {self._service.zoo.title(card)}"),
+            on_model=lambda card: show(f"loading {card.title}"),
             leave_out=True,
         ) as run:
             self._update(job, left_out=run.left_out)

@@ -69,7 +69,7 @@ def build(page: Page, titles: Sequence[str]) -> None:
             if asked.model:
                 shown |= page.choose(page.card(asked.model))
             if asked.other:
-                shown[page.other] = page.card(asked.other).id
+                shown[page.other] = page.card(asked.other.partition("@")[0]).id
         except LowRankError as error:
             # The whole message lists every model that there is.
             reason, _, _ = str(error).partition(";")

@@ -89,13 +89,17 @@ def build(page: Page, tab: gr.Tab) -> None:
                 names,
                 value=next(iter(names), None),
                 label="Labelled file",
-                info="Progress is under Validate; the point joins the Pareto plot.",
+                info="Progress shows under Validate; the point appears under Trade-off, measured here.",
                 elem_id="lr-truncated-file",
             )
     answers = gr.HTML("", elem_id="lr-truncated-answers")
 
+    def whole(model: str) -> ModelCard:
+        """Return the model that a cut was made of: only its weights have a singular value for each rank."""
+        return page.card(model.partition("@")[0])
+
     def show(model: str, log_lambda: float, log_mu: float, counted: Criterion) -> tuple[Any, ...]:
-        card = page.card(model)
+        card = whole(model)
         try:
             spectra = page.desk.inspection.spectra(card)
         except LowRankError as error:
@@ -110,7 +114,7 @@ def build(page: Page, tab: gr.Tab) -> None:
         )
 
     def play_path(model: str, log_mu: float, counted: Criterion) -> tuple[Any, ...]:
-        card = page.card(model)
+        card = whole(model)
         try:
             spectra = page.desk.inspection.spectra(card)
         except LowRankError as error:
@@ -128,7 +132,7 @@ def build(page: Page, tab: gr.Tab) -> None:
         return LOG_LAMBDAS[0], film, gr.Timer(active=True)
 
     def truncated_id(model: str, log_lambda: float, log_mu: float, counted: Criterion) -> str:
-        card = page.card(model)
+        card = whole(model)
         truncation = page.desk.inspection.spectra(card).truncation(10**log_lambda, 10**log_mu, counted)
         return service.zoo.truncated(card, truncation.ranks).id
 
@@ -138,22 +142,26 @@ def build(page: Page, tab: gr.Tab) -> None:
             return message("There are no photos yet: drop some above, then try again.")
         try:
             card = page.card(truncated_id(model, log_lambda, log_mu, counted))
-            return comparison_grid(service.zoo, taken, service.compare(taken, [page.card(model), card]))
+            return comparison_grid(service.zoo, taken, service.compare(taken, [whole(model), card]))
         except LowRankError as error:
             return message(str(error))
 
     def measure_truncated(
-        name: str | None, model: str, log_lambda: float, log_mu: float, counted: Criterion
+        job: str, name: str | None, model: str, log_lambda: float, log_mu: float, counted: Criterion
     ) -> tuple[Any, ...]:
+        if page.busy(job):
+            warn("Your validation has not ended; wait for it, or cancel it in the Validate tab.")
+            return gr.skip(), gr.skip(), gr.skip()
         try:
-            started = page.start_validation(name, [model, truncated_id(model, log_lambda, log_mu, counted)])
+            cut = truncated_id(model, log_lambda, log_mu, counted)
+            started = page.start_validation(name, [whole(model).id, cut])
         except LowRankError as error:
             warn(error)
             return gr.skip(), gr.skip(), gr.skip()
         return started, gr.Timer(active=True), gr.Tabs(selected="validate")
 
     inputs = [chosen, page.log_lambda, page.log_mu, criterion]
-    changed = [page.log_lambda.input, page.log_mu.input, criterion.input, chosen.change, stop.click]
+    changed = [page.log_lambda.input, page.log_mu.input, criterion.input, chosen.change, page.ready.change, stop.click]
     playing = play.click(
         play_path,
         [chosen, page.log_mu, criterion],
@@ -167,15 +175,16 @@ def build(page: Page, tab: gr.Tab) -> None:
     shown = [summary, *figures]
     page.when_open(tab, changed, show, inputs, shown, trigger_mode="always_last", concurrency_limit=4, **QUIET)
     # An answer of other ranks than those above it would mislead.
-    gr.on(changed, lambda: "", None, answers, **QUIET)
+    gr.on([*changed, page.photos.change], lambda: "", None, answers, **QUIET)
     attempt.click(try_truncated, [page.photos, *inputs], answers, api_visibility="private", show_progress_on=answers)
-    measure.click(measure_truncated, [file, *inputs], [page.job, page.timer, page.tabs], **QUIET)
+    measure.click(measure_truncated, [page.job, file, *inputs], [page.job, page.timer, page.tabs], **QUIET)
 
 
 def _summary(card: ModelCard, truncation: Truncation) -> str:
     dropped = [cost.layer.name for cost, rank in zip(card.cost.layers, truncation.ranks, strict=True) if rank == 0]
+    ranks = ", ".join(map(str, truncation.ranks))
     text = (
-        f"**λ = {truncation.lambda_:.3g}, μ = {truncation.mu:.3g}**: ranks {', '.join(map(str, truncation.ranks))}. "
+        f"**λ = {truncation.lambda_ * 1e4:.3g}e-4, μ = {truncation.mu:.3g}**: ranks {ranks}. "
         f"{macs_text(truncation.macs)}; the model has {macs_text(card.cost.macs)}. Each layer keeps between "
         f"{percent(min(truncation.energy))} and {percent(max(truncation.energy))} of its energy."
     )

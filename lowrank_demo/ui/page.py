@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -12,7 +14,7 @@ import gradio as gr
 from gradio.media import get_image
 
 from ..data.walk import EXTENSIONS
-from ..errors import LowRankError
+from ..errors import LowRankError, UnknownJob
 from ..models.cards import ModelCard
 from ..serve.answers import Photo
 from ..serve.inspection import Inspection
@@ -64,6 +66,8 @@ class Page:
     """The visitor's photos."""
     shown: gr.State
     """Path of the photo that the first view shows; empty for its first example."""
+    ready: gr.State
+    """Changes when weights have been downloaded."""
     other: gr.Dropdown
     """The model drawn beside the chosen one: an id, or empty."""
     log_lambda: gr.Slider
@@ -88,7 +92,8 @@ class Page:
     def choose(self, card: ModelCard) -> dict[Any, Any]:
         """Return the updates that choose a model; of a cut that is not on a path, its neighbour on it."""
         on_path = self.desk.paths.nearest(card)
-        return {self.stage: gr.HTML(model=on_path.id), self.chosen: on_path.id}
+        # The time makes the browser listen where it was told the same model before and its visitor moved on.
+        return {self.stage: gr.HTML(model=on_path.id, asked=time.time_ns()), self.chosen: on_path.id}
 
     def when_open(
         self,
@@ -126,6 +131,13 @@ class Page:
         )
         gr.on(list(changes), if_open, [self.opened, *inputs], list(outputs), js=seen, **options)
 
+    def busy(self, job_id: str) -> bool:
+        """Return whether the visitor's validation has not ended."""
+        try:
+            return not self.desk.validations.status(job_id).finished
+        except UnknownJob:
+            return False
+
     def start_validation(self, file: str | None, model_ids: list[str]) -> str:
         """Start a validation; returns its id.
 
@@ -133,6 +145,16 @@ class Page:
             LowRankError: It cannot be started; the message says why.
         """
         return self.desk.validations.start(file or "", [self.card(model_id) for model_id in model_ids])
+
+
+def photo_key(path: str) -> str:
+    """Return a name for a photo that does not tell where it lies on the server."""
+    return short_hash(path)
+
+
+def short_hash(text: str) -> str:
+    """Return 16 hex digits that stand for a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def photos_of(items: Items) -> list[Photo]:
@@ -172,8 +194,9 @@ def create(desk: Desk, demo: gr.Blocks, stage: gr.HTML, model: str) -> Page:
             render=False,
         ),
         shown=gr.State(""),
+        ready=gr.State(0),
         other=gr.Dropdown(
-            [("no other model", ""), *((service.zoo.title(card), card.id) for card in service.zoo)],
+            [("no other model", ""), *((card.title, card.id) for card in service.zoo)],
             value="",
             label="Compare with",
             info="A second model is drawn beside the chosen one.",

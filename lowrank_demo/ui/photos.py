@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from ..serve.answers import Photo
 from ..serve.places import ANSWERED, MAX_MODELS
 from ..settings import ASSETS
 from .events import QUIET
-from .page import Items, Page, photos_of
+from .page import Items, Page, photo_key, photos_of, short_hash
 from .present import message
 from .present_comparison import photos_view
 from .present_evidence import evidence_view
@@ -74,7 +73,7 @@ def build(page: Page, tab: gr.Tab) -> None:
             view, found = page.desk.inspection.evidence(Photo.from_file(path), ends)
         except LowRankError as error:
             return _evidence_value(wanted, message(str(error)), kept=False)
-        return _evidence_value(wanted, evidence_view(service.zoo, view, ends, found), kept=True)
+        return _evidence_value(wanted, evidence_view(view, ends, found), kept=True)
 
     def choose(event: gr.EventData) -> dict[Any, Any]:
         return page.choose(page.card(str(event.model)))
@@ -82,7 +81,7 @@ def build(page: Page, tab: gr.Tab) -> None:
     page.photos.change(None, None, None, js=_PHOTOS_CHANGED, **QUIET)
     page.when_open(
         tab,
-        [page.photos.change, page.chosen.change],
+        [page.photos.change, page.chosen.change, page.ready.change],
         answer,
         [page.photos, page.chosen],
         [results, note],
@@ -114,11 +113,7 @@ def _ends(cards: Sequence[ModelCard]) -> list[ModelCard]:
 def _keys(items: Items, cards: Sequence[ModelCard], count: int) -> list[tuple[str, str]]:
     """Return two keys of each of the first photos: of the photo, and of the photo with the models of its evidence."""
     models = "".join(card.id for card in _ends(cards))
-    return [(_short_hash(path), _short_hash(path + models)) for path, _ in (items or [])[:count]]
-
-
-def _short_hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return [(photo_key(path), short_hash(path + models)) for path, _ in (items or [])[:count]]
 
 
 def _evidence_value(key: str, html: str, *, kept: bool) -> str:
@@ -134,7 +129,7 @@ def _left_out(page: Page, chosen: ModelCard, dropped: int) -> str:
     if dropped > limit:
         said = message(f"{dropped} photos were dropped; the first {limit} are answered: drop the rest on their own.")
     where = service.status(chosen).where
-    title = service.zoo.title(chosen)
+    title = chosen.title
     if where == "to download":
         said += message(f"The weights of {title} are not here yet: download them above.")
     elif where == "missing":

@@ -83,7 +83,7 @@ def message(text: str, kind: str = "lr-message") -> str:
     return f'<p class="{kind}" role="status">{escape(text)}</p>'
 
 
-RANK_HEADERS = ["layer", "rank", "full rank", "V shape", "U shape", "V MMACs", "U MMACs", "V params", "U params"]
+RANK_HEADERS = ["layer", "rank", "full rank", "V shape", "U shape", "V MFLOPs", "U MFLOPs", "V params", "U params"]
 
 
 def rank_rows(card: ModelCard) -> list[list[str | int | float]]:

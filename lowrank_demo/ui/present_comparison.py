@@ -29,7 +29,7 @@ def photos_view(
     """Return the table of all photos and, hidden but for the one that is selected, each photo's own card.
 
     Args:
-        zoo: Names the models.
+        zoo: Has the models' MFLOPs.
         photos: The photos that were compared.
         comparison: The models' answers.
         chosen: The chosen model. Its answers come first, and the cards are its own, if it was compared.
@@ -39,7 +39,7 @@ def photos_view(
     rows = list(zip(*ordered.answers, strict=True))
     unlike = [_differ(row) for row in rows]
     table = "".join(
-        _row(zoo, photo, view, ordered.cards, row, key, differs)
+        _row(photo, view, ordered.cards, row, key, differs)
         for photo, view, row, key, differs in zip(photos, ordered.views, rows, keys, unlike, strict=True)
     )
     return (
@@ -48,7 +48,7 @@ def photos_view(
         f'<table class="ph-table"><thead><tr><th scope="col">Photo</th>{_heads(zoo, ordered, chosen)}</tr></thead>'
         f"<tbody>{table}</tbody></table></div></div>"
         '<aside class="ph-one" aria-label="The selected photo">'
-        f'<p class="lr-note">{_whose(zoo, ordered, chosen)}</p>{result_cards(photos, ordered)}'
+        f'<p class="lr-note">{_whose(ordered, chosen)}</p>{result_cards(photos, ordered)}'
         f'<section class="ph-why"><h3>Where the answers come from</h3><p class="lr-note">{_EVIDENCE}</p>'
         '<div class="ph-evidence" role="status"></div></section></aside>'
     )
@@ -88,9 +88,9 @@ def _filter(cards: Sequence[ModelCard], unlike: Sequence[bool]) -> str:
     )
 
 
-def _whose(zoo: Zoo, comparison: Comparison, chosen: ModelCard) -> str:
+def _whose(comparison: Comparison, chosen: ModelCard) -> str:
     first = comparison.cards[0]
-    title = escape(zoo.title(first))
+    title = escape(first.title)
     return f"What {title} says of the selected photo" + (":" if first.id == chosen.id else ", the first that is ready:")
 
 
@@ -111,11 +111,10 @@ def _head(
     if answers is not first:
         compared = [(a, b) for a, b in zip(answers, first, strict=True) if not isinstance(a, ImageError)]
         facts.append(f"agrees on {sum(_label(a) == _label(b) for a, b in compared)} of {len(compared)}")
-    return f'<th scope="col">{escape(zoo.title(card))}<small>{" · ".join(facts)}</small></th>'
+    return f'<th scope="col">{escape(card.title)}<small>{" · ".join(facts)}</small></th>'
 
 
 def _row(
-    zoo: Zoo,
     photo: Photo,
     view: np.ndarray | None,
     cards: Sequence[ModelCard],
@@ -132,7 +131,7 @@ def _row(
         time = first.timings.decode
         together = "to decode" if time.images == 1 else f"as one of {time.images}"
         note = f'<small title="decoded in {time_text(time)}">{time.milliseconds:.1f} ms {together}</small>'
-        cells = "".join(_cell(zoo, card, answer, first) for card, answer in zip(cards, answers, strict=True))
+        cells = "".join(_cell(card, answer, first) for card, answer in zip(cards, answers, strict=True))
     evidence = "" if isinstance(first, ImageError) else key[1]
     return (
         f'<tr class="{"ph-differs" if differs else "ph-same"}" data-photo="{key[0]}" data-evidence="{evidence}">'
@@ -141,9 +140,9 @@ def _row(
     )
 
 
-def _cell(zoo: Zoo, card: ModelCard, answer: Answer, first: Answer) -> str:
+def _cell(card: ModelCard, answer: Answer, first: Answer) -> str:
     return (
-        f'<td><button type="button" data-model="{escape(card.id)}" title="Choose {escape(zoo.title(card))}">'
+        f'<td><button type="button" data-model="{escape(card.id)}" title="Choose {escape(card.title)}">'
         f"{_text(answer, first)}</button></td>"
     )
 

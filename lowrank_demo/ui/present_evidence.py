@@ -10,7 +10,6 @@ from PIL import Image
 
 from ..classify.occlusion import Occlusion
 from ..models.cards import ModelCard
-from ..models.zoo import Zoo
 from ..runtime.words import percent
 from .present_filters import data_uri
 
@@ -18,16 +17,15 @@ _DARK = 0.25
 _GRID = 15
 
 
-def evidence_view(zoo: Zoo, view: np.ndarray, cards: Sequence[ModelCard], found: Sequence[Occlusion]) -> str:
+def evidence_view(view: np.ndarray, cards: Sequence[ModelCard], found: Sequence[Occlusion]) -> str:
     """Return a picture for each model, with its answer.
 
     Args:
-        zoo: Names the models.
         view: The photo as the networks see it, uint8 [227, 227, 3].
         cards: The models.
         found: Each model's answer and where it comes from.
     """
-    figures = "".join(_figure(view, escape(zoo.title(card)), one) for card, one in zip(cards, found, strict=True))
+    figures = "".join(_figure(view, escape(card.title), one) for card, one in zip(cards, found, strict=True))
     return f'<div class="lr-evidence">{figures}</div>'
 
 
@@ -35,7 +33,9 @@ def _figure(pixels: np.ndarray, title: str, found: Occlusion) -> str:
     answer = f"{escape(found.label.name)}, {percent(found.probability)}"
     most = float(found.weight.max())
     loses = (
-        f"Hiding the brightest part takes {100 * most:.0f} points of it." if most > 0.005 else "No part alone decides."
+        f"Hiding the brightest part lowers this by {100 * most:.0f} points."
+        if most > 0.005
+        else "No single part decides the answer."
     )
     return (
         f'<figure><img alt="Photo lit where {title} sees {answer}" '

@@ -44,7 +44,7 @@ def job_view(status: ValidationStatus, job_id: str, zoo: Zoo) -> str:
     else:
         head = "Done."
     results = report.models if report else status.results
-    confused = confusions(report, zoo, _MOST_CONFUSED) if report else ""
+    confused = confusions(report, _MOST_CONFUSED) if report else ""
     unreadable = len(report.unreadable) if report else 0
     return (
         f'<div class="lr-job lr-{status.state}" role="status"><p>{head}</p>'

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import math
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,10 +88,11 @@ def _family(family: str, schemes: Mapping[str, Sequence[ModelCard]]) -> tuple[st
 def _cut(zoo: Zoo, card: ModelCard) -> dict[str, Any]:
     return {
         "id": card.id,
-        "title": zoo.title(card),
+        "title": card.title,
         "version": "" if card.truncated_from else card.version,
         "lambda": "" if card.truncated_from else card.lambda_text,
         "mflops": zoo.mflops(card),
+        "at": card.cost.macs / 1e6,
         "fewer": f"{zoo.reference.mflops / zoo.mflops(card):.1f}",
         "ranks": card.ranks,
         "macs": [round(cost.macs / 1e6, 2) for cost in card.cost.layers],
@@ -132,6 +134,7 @@ def _stops(zoo: Zoo, scheme: str) -> list[dict[str, Any]]:
         {
             "version": card.version,
             "mflops": zoo.mflops(card),
+            "at": card.cost.macs / 1e6,
             "lambda": card.lambda_text,
             "price": f"{card.lambda_ * 1e4:.2f}",
             "error": f"{card.published.top1:.1f}",
@@ -179,7 +182,7 @@ def _errors(zoo: Zoo, paths: Mapping[str, Mapping[str, Sequence[ModelCard]]]) ->
 
 
 def _point(zoo: Zoo, card: ModelCard, error: float) -> dict[str, Any]:
-    return {"title": zoo.title(card), "mflops": zoo.mflops(card), "error": error}
+    return {"title": card.title, "mflops": zoo.mflops(card), "error": error}
 
 
 def _thumbnail(path: Path) -> str:
@@ -195,13 +198,14 @@ def _thumbnail(path: Path) -> str:
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
-def photo_value(name: str, found: PathAnswers, ready: Sequence[str]) -> str:
-    """Return a photo and its answers, as JSON, in place of those that the view holds."""
+def photo_value(name: str, key: str, found: PathAnswers, ready: Sequence[str]) -> str:
+    """Return a photo and its answers, as JSON, in place of those that the view holds; ``key`` names the photo."""
     return json.dumps(
         {
             "replace": True,
+            "photo": key,
             "name": name,
-            "caption": f"{name}: {found.decode_time.milliseconds:.1f} ms by {found.decoder}",
+            "caption": f"{name}: decoded in {found.decode_time.milliseconds:.1f} ms by {found.decoder}",
             "picture": picture_uri(found.view, found.view.shape[0]),
             "ready": list(ready),
             "answers": _answers(found),
@@ -209,14 +213,20 @@ def photo_value(name: str, found: PathAnswers, ready: Sequence[str]) -> str:
     )
 
 
-def more_value(found: PathAnswers | None, ready: Sequence[str]) -> str:
-    """Return more answers to the photo that the view holds, as JSON; None where there are none."""
-    return json.dumps({"ready": list(ready), "answers": _answers(found) if found else {}})
+def more_value(key: str, found: PathAnswers | None, ready: Sequence[str], refused: str = "") -> str:
+    """Return more answers to a photo, as JSON: none where they are refused."""
+    answers = _answers(found) if found else {}
+    # The time makes every value a new one: the browser takes no notice of the same value twice.
+    return json.dumps(
+        {"ready": list(ready), "photo": key, "answers": answers, "refused": refused, "time": time.time_ns()}
+    )
 
 
-def refused_value(name: str, error: LowRankError) -> str:
+def refused_value(name: str, key: str, error: LowRankError) -> str:
     """Return that a photo cannot be answered, as JSON."""
-    return json.dumps({"replace": True, "name": name, "caption": name, "answers": {}, "refused": str(error)})
+    return json.dumps(
+        {"replace": True, "photo": key, "name": name, "caption": name, "answers": {}, "refused": str(error)}
+    )
 
 
 def _answers(found: PathAnswers) -> dict[str, Any]:

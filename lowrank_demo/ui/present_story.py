@@ -38,7 +38,7 @@ def story_view(zoo: Zoo, card: ModelCard, spectra: Spectra) -> str:
     )
     conv, shown, priced = LAYERS[story.LAYER], LAYERS[story.SHOWN], LAYERS[story.PRICED]
     rows, columns = matrix_shape(conv, card.scheme)
-    name = escape(zoo.title(card))
+    name = escape(card.title)
     most = full_rank(shown, card.scheme)
     steps = [
         (
@@ -89,7 +89,7 @@ def story_view(zoo: Zoo, card: ModelCard, spectra: Spectra) -> str:
                 f"<b>{fewer:.1f}× fewer MFLOPs</b> than {escape(zoo.reference.name)}, with "
                 f"{best.published.top1:.1f} % top-1 error in place of {zoo.reference.top1:.1f} %.",
                 story.result_drawing(zoo, best),
-                f"{escape(zoo.reference.name)} and {escape(zoo.title(best))} on ImageNet, as published.",
+                f"{escape(zoo.reference.name)} and {escape(best.title)} on ImageNet, as published.",
             ),
         ]
     return "<ol class='lr-story'>" + "".join(_step(number, *one) for number, one in enumerate(steps, start=1)) + "</ol>"
@@ -113,16 +113,16 @@ def provenance_view(zoo: Zoo) -> str:
         families.setdefault(card.family, []).append(card)
     return "".join(
         f"<p><b>{escape(FAMILY_WORDS.get(family, family)).capitalize()} weights.</b> {_WHOSE.get(family, _OTHERS)}</p>"
-        f"<details><summary>Details and licence</summary><ul>{_details(zoo, cards)}</ul></details>"
+        f"<details><summary>Details and licence</summary><ul>{_details(cards)}</ul></details>"
         for family, cards in families.items()
     )
 
 
-def _details(zoo: Zoo, cards: Sequence[ModelCard]) -> str:
+def _details(cards: Sequence[ModelCard]) -> str:
     alike: dict[tuple[str, str], list[ModelCard]] = {}
     for card in cards:
         alike.setdefault((card.provenance, card.licence), []).append(card)
     return "".join(
-        f"<li>{escape(', '.join(map(zoo.title, some)))}: {escape(provenance)} Licence: {escape(licence)}.</li>"
+        f"<li>{escape(', '.join(one.title for one in some))}: {escape(provenance)} Licence: {escape(licence)}.</li>"
         for (provenance, licence), some in alike.items()
     )

@@ -57,10 +57,9 @@ def build(page: Page, tab: gr.Tab) -> None:
         card = page.card(model)
         second = page.card(compared) if compared and compared != model else None
         reference = page.desk.service.zoo.reference
-        title = page.desk.service.zoo.title
         text = macs_summary(card.cost, reference)
         if second:
-            text = f"**{title(card)}**: {text}\n\n**{title(second)}**: {macs_summary(second.cost, reference)}"
+            text = f"**{card.title}**: {text}\n\n**{second.title}**: {macs_summary(second.cost, reference)}"
         return (
             text,
             ranks_figure(card, second),
@@ -82,7 +81,7 @@ def build(page: Page, tab: gr.Tab) -> None:
 
     drawn = [summary, ranks, macs, params, table]
     page.when_open(tab, [chosen.change, other.change], show, [chosen, other], drawn, **QUIET)
-    followed = [chosen.change, page.shown.change]
+    followed = [chosen.change, page.shown.change, page.ready.change]
     page.when_open(tab, followed, show_filters, [chosen, page.shown], [pictures], trigger_mode="always_last", **QUIET)
     page.when_open(tab, [chosen.change], show_history, [chosen], [history, note, learned, cost], **QUIET)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from ..serve.answers import Photo
 from ..serve.places import ANSWERED
 from ..settings import ASSETS
 from .events import QUIET
-from .page import FIRST_PHOTO, Desk, Items, Page, warn
+from .page import FIRST_PHOTO, Desk, Items, Page, photo_key, warn
 from .present_stage import more_value, photo_value, refused_value, stage_config
 
 _OWN = ASSETS / "examples"
@@ -32,7 +34,15 @@ def create(desk: Desk, model: str) -> gr.HTML:
         render=False,
         config=stage_config(desk.service.zoo, desk.paths.paths, _ready(desk), EXAMPLES),
         model=model,
+        asked=0,
     )
+
+
+@dataclass
+class Asked:
+    """How many photos a visitor has asked for: an answer that a later one overtook is not shown."""
+
+    photos: int = 0
 
 
 def _ready(desk: Desk) -> list[str]:
@@ -44,39 +54,48 @@ def _ready(desk: Desk) -> list[str]:
 def build(page: Page) -> None:
     """Connect the component. It asks for answers when a photo comes, and for those of a family when it is chosen."""
     desk, stage, shown = page.desk, page.stage, page.shown
+    asked, known = gr.State(Asked()), gr.State([])
 
-    def answered(path: str, model: str) -> str:
-        photo = Photo.from_file(Path(path))
+    def answered(path: str, model: str, asked: Asked) -> tuple[Any, Any]:
+        asked.photos += 1
+        number, photo = asked.photos, Photo.from_file(Path(path))
         try:
-            return photo_value(photo.name, desk.paths.answers(photo, page.card(model).family), _ready(desk))
+            found = desk.paths.answers(photo, page.card(model).family)
+            value = photo_value(photo.name, photo_key(path), found, _ready(desk))
         except LowRankError as error:
-            return refused_value(photo.name, error)
+            value = refused_value(photo.name, photo_key(path), error)
+        return (value, path) if number == asked.photos else (gr.skip(), gr.skip())
 
-    def example(model: str, event: gr.EventData) -> tuple[str, str]:
-        path = str(EXAMPLES[int(event.example) % len(EXAMPLES)])
-        return answered(path, model), path
+    def first(model: str, asked: Asked) -> tuple[Any, Any]:
+        return answered(str(EXAMPLES[0]), model, asked)
 
-    def dropped(items: Items, model: str) -> tuple[str, str]:
-        path = items[0][0] if items else str(EXAMPLES[0])
-        return answered(path, model), path
+    def example(model: str, asked: Asked, event: gr.EventData) -> tuple[Any, Any]:
+        return answered(str(EXAMPLES[int(event.example) % len(EXAMPLES)]), model, asked)
 
-    def picked(items: Items, model: str, event: gr.EventData) -> tuple[str, str]:
-        path = (items or [])[int(event.photo)][0]
-        return answered(path, model), path
+    def changed(items: Items, model: str, asked: Asked, before: list[str], path: str) -> tuple[Any, Any, list[str]]:
+        """Show the first photo that is new; where the one that was shown is gone, another one."""
+        now = [one for one, _ in items or []]
+        new = next((one for one in now if one not in before), None)
+        if new is None and (path in now or path not in before):
+            return gr.skip(), gr.skip(), now
+        return *answered(new or next(iter(now), str(EXAMPLES[0])), model, asked), now
+
+    def picked(items: Items, model: str, asked: Asked, event: gr.EventData) -> tuple[Any, Any]:
+        return answered((items or [])[int(event.photo)][0], model, asked)
 
     def more(path: str, event: gr.EventData) -> str:
-        photo = Photo.from_file(Path(path or EXAMPLES[0]))
+        path = path or str(EXAMPLES[0])
         try:
-            return more_value(desk.paths.answers(photo, page.card(str(event.model)).family), _ready(desk))
+            found = desk.paths.answers(Photo.from_file(Path(path)), page.card(str(event.model)).family)
+            return more_value(photo_key(path), found, _ready(desk))
         except LowRankError as error:
-            warn(error)
-            return more_value(None, _ready(desk))
+            return more_value(photo_key(path), None, _ready(desk), str(error))
 
     def download(
         path: str,
         event: gr.EventData,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> str:
+    ) -> tuple[str, Any]:
         def show(state: DownloadProgress) -> None:
             progress(state.bytes_done / state.bytes_total if state.bytes_total else 0, desc=state.text)
 
@@ -84,7 +103,8 @@ def build(page: Page) -> None:
             desk.service.fetch(page.card(str(event.model)), show)
         except LowRankError as error:
             warn(error)
-        return more(path, event)
+            return more_value("", None, _ready(desk)), gr.skip()
+        return more(path, event), time.time_ns()
 
     def settled(event: gr.EventData) -> str:
         return page.card(str(event.model)).id
@@ -97,13 +117,23 @@ def build(page: Page) -> None:
         "concurrency_id": "classify",
         **QUIET,
     }
-    page.loaded(dropped, [page.photos, page.chosen], **listener)
-    page.photos.change(dropped, [page.photos, page.chosen], **listener)
-    stage.focus(picked, [page.photos, page.chosen], **listener)
-    stage.click(example, page.chosen, **listener)
+    page.loaded(first, [page.chosen, asked], **listener)
+    page.photos.change(
+        changed, [page.photos, page.chosen, asked, known, shown], **{**listener, "outputs": [stage, shown, known]}
+    )
+    stage.focus(picked, [page.photos, page.chosen, asked], **listener)
+    stage.click(example, [page.chosen, asked], **listener)
     stage.input(
         more, shown, stage, trigger_mode="multiple", concurrency_limit=ANSWERED, concurrency_id="classify", **QUIET
     )
-    stage.submit(download, shown, stage, concurrency_limit=6, api_visibility="private", show_progress="minimal")
+    stage.submit(
+        download,
+        shown,
+        [stage, page.ready],
+        trigger_mode="multiple",
+        concurrency_limit=6,
+        api_visibility="private",
+        show_progress="minimal",
+    )
     stage.release(settled, None, page.chosen, trigger_mode="multiple", **QUIET)
     stage.select(lambda: gr.Tabs(selected="ranks"), None, page.tabs, **QUIET)

@@ -120,6 +120,6 @@ def _timed(page: Page, photos: PhotoSet | None, chosen: ModelCard, progress: gr.
     cards = {card.id: card for card in every}
     found: dict[str, Latency] = {}
     for number, card in enumerate(cards.values()):
-        progress((number, len(cards)), desc=f"timing {page.desk.service.zoo.title(card)}")
+        progress((number, len(cards)), desc=f"timing {card.title}")
         found[card.id] = page.desk.inspection.latency(card)
     return found

@@ -11,7 +11,6 @@ import gradio as gr
 
 from ..data.walk import listed
 from ..errors import LowRankError, UnknownJob
-from ..models.zoo import Zoo
 from ..runtime.words import counted
 from ..serve.answers import ModelStatus
 from ..serve.places import BUILDERS, MAX_MODELS
@@ -54,7 +53,7 @@ def build(page: Page, tab: gr.Tab) -> None:
                 elem_id="lr-upload",
             )
             chosen = gr.Dropdown(
-                [(_model_label(desk.service.zoo, status), status.card.id) for status in desk.service.models()],
+                [(_model_label(status), status.card.id) for status in desk.service.models()],
                 value=[card.id for card in desk.service.ready_models()[:MAX_MODELS]],
                 multiselect=True,
                 max_choices=MAX_MODELS,
@@ -72,20 +71,13 @@ def build(page: Page, tab: gr.Tab) -> None:
     """Whether the visitor's zip is being made into a set."""
     shown = [note, view, start, cancel, timer, finished]
 
-    def busy(job_id: str) -> bool:
-        """Return whether the visitor's validation has not ended."""
-        try:
-            return not validations.status(job_id).finished
-        except UnknownJob:
-            return False
-
     def on_upload(path: str | None, job_id: str) -> Iterator[tuple[Any, ...]]:
         on_server = files.names()
         # The report of another set leaves with its links; what still runs stays.
-        left = gr.skip() if busy(job_id) else ""
+        left = gr.skip() if page.busy(job_id) else ""
         if not path:
             choose = gr.Dropdown(choices=on_server, value=next(iter(on_server), None))
-            yield choose, "" if busy(job_id) else _WELCOME, left, _start_button(not busy(job_id)), False
+            yield choose, "" if page.busy(job_id) else _WELCOME, left, _start_button(not page.busy(job_id)), False
             return
         yield gr.skip(), message("The zip is being unpacked."), left, _start_button(False, _UNPACKING), True
         shown_at = 0.0
@@ -95,13 +87,13 @@ def build(page: Page, tab: gr.Tab) -> None:
                     choices = [(name, name) for name in on_server]
                     choices.append((f"your upload: {counted(step.count, 'photo')}", step.token))
                     choose = gr.Dropdown(choices=choices, value=step.token)
-                    yield choose, message(_what_came(step)), gr.skip(), _start_button(not busy(job_id)), False
+                    yield choose, message(_what_came(step)), gr.skip(), _start_button(not page.busy(job_id)), False
                 elif step.total and time.monotonic() > shown_at + _SHOWN_SECONDS:
                     shown_at = time.monotonic()
                     checked = f"{step.done:,} of {counted(step.total, 'photo')} checked."
                     yield gr.skip(), message(checked), gr.skip(), gr.skip(), True
         except LowRankError as error:
-            yield gr.skip(), message(str(error)), gr.skip(), _start_button(not busy(job_id)), False
+            yield gr.skip(), message(str(error)), gr.skip(), _start_button(not page.busy(job_id)), False
 
     def on_start(name: str | None, model_ids: list[str], unpacks: bool) -> tuple[Any, ...]:
         if unpacks:
@@ -180,7 +172,7 @@ def _shown(page: Page, job_id: str, ended: Sequence[str]) -> tuple[Any, ...]:
     )
 
 
-def _model_label(zoo: Zoo, status: ModelStatus) -> str:
+def _model_label(status: ModelStatus) -> str:
     size = f"{status.card.cost.fp32_bytes / 1e6:.0f} MB"
     state = {"to download": f" (to download, {size})", "missing": " (weights missing)"}.get(status.where, "")
-    return f"{zoo.title(status.card)}{state}"
+    return f"{status.card.title}{state}"

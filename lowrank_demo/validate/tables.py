@@ -21,10 +21,10 @@ def errors_table(results: Sequence[ModelResult], zoo: Zoo) -> str:
 
     Args:
         results: The results of a pass that measured at least one image.
-        zoo: Has the models' names.
+        zoo: Has the models' MFLOPs.
     """
     rows = "".join(
-        f"<tr><th scope='row'>{_name(zoo, result.card)}</th>"
+        f"<tr><th scope='row'>{_name(result.card)}</th>"
         f"<td>{zoo.mflops(result.card)}</td>{_error(result, 0)}{_error(result, 1)}"
         f"<td>{result.loss:.3f}</td></tr>"
         for result in results
@@ -44,12 +44,11 @@ def left_out_list(left_out: Sequence[tuple[str, str]]) -> str:
     return f"<div class='lr-left-out'><p>Not measured, because the weights cannot be loaded:</p><ul>{items}</ul></div>"
 
 
-def confusions(report: Report, zoo: Zoo, most: int | None = None) -> str:
+def confusions(report: Report, most: int | None = None) -> str:
     """Return a table of each model's most frequent confusions; empty if there are none.
 
     Args:
         report: A finished pass.
-        zoo: Has the models' names.
         most: The largest number of rows in a table; None shows all that the report lists.
     """
     labels, cards = classes(), {result.card.id: result.card for result in report.models}
@@ -61,15 +60,15 @@ def confusions(report: Report, zoo: Zoo, most: int | None = None) -> str:
         )
         if rows:
             head = "<thead><tr><th>class</th><th>taken for</th><th>images</th></tr></thead>"
-            title = zoo.title(cards[model])
+            title = cards[model].title
             tables.append(f"<table><caption>{escape(title)}</caption>{head}<tbody>{rows}</tbody></table>")
     return "".join(tables)
 
 
-def _name(zoo: Zoo, card: ModelCard) -> str:
+def _name(card: ModelCard) -> str:
     """Return a model's name with its id below, which may be broken into lines at its marks."""
     name = escape(card.id).replace("/", "/<wbr>").replace("@", "@<wbr>").replace("-", "-<wbr>")
-    return f"{escape(zoo.title(card))}<small>{name}</small>"
+    return f"{escape(card.title)}<small>{name}</small>"
 
 
 def _error(result: ModelResult, which: int) -> str:

@@ -63,4 +63,4 @@ def test_figures_as_published(zoo: Zoo, published_models: list[dict]) -> None:
     ],
 )
 def test_titles(zoo: Zoo, model: str, title: str) -> None:
-    assert zoo.title(zoo.get(model)) == title
+    assert zoo.get(model).title == title

@@ -32,7 +32,7 @@ def test_views_of_a_model(settings: Settings) -> None:
     assert inspection.filters(truncated) is filters
     absent = service.zoo.get("scheme_1/v1")
     for view in (inspection.spectra, inspection.filters):
-        with pytest.raises(WeightsUnavailable, match="published/scheme_1/v1 are not on this machine yet"):
+        with pytest.raises(WeightsUnavailable, match="Scheme 1 · v1 · authors' are not on this machine yet"):
             view(absent)
 
 
@@ -49,5 +49,5 @@ def test_evidence_of_one_photo(settings: Settings) -> None:
     assert found.weight.shape == (227, 227)
     with pytest.raises(ImageError, match="expected"):
         inspection.evidence(Photo("x.jpg", lambda: b"no photo"), [card])
-    with pytest.raises(WeightsUnavailable, match="published/scheme_1/v1"):
+    with pytest.raises(WeightsUnavailable, match="Scheme 1 · v1 · authors'"):
         inspection.evidence(photo, [service.zoo.get("scheme_1/v1")])

@@ -40,12 +40,12 @@ def test_explore(app: RunningApp, page: Page) -> None:
     expect(page.locator(".st-photo figcaption")).to_contain_text("lion.jpg")
     page.get_by_role("tab", name="Explore").click()
     summary = page.locator("#lr-truncated")
-    expect(summary).to_contain_text("λ = 0.0001, μ = 0.01: ranks 7, ")
+    expect(summary).to_contain_text("λ = 1e-4, μ = 0.01: ranks 7, ")
     for plot in ("ranks", "spectra", "path"):
         expect(page.locator(f"#lr-truncated-{plot} .js-plotly-plot")).to_be_visible()
     page.locator("#lr-lambda input[type=range]").focus()
     page.keyboard.press("ArrowRight")
-    expect(summary).to_contain_text("λ = 0.000112")
+    expect(summary).to_contain_text("λ = 1.12e-4")
     page.wait_for_url(re.compile("lambda=-3.95&mu=-2"))
     page.get_by_label("storage").check()
     expect(summary).to_contain_text("ranks 7, 28, 69, 71, 88, ")
@@ -68,11 +68,23 @@ def test_explore(app: RunningApp, page: Page) -> None:
     expect(page.locator("#lr-pareto-plot .legend")).to_contain_text("cut, not trained again")
 
 
+def test_explore_from_a_cut(app: RunningApp, page: Page) -> None:
+    opened(page, app, "scheme=2&version=v5&family=preview")
+    drop(page, photo_path("lion.jpg"))
+    page.locator("#st-range").focus()
+    page.keyboard.press("End")
+    expect(title(page)).to_contain_text("cut to")
+    page.get_by_role("tab", name="Explore").click()
+    expect(page.locator("#lr-truncated")).to_contain_text("the model has 151.5 MFLOPs")
+    page.locator("#lr-try").click()
+    expect(page.locator("#lr-truncated-answers tbody tr")).to_have_count(1)
+
+
 def truncation_restored(app: RunningApp, page: Page) -> Locator:
     """Open Explore by a link that names a truncation, and return its summary."""
     opened(page, app, "scheme=2&version=v5&family=preview&tab=explore&lambda=-3.5&mu=0")
     summary = page.locator("#lr-truncated")
-    expect(summary).to_contain_text("λ = 0.000316, μ = 1")
+    expect(summary).to_contain_text("λ = 3.16e-4, μ = 1")
     return summary
 
 
@@ -82,7 +94,7 @@ def test_a_link_restores_the_truncation_and_the_path_plays(app: RunningApp, page
     heights = "Array.from(document.querySelector('#lr-truncated-ranks .js-plotly-plot').data[1].y)"
     before = page.evaluate(heights)
     page.locator("#lr-play").click()
-    expect(summary).to_contain_text(re.compile(r"λ = [\d.]+e-0[56], μ = 1"))
+    expect(summary).to_contain_text(re.compile(r"λ = 0\.\d+e-4, μ = 1"))
     assert page.evaluate(heights) != before, "the figures play too"
     page.locator("#lr-stop").click()
     page.wait_for_timeout(800)
@@ -108,7 +120,7 @@ def test_stop_before_the_path_has_come(app: RunningApp, page: Page) -> None:
 def test_the_path_stops_when_its_tab_is_left(app: RunningApp, page: Page) -> None:
     summary = truncation_restored(app, page)
     page.locator("#lr-play").click()
-    expect(summary).to_contain_text(re.compile(r"λ = [\d.]+e-0[56], μ = 1"))
+    expect(summary).to_contain_text(re.compile(r"λ = 0\.\d+e-4, μ = 1"))
     page.get_by_role("tab", name="Trade-off").click()
     page.wait_for_timeout(600)
     left = summary.text_content()
@@ -152,7 +164,7 @@ def test_a_link_restores_the_tab(app: RunningApp, page: Page) -> None:
     page.wait_for_url(re.compile(r"with=published%2Fscheme_2%2Fv1"))
     page.reload()
     expect(other).to_have_value("Scheme 2 · v1 · authors'")
-    expect(page.locator("#lr-ranks-plot .legend")).to_contain_text("scheme 2 v1")
+    expect(page.locator("#lr-ranks-plot .legend")).to_contain_text("Scheme 2 · v1 · authors'")
     page.get_by_role("tab", name="Trade-off").click()
     page.wait_for_url(re.compile(r"tab=trade-off"))
     opened(page, app, "tab=nowhere")
@@ -179,7 +191,7 @@ def test_ranks_compare(app: RunningApp, page: Page) -> None:
     page.get_by_label("Compare with").click()
     page.get_by_role("option", name="Scheme 1 · v1 · authors'").click()
     expect(page.locator("#lr-cost")).to_contain_text("Scheme 1 · v1 · authors'")
-    expect(page.locator("#lr-ranks-plot .legend")).to_contain_text("scheme 1 v1")
+    expect(page.locator("#lr-ranks-plot .legend")).to_contain_text("Scheme 1 · v1 · authors'")
 
 
 def test_rank_history_of_an_own_model(app: RunningApp, page: Page) -> None:

@@ -21,11 +21,11 @@ def test_lit_where_the_weight_lies(zoo: Zoo) -> None:
     label = ImageNetClass(7, "n01514668", "<cock>", ("cock",))
     cards = [zoo.get("scheme_1/v1"), zoo.get("preview/scheme_2/v5")]
     photo = np.full((227, 227, 3), (200, 40, 40), np.uint8)
-    shown = evidence_view(zoo, photo, cards, [Occlusion(label, 0.9, weight), Occlusion(label, 0.2, weight * 0)])
+    shown = evidence_view(photo, cards, [Occlusion(label, 0.9, weight), Occlusion(label, 0.2, weight * 0)])
     assert "<cock>" not in shown
     assert "&lt;cock&gt;, 90 %" in shown
-    assert "takes 50 points" in shown
-    assert "No part alone decides" in shown
+    assert "lowers this by 50 points" in shown
+    assert "No single part decides" in shown
     lit, dark = (
         np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))) for data in re.findall(r"base64,([^\"]+)", shown)
     )

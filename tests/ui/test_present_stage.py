@@ -70,6 +70,6 @@ def test_the_small_plot_shows_one_set_of_photos(zoo: Zoo) -> None:
 
 
 def test_a_photo_that_is_refused() -> None:
-    value = json.loads(refused_value("<b>.jpg", ImageError("It is <empty>.")))
+    value = json.loads(refused_value("<b>.jpg", "1f", ImageError("It is <empty>.")))
     assert value["answers"] == {}
     assert value["refused"] == "It is <empty>.", "the browser writes it as text"
