@@ -23,8 +23,8 @@ def main(argv: Sequence[str] | None = None, program: str = "lowrank-demo") -> in
         program: What the usage messages call the program.
 
     Returns:
-        The exit code: 0 done; 1 usage, or something named that is not there or cannot be written; 2 bad data or a disk
-        that fills up; 3 weights missing; 130 stopped.
+        The exit code: 0 success; 1 wrong usage, or a named file is missing or cannot be written; 2 bad data, a full
+        disk or a failed run; 3 weights or the Hub not available; 130 stopped.
     """
     print_anything()
     end_as_by_ctrl_c()

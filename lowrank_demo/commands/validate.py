@@ -44,9 +44,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "validate",
         help="measure errors on an LMDB file",
         description="Measure the top-1 error, top-5 error and loss of any number of models in one pass over an LMDB "
-        "file. Ctrl-C stops the pass and prints the results so far; --resume continues it. Exit codes: 0 done; 1 "
-        "usage, or a file that is not there or cannot be written; 2 bad data, a disk that fills up, or --verify "
-        "failed; 3 weights missing.",
+        "file. Ctrl-C stops the pass and prints the results so far; --resume continues it. Exit codes: 0 "
+        "success; 1 wrong usage, or a named file is missing or cannot be written; 2 bad data, a full disk, a lost "
+        "process, or --verify failed; 3 weights not available.",
     )
     validate.add_argument(
         "--lmdb-file", type=Path, required=True, metavar="F", help="built by build-lmdb or tensorpack"

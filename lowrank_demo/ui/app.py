@@ -100,8 +100,8 @@ def _sentence(error: Exception) -> str:
         return str(api.not_uploaded())
     logging.getLogger(__name__).error("a request failed", exc_info=error)
     return (
-        "The request could not be answered: a value in it is of another kind than this part of the app expects. If it "
-        "is not, the server's log says what failed."
+        "The request failed, perhaps because a value has the wrong type. Check the values and try again; the server's "
+        "log has the cause."
     )
 
 

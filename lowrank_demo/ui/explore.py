@@ -51,8 +51,8 @@ _STOP = "() => { window.lowrankStopped = true; return { __type__: 'update', acti
 _ABOUT = (
     "The paper's C step keeps, layer by layer, the rank that minimises λ · cost + μ/2 · the energy that is lost. Here "
     "it is applied once to the chosen model's weights; in training it alternates with steps that let the weights "
-    "adapt. So what you see is truncation, **not** what training at this λ would give. *Try it* truncates by SVD, or, "
-    "where versions share one file, takes the first components of each layer and all else from the nearest version."
+    "adapt. So you see truncation, **not** the result of training at this λ. *Try it* truncates by SVD. Where versions "
+    "share one file, it takes each layer's first components, and the rest from the nearest version."
 )
 
 

@@ -23,7 +23,7 @@ from .present_evidence import evidence_view
 
 _WELCOME = message("Drop photos above to see what every model on this machine says of each.", "lr-welcome")
 _NO_MODEL = message("No model is on this machine yet: download one above.")
-_CHANGED = message("Other photos or models are here by now: open this tab again.")
+_CHANGED = message("The photos or models have changed. Open this tab again.")
 # The results show evidence only under the photo that it belongs to, so it passes through here.
 _PASS_ON = "watch('value', () => document.dispatchEvent(new CustomEvent('lr-evidence', { detail: props.value })));"
 _PHOTOS_CHANGED = "() => { document.dispatchEvent(new Event('lr-photos-changed')); }"
@@ -127,7 +127,9 @@ def _left_out(page: Page, chosen: ModelCard, dropped: int) -> str:
     limit = service.settings.max_photos
     said = ""
     if dropped > limit:
-        said = message(f"{dropped} photos were dropped; the first {limit} are answered: drop the rest on their own.")
+        said = message(
+            f"You dropped {dropped} photos; only the first {limit} were classified. Drop the rest separately."
+        )
     where = service.status(chosen).where
     title = chosen.title
     if where == "to download":

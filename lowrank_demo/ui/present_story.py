@@ -76,16 +76,16 @@ def story_view(zoo: Zoo, card: ModelCard, spectra: Spectra) -> str:
             (
                 "λ decides",
                 f"λ is the price of one MFLOP. From λ = {first.lambda_text} to {last.lambda_text} the network falls "
-                f"from {zoo.mflops(first)} to {zoo.mflops(last)} MFLOPs. Nobody sets a layer's rank: each layer gives "
-                "up what is worth least.",
+                f"from {zoo.mflops(first)} to {zoo.mflops(last)} MFLOPs. Nobody sets the ranks by hand: each layer "
+                "gives up its least useful part.",
                 story.ranks_drawing(zoo, versions),
                 f"Learned ranks as shares of the full ranks, as published; the tallest bar is "
                 f"{percent(story.largest_share(versions))}. c1 to c5 are convolutions, f6 to f8 linear.",
             ),
             (
                 "Learned, not just cut",
-                "Cutting a trained network gives its weights no chance to adapt: drag the rail above below the last "
-                "version, and see what becomes of the answer. Learned together, ranks and weights give "
+                "Cutting a trained network gives its weights no chance to adapt: drag the slider at the top past the "
+                "last version, and watch the answer change. Learned together, ranks and weights give "
                 f"<b>{fewer:.1f}× fewer MFLOPs</b> than {escape(zoo.reference.name)}, with "
                 f"{best.published.top1:.1f} % top-1 error in place of {zoo.reference.top1:.1f} %.",
                 story.result_drawing(zoo, best),

@@ -20,8 +20,8 @@ from .present_filters import MOVE, rank_view
 
 _WHAT = (
     "### What a rank is\n"
-    "A layer of rank r computes everything it finds from r patterns. Move the slider and watch conv1, the first layer, "
-    "lose what it can see."
+    "A layer of rank r builds all its outputs from r patterns. Lower the rank of conv1, the first layer, and watch its "
+    "filters lose detail."
 )
 _CRITERIA = {"flops": "FLOPs"}
 

@@ -45,9 +45,8 @@ _SOURCES: list[tuple[str, Source]] = [
 
 _ABOUT = (
     "Click a point to choose its model. MFLOPs are multiply-accumulates in millions for one image, as the paper counts "
-    "them. Bars show how far the choice of photos may put an error off (95 %, Wilson), and quartiles of a time, which "
-    "is measured on this machine when you first ask for it. A plot shows one set of photos: errors on different photos "
-    "do not compare."
+    "them. Error bars are 95 % Wilson intervals; for times, quartiles, measured on this machine when you first ask. "
+    "Each plot uses one set of photos, because errors on different photos cannot be compared."
 )
 
 

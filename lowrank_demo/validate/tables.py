@@ -11,8 +11,8 @@ from ..models.zoo import Zoo
 from .report import ModelResult, Report
 
 MARGIN_NOTE = (
-    "± is how far the choice of photos may put an error off: with other photos of the same kind, 95 of 100 such "
-    "intervals hold the true error (Wilson)."
+    "± is half of the 95 % Wilson interval: the uncertainty from measuring on these photos rather than on others of "
+    "the same kind."
 )
 
 
