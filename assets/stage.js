@@ -100,9 +100,9 @@ const drawNetwork = () => {
     const share = one.macs[number] / total;
     block.querySelector('.st-fill i').style.height = Math.max(1, 100 * rank / full) + '%';
     block.querySelector('.st-fill em').textContent = percent(rank / full);
-    block.querySelector('.st-rank').textContent = `rank ${rank}`;
+    block.querySelector('.st-rank').replaceChildren(make('span', { text: 'rank ' }), String(rank));
     block.querySelector('.st-share i').style.width = 100 * share + '%';
-    block.querySelector('.st-macs').textContent = `${percent(share)} of MFLOPs`;
+    block.querySelector('.st-macs').replaceChildren(percent(share), make('span', { text: ' of MFLOPs' }));
     block.setAttribute('aria-label', `${layer.name}: rank ${rank} of ${full}, ${percent(share)} of the MFLOPs; opens Ranks`);
   });
   drawDetail();
@@ -239,8 +239,8 @@ const thin = () => {
   let last = -Infinity;
   element.querySelectorAll('.st-stops button').forEach((button) => {
     const place = button.offsetLeft;
-    button.classList.toggle('st-tight', place - last < 32);
-    if (place - last >= 32) last = place;
+    button.classList.toggle('st-tight', place - last < 26);
+    if (place - last >= 26) last = place;
   });
 };
 new ResizeObserver(thin).observe($('.st-stops'));

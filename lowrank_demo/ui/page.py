@@ -147,13 +147,8 @@ class Page:
         return self.desk.validations.start(file or "", [self.card(model_id) for model_id in model_ids])
 
 
-def photo_key(path: str) -> str:
-    """Return a name for a photo that does not tell where it lies on the server."""
-    return short_hash(path)
-
-
 def short_hash(text: str) -> str:
-    """Return 16 hex digits that stand for a text."""
+    """Return 16 hex digits that stand for a text, such as a photo's path, which visitors need not know."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -16,7 +16,7 @@ from ..serve.answers import Photo
 from ..serve.places import ANSWERED, MAX_MODELS
 from ..settings import ASSETS
 from .events import QUIET
-from .page import Items, Page, photo_key, photos_of, short_hash
+from .page import Items, Page, photos_of, short_hash
 from .present import message
 from .present_comparison import photos_view
 from .present_evidence import evidence_view
@@ -113,7 +113,7 @@ def _ends(cards: Sequence[ModelCard]) -> list[ModelCard]:
 def _keys(items: Items, cards: Sequence[ModelCard], count: int) -> list[tuple[str, str]]:
     """Return two keys of each of the first photos: of the photo, and of the photo with the models of its evidence."""
     models = "".join(card.id for card in _ends(cards))
-    return [(photo_key(path), short_hash(path + models)) for path, _ in (items or [])[:count]]
+    return [(short_hash(path), short_hash(path + models)) for path, _ in (items or [])[:count]]
 
 
 def _evidence_value(key: str, html: str, *, kept: bool) -> str:

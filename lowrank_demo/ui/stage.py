@@ -15,7 +15,7 @@ from ..serve.answers import Photo
 from ..serve.places import ANSWERED
 from ..settings import ASSETS
 from .events import QUIET
-from .page import FIRST_PHOTO, Desk, Items, Page, photo_key, warn
+from .page import FIRST_PHOTO, Desk, Items, Page, short_hash, warn
 from .present_stage import more_value, photo_value, refused_value, stage_config
 
 _OWN = ASSETS / "examples"
@@ -61,9 +61,9 @@ def build(page: Page) -> None:
         number, photo = asked.photos, Photo.from_file(Path(path))
         try:
             found = desk.paths.answers(photo, page.card(model).family)
-            value = photo_value(photo.name, photo_key(path), found, _ready(desk))
+            value = photo_value(photo.name, short_hash(path), found, _ready(desk))
         except LowRankError as error:
-            value = refused_value(photo.name, photo_key(path), error)
+            value = refused_value(photo.name, short_hash(path), error)
         return (value, path) if number == asked.photos else (gr.skip(), gr.skip())
 
     def first(model: str, asked: Asked) -> tuple[Any, Any]:
@@ -87,9 +87,9 @@ def build(page: Page) -> None:
         path = path or str(EXAMPLES[0])
         try:
             found = desk.paths.answers(Photo.from_file(Path(path)), page.card(str(event.model)).family)
-            return more_value(photo_key(path), found, _ready(desk))
+            return more_value(short_hash(path), found, _ready(desk))
         except LowRankError as error:
-            return more_value(photo_key(path), None, _ready(desk), str(error))
+            return more_value(short_hash(path), None, _ready(desk), str(error))
 
     def download(
         path: str,

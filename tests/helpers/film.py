@@ -37,14 +37,23 @@ def first_time(page: Page) -> Iterator[str]:
     yield "photos"
 
 
+def open_tab(page: Page, name: str) -> None:
+    """Open a tab; on a phone the last ones are in a menu."""
+    tab = page.get_by_role("tab", name=name, exact=True)
+    if not tab.is_visible():
+        page.locator(".overflow-menu > button").click()
+        tab = page.locator(".overflow-dropdown").get_by_text(name)
+    tab.click()
+
+
 def teacher(page: Page) -> Iterator[str]:
     """Take conv1 through its ranks, tell the story."""
-    page.get_by_role("tab", name="Ranks").click()
+    open_tab(page, "Ranks")
     expect(page.locator("#lr-conv1 img")).to_have_count(2)
     page.locator(".lr-rank input").focus()
     page.keyboard.press("Home")
     yield "conv1-at-rank-1"
-    page.get_by_role("tab", name="How it works").click()
+    open_tab(page, "How it works")
     expect(page.locator(".lr-story li").first).to_be_visible()
     yield "how-it-works"
 
@@ -54,14 +63,14 @@ def reader(page: Page) -> Iterator[str]:
     page.locator(".st-scheme").get_by_text("Scheme 1").click()
     page.locator(".st-block").nth(5).focus()
     yield "scheme-1-fc6"
-    page.get_by_role("tab", name="Trade-off").click()
+    open_tab(page, "Trade-off")
     expect(page.locator("#lr-pareto-plot .js-plotly-plot")).to_be_visible()
     yield "trade-off"
 
 
 def engineer(page: Page) -> Iterator[str]:
     """Choose a cut by λ."""
-    page.get_by_role("tab", name="Explore").click()
+    open_tab(page, "Explore λ")
     for plot in ("ranks", "spectra", "path"):
         expect(page.locator(f"#lr-truncated-{plot} .js-plotly-plot")).to_be_visible()
     yield "explore"
@@ -71,7 +80,7 @@ def engineer(page: Page) -> Iterator[str]:
 
 def researcher(page: Page) -> Iterator[str]:
     """Measure."""
-    page.get_by_role("tab", name="Validate", exact=True).click()
+    open_tab(page, "Validate")
     page.locator("#lr-start").click()
     expect(page.locator(".lr-job.lr-done")).to_be_visible(timeout=60_000)
     yield "validated"
@@ -101,11 +110,13 @@ def rail(app: RunningApp, browser: Browser, target: Path) -> None:
     settle(page)
     page.locator("#st-range").focus()
     page.keyboard.press("Home")
-    stage = page.locator("#lr-stage")
+    # One place for all frames: the view's height changes with its words.
+    box = page.locator("#lr-stage").bounding_box()
+    assert box
     frames: list[Image.Image] = []
     place = ""
     while place != (place := page.locator("#st-range").input_value()):
-        shot = Image.open(io.BytesIO(stage.screenshot())).convert("RGB")
+        shot = Image.open(io.BytesIO(page.screenshot(clip=box))).convert("RGB")
         frames.append(shot.resize((_WIDTH, round(shot.height * _WIDTH / shot.width)), Image.Resampling.LANCZOS))
         page.keyboard.press("ArrowRight")
     durations = [10 * _MILLISECONDS, *[_MILLISECONDS] * (len(frames) - 2), 15 * _MILLISECONDS]
