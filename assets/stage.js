@@ -12,6 +12,8 @@ const make = (tag, attributes = {}, ...children) => {
   return made;
 };
 const percent = (share) => (share < 0.0995 ? (100 * share).toFixed(1) : Math.round(100 * share)) + ' %';
+// Requests can reach the server in another order than the clicks that sent them: each has its number.
+let clicks = 0;
 const state = { family: '', scheme: '', place: 0, answers: {}, known: new Set(config.ready) };
 
 const path = () => config.paths[state.family][state.scheme];
@@ -314,7 +316,7 @@ box.addEventListener('drop', (event) => { event.preventDefault(); give(event.dat
 // A click on one of the dropped photos shows it here.
 document.addEventListener('click', ({ target }) => {
   const cell = target.closest('#lr-photos .grid-container > *');
-  if (cell && target.closest('.thumbnail-item')) trigger('focus', { photo: [...cell.parentElement.children].indexOf(cell) });
+  if (cell && target.closest('.thumbnail-item')) trigger('focus', { photo: [...cell.parentElement.children].indexOf(cell), click: ++clicks });
 });
 // Browsers cannot show every photo that is answered, such as HEIC: a grey picture in place of a broken one.
 document.addEventListener('error', ({ target }) => {
@@ -325,7 +327,7 @@ document.addEventListener('error', ({ target }) => {
 }, true);
 $('.st-examples').replaceChildren(...config.examples.map(({ name, title, picture }, number) => {
   const button = make('button', { type: 'button', 'aria-label': 'Example photo ' + name, title }, make('img', { alt: '', src: picture }));
-  button.addEventListener('click', () => trigger('click', { example: number }));
+  button.addEventListener('click', () => trigger('click', { example: number, click: ++clicks }));
   return button;
 }));
 

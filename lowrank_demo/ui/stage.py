@@ -40,9 +40,14 @@ def create(desk: Desk, model: str) -> gr.HTML:
 
 @dataclass
 class Asked:
-    """How many photos a visitor has asked for: an answer that a later one overtook is not shown."""
+    """What a visitor has asked for so far: an answer that a later one overtook is not shown."""
 
     photos: int = 0
+    """How many photos were asked for."""
+    clicks: int = 0
+    """The number that the page gave to the latest click: requests can arrive in another order."""
+    known: tuple[str, ...] = ()
+    """The photos that were dropped."""
 
 
 def _ready(desk: Desk) -> list[str]:
@@ -54,7 +59,7 @@ def _ready(desk: Desk) -> list[str]:
 def build(page: Page) -> None:
     """Connect the component. It asks for answers when a photo comes, and for those of a family when it is chosen."""
     desk, stage, shown = page.desk, page.stage, page.shown
-    asked, known = gr.State(Asked()), gr.State([])
+    asked = gr.State(Asked())
 
     def answered(path: str, model: str, asked: Asked) -> tuple[Any, Any]:
         asked.photos += 1
@@ -69,19 +74,25 @@ def build(page: Page) -> None:
     def first(model: str, asked: Asked) -> tuple[Any, Any]:
         return answered(str(EXAMPLES[0]), model, asked)
 
-    def example(model: str, asked: Asked, event: gr.EventData) -> tuple[Any, Any]:
-        return answered(str(EXAMPLES[int(event.example) % len(EXAMPLES)]), model, asked)
+    def clicked(path: str, click: int, model: str, asked: Asked) -> tuple[Any, Any]:
+        if click < asked.clicks:
+            return gr.skip(), gr.skip()
+        asked.clicks = click
+        return answered(path, model, asked)
 
-    def changed(items: Items, model: str, asked: Asked, before: list[str], path: str) -> tuple[Any, Any, list[str]]:
+    def example(model: str, asked: Asked, event: gr.EventData) -> tuple[Any, Any]:
+        return clicked(str(EXAMPLES[int(event.example) % len(EXAMPLES)]), int(event.click), model, asked)
+
+    def changed(items: Items, model: str, asked: Asked, path: str) -> tuple[Any, Any]:
         """Show the first photo that is new; where the one that was shown is gone, another one."""
-        now = [one for one, _ in items or []]
-        new = next((one for one in now if one not in before), None)
-        if new is None and (path in now or path not in before):
-            return gr.skip(), gr.skip(), now
-        return *answered(new or next(iter(now), str(EXAMPLES[0])), model, asked), now
+        before, asked.known = asked.known, tuple(one for one, _ in items or [])
+        new = next((one for one in asked.known if one not in before), None)
+        if new is None and (path in asked.known or path not in before):
+            return gr.skip(), gr.skip()
+        return answered(new or next(iter(asked.known), str(EXAMPLES[0])), model, asked)
 
     def picked(items: Items, model: str, asked: Asked, event: gr.EventData) -> tuple[Any, Any]:
-        return answered((items or [])[int(event.photo)][0], model, asked)
+        return clicked((items or [])[int(event.photo)][0], int(event.click), model, asked)
 
     def more(path: str, event: gr.EventData) -> str:
         path = path or str(EXAMPLES[0])
@@ -118,9 +129,7 @@ def build(page: Page) -> None:
         **QUIET,
     }
     page.loaded(first, [page.chosen, asked], **listener)
-    page.photos.change(
-        changed, [page.photos, page.chosen, asked, known, shown], **{**listener, "outputs": [stage, shown, known]}
-    )
+    page.photos.change(changed, [page.photos, page.chosen, asked, shown], **listener)
     stage.focus(picked, [page.photos, page.chosen, asked], **listener)
     stage.click(example, [page.chosen, asked], **listener)
     stage.input(

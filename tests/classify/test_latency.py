@@ -1,5 +1,7 @@
 """Timing a network: plausible milliseconds, and more of them for more work."""
 
+import itertools
+
 import torch
 
 from lowrank_demo.classify.latency import measure
@@ -7,7 +9,10 @@ from lowrank_demo.models.zoo import Zoo
 
 
 def test_more_work_takes_longer(zoo: Zoo) -> None:
-    small, large = (measure(zoo.get(f"scheme_1/{v}"), torch.device("cpu")) for v in ("v4", "v1"))
-    for one in (small, large):
+    # By turns, and the fastest of each: a busy machine can slow every pass of one measurement.
+    cards = [zoo.get(f"scheme_1/{version}") for version in ("v4", "v1")]
+    rounds = [[measure(card, torch.device("cpu")) for card in cards] for _ in range(3)]
+    for one in itertools.chain(*rounds):
         assert 0.5 < one.low <= one.median <= one.high < 5000
-    assert large.median > small.median
+    small, large = (min(one.low for one in ones) for ones in zip(*rounds, strict=True))
+    assert large > small

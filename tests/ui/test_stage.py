@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from pillow_heif import register_heif_opener
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.helpers.app import RunningApp
 from tests.helpers.pages import answers, drop, opened, title
@@ -170,6 +170,26 @@ def test_arrows_move_the_choices(app: RunningApp, page: Page) -> None:
     page.get_by_role("button", name=re.compile("^v5: 151 MFLOPs")).focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name=re.compile("^v5: 151 MFLOPs"))).to_be_focused()
+
+
+def test_the_later_click_wins_when_its_request_arrives_first(app: RunningApp, page: Page) -> None:
+    opened(page, app)
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if '"click":1' in (route.request.post_data or ""):
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/queue/join*", hold)
+    page.get_by_role("button", name="Example photo cat.jpg").click()
+    page.get_by_role("button", name="Example photo coffee.jpg").click()
+    expect(page.locator(".st-photo figcaption")).to_contain_text("coffee.jpg")
+    with page.expect_response("**/queue/join*"):
+        held[0].continue_()
+    page.wait_for_timeout(1500)
+    expect(page.locator(".st-photo figcaption")).to_contain_text("coffee.jpg")
 
 
 def test_a_photo_dropped_on_the_first_view(app: RunningApp, page: Page) -> None:
