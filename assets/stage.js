@@ -76,7 +76,7 @@ const drawBlocks = () => {
     button.addEventListener('mouseenter', tell);
     button.addEventListener('focus', tell);
     button.addEventListener('click', () => {
-      trigger('select', {});
+      trigger('select', { layer: number });
       document.querySelector('#lr-tabs').scrollIntoView({ block: 'start' });
     });
     return button;

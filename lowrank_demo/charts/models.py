@@ -8,14 +8,20 @@ import plotly.graph_objects as go
 
 from ..models.architecture import DENSE_MACS, NetworkCost
 from ..models.cards import ModelCard, Reference
-from .style import FULL, GREY, SCHEME_COLOURS, styled
+from .style import FULL, GREY, MARKED, SCHEME_COLOURS, styled
 
 _V, _U = "#14b8a6", "#8b5cf6"
 _V_OTHER, _U_OTHER = "rgba(20,184,166,0.45)", "rgba(139,92,246,0.45)"
 
 
-def ranks_figure(card: ModelCard, other: ModelCard | None = None) -> go.Figure:
-    """Draw each layer's learned rank as a share of its full rank, with the rank as text, before the full rank."""
+def ranks_figure(card: ModelCard, other: ModelCard | None = None, marked: int | None = None) -> go.Figure:
+    """Draw each layer's learned rank as a share of its full rank, with the rank as text, before the full rank.
+
+    Args:
+        card: The model.
+        other: A model to draw beside it.
+        marked: Number of a layer to mark, from 0.
+    """
     figure = go.Figure()
     names = [cost.layer.name for cost in card.cost.layers]
     for model, group, colour in ((card, "chosen", SCHEME_COLOURS[card.scheme]), (other, "other", GREY)):
@@ -47,6 +53,8 @@ def ranks_figure(card: ModelCard, other: ModelCard | None = None) -> go.Figure:
             hovertemplate="<b>%{x}</b><br>rank %{customdata[0]} of %{customdata[1]} (%{y:.0f} %)"
             "<br>V %{customdata[2]}<br>U %{customdata[3]}<extra>" + model.title + "</extra>",
         )
+    if marked is not None:
+        figure.add_vrect(marked - 0.5, marked + 0.5, fillcolor=MARKED, line_width=0, layer="below")
     figure.update_layout(barmode="overlay")
     figure.update_xaxes(title="layer")
     figure.update_yaxes(title="rank, % of full rank", range=[0, 112], tickvals=[0, 25, 50, 75, 100])

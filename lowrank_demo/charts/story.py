@@ -20,7 +20,7 @@ SHOWN = 5
 PRICED = 3
 """conv4: the layer whose rank is chosen."""
 LAMBDA, MU = 1e-4, 0.01
-"""Where the sliders of *Explore λ* start."""
+"""Where the sliders of *Explore λ* start, too: these truncate most layers of the bundled models."""
 ENERGY = 0.9
 
 

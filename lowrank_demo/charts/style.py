@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 SCHEME_COLOURS = {"scheme_1": "#e07b1a", "scheme_2": "#3b82f6"}
 MEASURED = "#16a34a"
+MARKED = "rgba(239,68,68,0.12)"
 CHOSEN = "#ef4444"
 INK = "#5b6270"
 GREY, GRID, FULL = "#808691", "rgba(128,134,145,0.25)", "rgba(128,134,145,0.22)"

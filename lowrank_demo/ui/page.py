@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 import gradio as gr
 from gradio.media import get_image
 
+from ..charts.story import LAMBDA, MU
 from ..data.walk import EXTENSIONS
 from ..errors import LowRankError, UnknownJob
 from ..models.cards import ModelCard
@@ -26,8 +28,8 @@ from ..serve.validations import Validations
 FIRST_PHOTO = Path(get_image("lion.jpg"))
 """The photo that greets visitors, of the gradio package."""
 POLL_SECONDS = 0.7
-LOG_LAMBDA, LOG_MU = -4.0, -2.0
-"""Where the sliders start: at μ = 0.01, λ = 10⁻⁴ truncates most layers of the bundled models."""
+LOG_LAMBDA, LOG_MU = math.log10(LAMBDA), math.log10(MU)
+"""Where the sliders start."""
 LOG_LAMBDAS, LOG_MUS, LOG_STEP = (-6.0, -3.0), (-3.0, 1.0), 0.05
 
 # Browsers give some photos no type, such as Chromium IMG_0001.HEIC: their extensions are named. The browser takes no
@@ -66,6 +68,8 @@ class Page:
     """The visitor's photos."""
     shown: gr.State
     """Path of the photo that the first view shows; empty for its first example."""
+    layer: gr.State
+    """Number of the layer that was clicked in the first view; None before."""
     ready: gr.State
     """Changes when weights have been downloaded."""
     other: gr.Dropdown
@@ -189,6 +193,7 @@ def create(desk: Desk, demo: gr.Blocks, stage: gr.HTML, model: str) -> Page:
             render=False,
         ),
         shown=gr.State(""),
+        layer=gr.State(None),
         ready=gr.State(0),
         other=gr.Dropdown(
             [("no other model", ""), *((card.title, card.id) for card in service.zoo)],

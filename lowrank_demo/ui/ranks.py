@@ -53,7 +53,9 @@ def build(page: Page, tab: gr.Tab) -> None:
             learned = gr.Plot(show_label=False, min_width=320, elem_id="lr-history-ranks")
             cost = gr.Plot(show_label=False, min_width=320, elem_id="lr-history-cost")
 
-    def show(model: str, compared: str) -> tuple[str, go.Figure, go.Figure, go.Figure, list[list[str | int | float]]]:
+    def show(
+        model: str, compared: str, layer: int | None
+    ) -> tuple[str, go.Figure, go.Figure, go.Figure, list[list[str | int | float]]]:
         card = page.card(model)
         second = page.card(compared) if compared and compared != model else None
         reference = page.desk.service.zoo.reference
@@ -62,7 +64,7 @@ def build(page: Page, tab: gr.Tab) -> None:
             text = f"**{card.title}**: {text}\n\n**{second.title}**: {macs_summary(second.cost, reference)}"
         return (
             text,
-            ranks_figure(card, second),
+            ranks_figure(card, second, layer),
             macs_figure(card, second),
             params_figure(card, second),
             rank_rows(card),
@@ -80,7 +82,9 @@ def build(page: Page, tab: gr.Tab) -> None:
         return gr.Column(visible=visible), text, ranks_by_step, cost_by_step
 
     drawn = [summary, ranks, macs, params, table]
-    page.when_open(tab, [chosen.change, other.change], show, [chosen, other], drawn, **QUIET)
+    page.when_open(
+        tab, [chosen.change, other.change, page.layer.change], show, [chosen, other, page.layer], drawn, **QUIET
+    )
     followed = [chosen.change, page.shown.change, page.ready.change]
     page.when_open(tab, followed, show_filters, [chosen, page.shown], [pictures], trigger_mode="always_last", **QUIET)
     page.when_open(tab, [chosen.change], show_history, [chosen], [history, note, learned, cost], **QUIET)

@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from ..errors import LowRankError
+from ..models.architecture import LAYERS
 from ..models.download import DownloadProgress
 from ..serve.answers import Photo
 from ..serve.places import ANSWERED
@@ -117,6 +118,9 @@ def build(page: Page) -> None:
             return more_value("", None, _ready(desk)), gr.skip()
         return more(path, event), time.time_ns()
 
+    def opened(event: gr.EventData) -> tuple[gr.Tabs, int]:
+        return gr.Tabs(selected="ranks"), int(event.layer) % len(LAYERS)
+
     def settled(event: gr.EventData) -> str:
         return page.card(str(event.model)).id
 
@@ -145,4 +149,4 @@ def build(page: Page) -> None:
         show_progress="minimal",
     )
     stage.release(settled, None, page.chosen, trigger_mode="multiple", **QUIET)
-    stage.select(lambda: gr.Tabs(selected="ranks"), None, page.tabs, **QUIET)
+    stage.select(opened, None, [page.tabs, page.layer], **QUIET)

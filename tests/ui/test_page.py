@@ -140,11 +140,11 @@ def test_time_on_the_pareto_plot(app: RunningApp, page: Page) -> None:
 
 
 def test_a_figure_that_was_drawn_while_hidden_fills_its_box(app: RunningApp, page: Page) -> None:
-    page.set_viewport_size({"width": 390, "height": 900})
     opened(page, app, "scheme=2&version=v5&family=preview&tab=trade-off")
     figure = page.locator("#lr-pareto-plot .js-plotly-plot")
     expect(figure).to_be_visible()
     page.get_by_role("tab", name="Photos").click()
+    page.set_viewport_size({"width": 390, "height": 900})
     page.locator(".st-scheme").get_by_text("Scheme 1").click()
     expect(title(page)).to_contain_text("Scheme 1")
     page.wait_for_timeout(2500)  # drawn anew, where nothing shows it

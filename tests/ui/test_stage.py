@@ -251,6 +251,8 @@ def test_a_block_opens_the_layer(app: RunningApp, page: Page) -> None:
     page.keyboard.press("Enter")
     expect(page.get_by_role("tab", name="Ranks")).to_have_attribute("aria-selected", "true")
     expect(page.locator("#lr-tabs")).to_be_in_viewport()
+    marked = page.locator("#lr-ranks-plot .shapelayer path, #lr-ranks-plot .layer-below path[data-index]")
+    expect(marked.first).to_be_attached()
 
 
 def test_share(app: RunningApp, page: Page) -> None:
