@@ -144,6 +144,15 @@ const drawAnswer = () => {
   $('.st-note').textContent = one.about;
 };
 
+// What choosing each family would show: its network that is nearest to this one.
+const drawFamilies = () => Object.keys(config.paths).forEach((family, number) => {
+  const cuts = config.paths[family][state.scheme];
+  if (!cuts.length) return;
+  const one = family === state.family ? cut() : cuts[nearest(cuts, cut().at, true)];
+  $('.st-family').querySelectorAll('label span')[number].textContent =
+    config.families[family][0] + (state.known.has(one.id) ? ', ready' : `, ${one.megabytes} MB`);
+});
+
 const drawTitle = () => {
   const one = cut();
   const parts = [one.lambda && `λ ${one.lambda}`, `${one.mflops} MFLOPs, ${one.fewer}× fewer than ${config.reference.name}`, one.error];
@@ -249,7 +258,7 @@ new ResizeObserver(thin).observe($('.st-stops'));
 
 let told = '', timer = 0;
 const draw = () => {
-  drawNetwork(); drawAnswer(); drawTitle(); drawPlot(); drawRail();
+  drawNetwork(); drawAnswer(); drawFamilies(); drawTitle(); drawPlot(); drawRail();
   const { id } = cut();
   clearTimeout(timer);
   if (id !== told) timer = setTimeout(() => { told = id; trigger('release', { model: id }); }, 200);

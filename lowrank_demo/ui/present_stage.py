@@ -109,7 +109,8 @@ def _error(card: ModelCard) -> str:
     if card.measured:
         first = card.measured[0]
         margin = first.margin(first.top1)
-        return f"top-1 error {first.top1:.1f} {'' if margin is None else f'± {margin:.1f} '}% ({first.dataset})"
+        photos = first.dataset if first.images is None else counted(first.images, "photo")
+        return f"top-1 error {first.top1:.1f} {'' if margin is None else f'± {margin:.1f} '}% ({photos})"
     return "error not measured"
 
 

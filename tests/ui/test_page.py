@@ -200,7 +200,7 @@ def test_rank_history_of_an_own_model(app: RunningApp, page: Page) -> None:
     expect(page.locator("#lr-ranks-plot .js-plotly-plot")).to_be_visible()
     expect(page.locator("#lr-conv1 img")).to_have_count(2)
     expect(page.locator("#lr-history")).not_to_be_visible()
-    page.locator(".st-family").get_by_text("own", exact=True).click()
+    page.locator(".st-family").get_by_text("own, ready").click()
     expect(page.locator("#lr-history-ranks .js-plotly-plot")).to_be_visible()
     expect(page.locator("#lr-history-cost .js-plotly-plot")).to_contain_text("top-1 error")
     expect(page.locator("#lr-history")).to_contain_text("FLOPs criterion")
