@@ -42,7 +42,8 @@ def build(zoo: Zoo) -> None:
     gr.HTML(
         f"""<header class="lr-title"><h1>Low-rank AlexNet</h1>
 <p>Learning the rank of each layer makes AlexNet <b>{published.flops_reduction:.1f}× cheaper <em>and</em> better</b>:
-{published.top1:.1f}&nbsp;% top-1 error, where the uncompressed {escape(reference.name)} has {reference.top1:.1f}&nbsp;%.
+{published.top1:.1f}&nbsp;% top-1 error, where the uncompressed {escape(reference.name)} has
+{reference.top1:.1f}&nbsp;%.
 <span>Idelbayev &amp; Carreira-Perpiñán, CVPR 2020:</span>
 <a href="{PAPER}" target="_blank" rel="noopener">paper</a>
 <a href="{CODE}" target="_blank" rel="noopener">authors’ code</a>
