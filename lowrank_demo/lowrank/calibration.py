@@ -11,6 +11,7 @@ batch normalisation are measured anew.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -85,7 +86,10 @@ def measure_statistics(network: LowRankAlexNet, images: Tensor) -> None:
         images: Normalised float32 [n, 3, 227, 227].
     """
     set_dropout(network, 0.0)
-    update_bn(images.split(_BATCH), network.train())
+    # Mixed, because photos in the order of a file come source by source: the variance within batches of one source
+    # lacks the differences between sources. Batches of equal size, because they are averaged as equals.
+    mixed = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(0))]
+    update_bn(mixed.tensor_split(math.ceil(len(images) / _BATCH)), network.train())
     network.eval()
 
 

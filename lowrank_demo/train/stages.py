@@ -29,7 +29,7 @@ from .output import write_model, write_nested, writing
 from .start import Start, chosen_starts, compressed_network, kept_weights, lc_state, low_rank_network
 from .trainer import Trainer
 
-STATISTICS_IMAGES = 1024
+STATISTICS_IMAGES = 4096
 """Training images that a trained version's batch normalisation is measured on."""
 
 
