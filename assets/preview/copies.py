@@ -20,6 +20,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from lowrank_demo.runtime.files import atomic_write
+
 COARSE, FINE = 8, 16
 LEAST_COARSE, LEAST_FINE = 0.93, 0.95
 INNER = 7 / 8
@@ -42,11 +44,17 @@ def main(photos: Path, *folders: Path) -> None:
             for place, other, value in _alike(part, sides):
                 found[start + place] = max(found.get(start + place, (0.0, 0)), (value, other))
             print(f"\r{min(start + BATCH, len(trained)):,} of {len(trained):,} photos, {len(found):,} alike", end="")
-    with (photos / "excluded.csv").open("w", encoding="utf-8", newline="") as file:
-        lines = csv.writer(file)
-        for place, (value, other) in sorted(found.items()):
-            lines.writerow([trained[place].relative_to(photos).as_posix(), measured[other].name, f"{value:.3f}"])
-            trained[place].unlink()
+    listed = photos / "excluded.csv"
+    with atomic_write(listed) as temporary:
+        # What was found before stays listed: those photos are not there to be found again.
+        before = listed.read_text(encoding="utf-8") if listed.exists() else ""
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            file.write(before)
+            lines = csv.writer(file)
+            for place, (value, other) in sorted(found.items()):
+                lines.writerow([trained[place].relative_to(photos).as_posix(), measured[other].name, f"{value:.3f}"])
+    for place in found:
+        trained[place].unlink()
     print()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from lowrank_demo.errors import UsageError
 from lowrank_demo.runtime.files import atomic_write
 from lowrank_demo.runtime.progress import Meter, ProgressLine
 from lowrank_demo.train.config import RunConfig
@@ -24,6 +25,9 @@ def fit(
         per_epoch: Number of batches in an epoch.
         config: The run.
         name: Names the checkpoint in its folder. Stopped, the next call goes on after the last whole epoch.
+
+    Raises:
+        UsageError: The checkpoint is of another run.
     """
     stage, batch = config.finetune, config.data.batch_size
     optimiser = optimiser_of(network, stage)
@@ -31,8 +35,15 @@ def fit(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, stage.learning_rate, total_steps=total)
     checkpoint = config.folder / f"{name}.pt"
     first = 0
+    run = [total, batch, config.seed, config.data.train.stat().st_size]
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
+        if state["run"] != run:
+            raise UsageError(
+                f"{checkpoint} is of a run with other photos, epochs, batch size or seed; expected one to go on with: "
+                "delete it to start anew."
+            )
+        torch.set_rng_state(state["rng"])
         network.load_state_dict(state["network"])
         optimiser.load_state_dict(state["optimiser"])
         schedule.load_state_dict(state["schedule"])
@@ -52,6 +63,8 @@ def fit(
             line.show(meter.at((epoch * per_epoch + number) * batch), f", loss {summed / number:.3f}")
         print(f"epoch {epoch + 1} of {stage.epochs}: loss {summed / per_epoch:.4f}", flush=True)
         state = {
+            "run": run,
+            "rng": torch.get_rng_state(),
             "network": network.state_dict(),
             "optimiser": optimiser.state_dict(),
             "schedule": schedule.state_dict(),

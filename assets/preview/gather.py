@@ -27,6 +27,8 @@ import numpy as np
 from PIL import Image
 from repository import Snapshot
 
+from lowrank_demo.runtime.files import atomic_write
+
 HERE = Path(__file__).parent
 EDGE, SMALLEST, LONGEST, QUALITY = 256, 48, 4, 90
 FEWEST_COLOURS = 24
@@ -68,7 +70,8 @@ def main(photos: Path, host: str, listed: Path) -> None:
         digests = target.with_name(f"{target.name}.digests")
         if not digests.exists():
             fresh = _gather(source, host, target, seen)
-            digests.write_text("\n".join(fresh), encoding="utf-8")
+            with atomic_write(digests) as temporary:
+                temporary.write_text("\n".join(fresh), encoding="utf-8")
         seen.update(digests.read_text(encoding="utf-8").split())
         count = sum(1 for _ in target.glob("*.jpg"))
         minutes = (time.monotonic() - began) / 60

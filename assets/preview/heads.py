@@ -107,14 +107,15 @@ def _complete(heads: Heads, features: np.ndarray, images: Tensor) -> None:
     """Put the uncut convolutions in front of the heads, and measure the statistics of every version's."""
     uncut = _uncut(images)
     places = range(0, len(features), max(1, len(features) // STATISTICS))
-    some = torch.from_numpy(features[places]).float()
+    # Mixed, as in measure_statistics.
+    mixed = torch.from_numpy(np.random.default_rng(0).permutation(features[places])).float().split(512)
     for version in heads.nested.versions:
         state = heads.nested.state_of(version)
         for key, tensor in uncut.items():
             state[key].copy_(tensor)
         network = heads.nested.network_of(version)
         set_dropout(network, 0.0)
-        update_bn(some.split(512), network.classifier)
+        update_bn(mixed, network.classifier)
         heads.nested.set_buffers(version, network)
 
 

@@ -50,12 +50,12 @@ def main(config_file: Path, measured: Path, assets: Path) -> None:
     for card in cards:
         card["measured"] = []
     zoo = json.loads((assets / "zoo.json").read_text(encoding="utf-8"))
-    zoo["cuts"] = []
+    zoo["cuts"] = [one for one in zoo.get("cuts", []) if one["family"] != family]
     others = [one for one in zoo["models"] if one["family"] != family]
     published = [one for one in others if one["weights"]["url"]]
     # Beside the weights, so that they are measured before they are in the app.
     (models / "zoo.json").write_text(json.dumps({**zoo, "models": published + cards}), encoding="utf-8")
-    measuring = Measuring(models, measured)
+    measuring = Measuring(models, measured, cards[0]["weights"]["sha256"])
 
     names = [f"{family}/{card['scheme']}/{card['version']}" for card in cards]
     for file, title in SETS.items():
@@ -70,7 +70,8 @@ def main(config_file: Path, measured: Path, assets: Path) -> None:
     cuts = [card for path in paths for card in path if card.truncated_from]
     file, title = next(iter(SETS.items()))
     for card, errors in zip(cuts, measuring.errors(file, title, [card.id for card in cuts]), strict=True):
-        zoo["cuts"].append({"family": family, "scheme": card.scheme, "ranks": list(card.ranks), "measured": errors})
+        cut = {"family": family, "scheme": card.scheme, "version": card.version, "ranks": list(card.ranks)}
+        zoo["cuts"].append({**cut, "measured": errors})
 
     weights = f"weights/{family}.safetensors"
     with atomic_write(assets / weights) as temporary:
@@ -90,6 +91,8 @@ class Measuring:
     """Folder with their weights and a zoo.json; reports are kept here."""
     files: Path
     """Folder of the labelled files."""
+    weights: str
+    """SHA-256 of the weight file: a report is of these weights alone."""
 
     def errors(self, file: str, title: str, ids: Sequence[str]) -> list[dict[str, Any]]:
         """Return each model's errors on a labelled file, as a card states them."""
@@ -105,11 +108,21 @@ class Measuring:
         ]
 
     def _part(self, file: str, ids: Sequence[str]) -> list[dict[str, Any]]:
-        models = ",".join(ids)
-        report = self.models / f"{file}-{hashlib.sha256(models.encode()).hexdigest()[:12]}.json"
+        models, lmdb = ",".join(ids), self.files / f"{file}.lmdb"
+        what = f"{models} {self.weights} {lmdb.stat().st_mtime_ns}"
+        report = self.models / f"{file}-{hashlib.sha256(what.encode()).hexdigest()[:12]}.json"
         if not report.exists():
-            lmdb = str(self.files / f"{file}.lmdb")
-            command = ("-m", "lowrank_demo", "validate", "--lmdb-file", lmdb, "--models", models, "--json", str(report))
+            command = (
+                "-m",
+                "lowrank_demo",
+                "validate",
+                "--lmdb-file",
+                str(lmdb),
+                "--models",
+                models,
+                "--json",
+                str(report),
+            )
             zoo = str(self.models / "zoo.json")
             subprocess.run([sys.executable, *command], env={**os.environ, "LOWRANK_ZOO": zoo}, check=True)
         return json.loads(report.read_text(encoding="utf-8"))["models"]

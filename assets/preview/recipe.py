@@ -14,6 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from lowrank_demo.runtime.files import atomic_write
 from lowrank_demo.runtime.progress import duration
 
 HERE = Path(__file__).parent
@@ -26,6 +27,8 @@ class Step:
 
     name: str
     command: tuple[str, ...]
+    result: str = ""
+    """A file that appears, whole, when all is done, and that the command would not overwrite."""
 
 
 def _script(name: str, *arguments: str) -> tuple[str, ...]:
@@ -37,9 +40,9 @@ STEPS = (
     Step("gather", _script("gather.py", "photos")),
     Step("measured", _script("measured.py", "measured")),
     Step("copies", _script("copies.py", "photos", "measured")),
-    Step("build", (*PROGRAM, *_LMDB)),
-    Step("teacher", (*PROGRAM, "train", "teach", "teach.toml", "--resume")),
-    Step("features", _script("features.py", "teach.toml")),
+    Step("build", (*PROGRAM, *_LMDB), "train.lmdb"),
+    Step("teacher", (*PROGRAM, "train", "teach", "teach.toml", "--resume"), "heads/answers.npy"),
+    Step("features", _script("features.py", "teach.toml"), "heads/features.npy"),
     Step("heads", _script("heads.py", "heads.toml")),
     Step("match", _script("match.py", "match.toml")),
     Step("convolutions", (*PROGRAM, "train", "finetune", "run.toml", "--resume")),
@@ -50,6 +53,7 @@ STEPS = (
 def main(folder: Path, until: str) -> None:
     """Run the steps whose results are not there."""
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "heads" / "models").mkdir(parents=True, exist_ok=True)
     for configuration in HERE.glob("*.toml"):
         shutil.copy(configuration, folder)
     environment = {
@@ -62,8 +66,10 @@ def main(folder: Path, until: str) -> None:
         if not mark.exists():
             began = time.monotonic()
             print(f"{step.name}: {' '.join(step.command)}", flush=True)
-            subprocess.run([sys.executable, *step.command], cwd=folder, env=environment, check=True)
-            mark.write_text(duration(time.monotonic() - began) + "\n", encoding="utf-8")
+            if not step.result or not (folder / step.result).exists():
+                subprocess.run([sys.executable, *step.command], cwd=folder, env=environment, check=True)
+            with atomic_write(mark) as temporary:
+                temporary.write_text(duration(time.monotonic() - began) + "\n", encoding="utf-8")
         print(f"{step.name}: done in {mark.read_text(encoding='utf-8').strip()}", flush=True)
         if step.name == until:
             return

@@ -14,13 +14,16 @@ from ..nn.state_dict import read_network, read_versions
 from .c_step import cut_factors
 
 
-def fetch_slices(store: WeightStore, cards: Sequence[ModelCard]) -> list[LowRankAlexNet]:
-    """Return the networks of cards that share one weight file: float32, on the CPU, in evaluation mode.
+def fetch_slices(
+    store: WeightStore, cards: Sequence[ModelCard], device: torch.device | str = "cpu"
+) -> list[LowRankAlexNet]:
+    """Return the networks of cards that share one weight file: float32, in evaluation mode.
 
     Args:
         store: Has the weight file.
         cards: Versions of a nested file and cuts of them; or one model and cuts of it, whose factors are then ordered
             by their singular values first. None of them may be changed: their tensors are shared.
+        device: Where the networks are.
 
     Raises:
         WeightsError: The weights are not here, or are not what the cards describe.
@@ -28,9 +31,9 @@ def fetch_slices(store: WeightStore, cards: Sequence[ModelCard]) -> list[LowRank
     file = store.ensure(cards[0])
     versions = [Version(card.scheme, card.version, card.ranks) for card in cards]
     if file.format == "nested":
-        return read_versions(versions, file)
+        return read_versions(versions, file, device=device)
     first = cards[0]
-    whole = _ordered(read_network(first.scheme, first.truncated_from or first.ranks, file))
+    whole = _ordered(read_network(first.scheme, first.truncated_from or first.ranks, file)).to(device)
     made: list[LowRankAlexNet] = []
     for version in versions:
         form = form_of(version)

@@ -114,8 +114,9 @@ class WeightStore:
 
     def _fetch(self, card: ModelCard, on_progress: OnProgress | None) -> LocalFile:
         """Download the weights from the Hub or, where it does not have them, from the published address."""
-        # A little more than the tensors of a float32 state_dict.
-        max_bytes = int(card.cost.fp32_bytes * 1.05) + (1 << 20)
+        # A little more than the tensors of a float32 state_dict of each model in the file.
+        alike = [one for one in self.zoo if one.weights == card.weights]
+        max_bytes = int(sum(one.cost.fp32_bytes for one in alike) * 1.05) + (1 << 20)
         failures: list[str] = []
         if self._hub_repo:
             target = self._cache / hub_name(card)

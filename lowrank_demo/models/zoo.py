@@ -23,6 +23,8 @@ class MeasuredCut(KnownKeys):
 
     family: Name
     scheme: Scheme
+    version: Name
+    """The version that it is cut from."""
     ranks: tuple[StrictInt, ...]
     measured: Measurement
 
@@ -82,10 +84,9 @@ class Zoo:
     def _cut(self, card: ModelCard, ranks: Sequence[int]) -> ModelCard:
         """Truncate a card; where the cut was measured, with its errors."""
         made = card.truncated(ranks)
-        of_cut = (
-            one for one in self.cuts if (one.family, one.scheme, one.ranks) == (card.family, card.scheme, made.ranks)
-        )
-        return replace(made, measured=tuple(one.measured for one in of_cut))
+        wanted = (card.family, card.scheme, card.version, made.ranks)
+        found = (one.measured for one in self.cuts if (one.family, one.scheme, one.version, one.ranks) == wanted)
+        return replace(made, measured=tuple(found))
 
     def mflops(self, card: ModelCard) -> int:
         """Return the MFLOPs of a model as the paper counts them: the published figure where its ranks were published.

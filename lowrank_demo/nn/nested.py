@@ -165,7 +165,7 @@ class NestedAlexNet(nn.Module):
 
     def network_of(self, version: Version) -> LowRankAlexNet:
         """Return one version as a network of its own, with copies of the tensors."""
-        network = LowRankAlexNet(version.scheme, version.ranks, self.layers)
+        network = LowRankAlexNet(version.scheme, [max(rank, 1) for rank in version.ranks], self.layers)
         network.load_state_dict({key: tensor.detach() for key, tensor in self.state_of(version).items()})
         return network
 

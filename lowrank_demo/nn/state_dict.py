@@ -55,23 +55,40 @@ def read_version(version: Version, file: LocalFile, layers: Sequence[Layer] = LA
     Raises:
         WeightsRefused: The file does not hold this version, or was changed since it was verified.
     """
-    return _version(_read_tensors(file), version, form_of(version, layers), file.path.name)
+    name, form = file.path.name, form_of(version, layers)
+    state = _version(_read_tensors(file), version, form, name)
+    # Slices of a float32 file are views: safetensors would not save them.
+    return _filled(form, {key: tensor.clone() for key, tensor in state.items()}, name)
 
 
 def read_versions(
-    versions: Sequence[Version], file: LocalFile, layers: Sequence[Layer] = LAYERS
+    versions: Sequence[Version],
+    file: LocalFile,
+    layers: Sequence[Layer] = LAYERS,
+    device: torch.device | str = "cpu",
 ) -> list[LowRankAlexNet]:
     """Return several versions of a nested weight file, as :func:`read_version` does; they share their tensors.
+
+    Args:
+        versions: The versions.
+        file: The verified file.
+        layers: The dense layers that the networks factor.
+        device: Where the networks are.
 
     Raises:
         WeightsRefused: The file does not hold one of them, or was changed since it was verified.
     """
     name = file.path.name
-    tensors = _dequantise(_read_tensors(file), name)
-    return [_version(tensors, version, form_of(version, layers), name) for version in versions]
+    tensors = {key: tensor.to(device) for key, tensor in _dequantise(_read_tensors(file), name).items()}
+    forms = [form_of(version, layers) for version in versions]
+    return [
+        _filled(form, _version(tensors, version, form, name), name)
+        for version, form in zip(versions, forms, strict=True)
+    ]
 
 
-def _version(tensors: Mapping[str, Tensor], version: Version, form: LowRankAlexNet, name: str) -> LowRankAlexNet:
+def _version(tensors: Mapping[str, Tensor], version: Version, form: LowRankAlexNet, name: str) -> dict[str, Tensor]:
+    """Return the state_dict of one version, dequantised."""
     try:
         state = version_state(tensors, version, form)
     except KeyError as error:
@@ -80,7 +97,7 @@ def _version(tensors: Mapping[str, Tensor], version: Version, form: LowRankAlexN
         ) from error
     except ValueError as error:
         raise WeightsRefused(f"{name}: {error}.") from error
-    return _filled(form, _dequantise(state, name), name)
+    return _dequantise(state, name)
 
 
 def _filled(network: LowRankAlexNet, state: Mapping[str, Tensor], name: str) -> LowRankAlexNet:

@@ -126,7 +126,7 @@ class Paths:
         return [card for card in path if self._service.status(card).ready]
 
     def _load(self, path: Sequence[ModelCard]) -> list[Callable[[Tensor], Tensor]]:
-        """Return the networks of a path. Slices of one file are kept: together they are as large as one network."""
+        """Return the networks of a path. Slices of one file are kept: all of a scheme are as large as one network."""
         if not path:
             return []
         service, device = self._service, self._service.machine.background_device
@@ -138,7 +138,7 @@ class Paths:
         key = (path[0].family, path[0].scheme)
         with self._loading:
             if key not in self._networks:
-                made = [one.to(device) for one in fetch_slices(service.weights, path)]
+                made = fetch_slices(service.weights, path, device)
                 for card, network in zip(path, made, strict=True):
                     if card.pre_shrink:
                         shrink_first(network, card.pre_shrink)

@@ -197,12 +197,12 @@ class FinetuneConfig(StageConfig):
     start: str | tuple[str, ...] = ""
     """Id of a model to start from; empty to start from the network that ``compress`` ended with. A list has an id for
     each of ``ranks_of``."""
-    ranks_of: str | tuple[str, ...] = ""
+    ranks_of: Annotated[str | tuple[str, ...], Field(validate_default=True)] = ""
     """With ``start``: id of the model whose scheme and ranks the network takes; empty for those of ``start``. A list of
     ids trains one set of factors whose slices have these ranks, each batch one of them (``nn/nested.py``)."""
-    calibration: Annotated[StrictInt, within(ge=0, le=100_000)] = 0
-    """With ``ranks_of``: number of training images that decide which part of each layer is kept; 0 to let the layer's
-    weights decide."""
+    calibration: Annotated[StrictInt, within(ge=0, le=4096)] = 0
+    """With ``ranks_of``: number of training images that decide which part of each layer is kept, which takes 4 MB of
+    memory each; 0 to let the layer's weights decide."""
     weight_decay_of: Literal["factors", "product"] = "factors"
     """What ``weight_decay`` makes smaller: ‖U‖² + ‖V‖², or ‖UV‖²."""
     frozen_layers: Annotated[StrictInt, within(ge=0, le=len(LAYERS) - 1)] = 0

@@ -13,7 +13,7 @@ from ..errors import DataError, UsageError
 from ..lowrank.calibration import calibrated
 from ..lowrank.load import fetch_network
 from ..lowrank.refactor import refactored
-from ..models.architecture import Layer
+from ..models.architecture import LAYERS, Layer
 from ..models.cards import ModelCard
 from ..models.download import print_download
 from ..models.store import WeightStore
@@ -110,7 +110,7 @@ def chosen_starts(config: RunConfig) -> list[Start]:
 
     Raises:
         UnknownModel: ``start`` or ``ranks_of`` names a model that is not there.
-        UsageError: Two models of ``ranks_of`` have the same scheme and version.
+        UsageError: Two models of ``ranks_of`` have the same scheme and version, or convolutions cannot be shared.
         WeightsError: Its weights cannot be used.
     """
     store = WeightStore.from_settings(Settings.from_environment())
@@ -127,12 +127,26 @@ def chosen_starts(config: RunConfig) -> list[Start]:
         own = [one for one in store.zoo if one.weights == card.weights and _shape(one) == _shape(like)]
         network = fetch_network(store, own[0] if own else card, print_download)
         if not own and images is not None:
-            network = calibrated(network, like.scheme, like.ranks, images, bases.get(like.scheme))
-            bases.setdefault(like.scheme, network)
+            basis = bases.get(like.scheme)
+            _check_basis(like, basis)
+            network = calibrated(network, like.scheme, like.ranks, images, basis)
         elif not own:
             network = refactored(network, like.scheme, like.ranks)
+        bases.setdefault(like.scheme, network)
         made[like] = network
     return [Start(like, made[like]) for like in likes]
+
+
+def _check_basis(like: ModelCard, basis: LowRankAlexNet | None) -> None:
+    """Refuse a version whose convolutions have more components than those that it shall share."""
+    if basis is None:
+        return
+    for layer, rank, most in zip(LAYERS, like.ranks, basis.ranks, strict=True):
+        if layer.kind == "conv" and rank > most:
+            raise UsageError(
+                f"[finetune] ranks_of: {like.id} has rank {rank} in {layer.name}, that of {like.scheme} with the most "
+                f"MACs only {most}; expected none above it: add a version with higher ranks."
+            )
 
 
 def _shape(card: ModelCard) -> tuple[str, tuple[int, ...]]:

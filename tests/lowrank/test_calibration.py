@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 
 from lowrank_demo.lowrank.c_step import to_matrix
-from lowrank_demo.lowrank.calibration import calibrated
+from lowrank_demo.lowrank.calibration import calibrated, measure_statistics
 from lowrank_demo.lowrank.refactor import dense_weight, refactored
 from lowrank_demo.nn.alexnet import LowRankAlexNet, LowRankLayer
 from tests.helpers.small_alexnet import SMALL_LAYERS
@@ -118,3 +120,21 @@ def test_with_a_basis_v_is_its_first_components_and_u_is_fitted_to_them(
         return float((one.features[0](images) - original).norm())
 
     assert error(made) < error(truncated)
+
+
+@torch.no_grad()
+def test_statistics_are_those_of_all_images_whatever_their_order_and_number(network: LowRankAlexNet) -> None:
+    # Two sources, one after the other, as in a file; one image more than a batch.
+    torch.manual_seed(2)
+    dark, bright = torch.randn(65, 3, 1, 1) - 3, torch.randn(64, 3, 1, 1) + 3
+    images = torch.cat([dark, bright]).expand(-1, -1, 227, 227) + 0.1 * torch.randn(1, 3, 227, 227)
+    measured = copy.deepcopy(network)
+    measure_statistics(measured, images)
+    norm = measured.features[1]
+    assert isinstance(norm, torch.nn.BatchNorm2d)
+    outputs = measured.features[0](images)
+    variance, mean = torch.var_mean(outputs, (0, 2, 3))
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    torch.testing.assert_close(norm.running_mean, mean, rtol=0.1, atol=0.05 * variance.sqrt().max().item())
+    torch.testing.assert_close(norm.running_var, variance, rtol=0.1, atol=0.0)

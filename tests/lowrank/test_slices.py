@@ -10,9 +10,9 @@ from lowrank_demo.lowrank.load import fetch_network
 from lowrank_demo.lowrank.slices import fetch_slices
 from lowrank_demo.models.path import path_of
 from lowrank_demo.models.store import WeightStore
-from lowrank_demo.models.zoo import Zoo, read_zoo
+from lowrank_demo.models.zoo import read_zoo
 from lowrank_demo.settings import ASSETS
-from tests.helpers.models import nested_models
+from tests.helpers.models import nested_models, own_model
 
 
 def test_slices_of_a_nested_file(tmp_path: Path) -> None:
@@ -29,9 +29,10 @@ def test_slices_of_a_nested_file(tmp_path: Path) -> None:
     assert first.untyped_storage().data_ptr() == last.untyped_storage().data_ptr(), "they share their factors"
 
 
-def test_slices_of_one_model_are_its_truncations(zoo: Zoo, tmp_path: Path) -> None:
+def test_slices_of_one_model_are_its_truncations(tmp_path: Path) -> None:
+    zoo = read_zoo(ASSETS / "zoo.json", own_model(tmp_path / "own"))
     store = WeightStore(zoo, tmp_path / "cache")
-    whole = zoo.get("preview/scheme_2/v5")
+    whole = zoo.get("own/scheme_2/mine")
     cards = [whole, whole.truncated([3, 10, 20, 20, 30, 60, 50, 40])]
     images = torch.randn(1, 3, 227, 227)
     with torch.inference_mode():

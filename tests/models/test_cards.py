@@ -1,11 +1,13 @@
 """The shipped model cards are the published figures, and are found by their ids."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lowrank_demo.errors import UnknownModel
-from lowrank_demo.models.zoo import Zoo, read_zoo
+from lowrank_demo.models.cards import Measurement
+from lowrank_demo.models.zoo import MeasuredCut, Zoo, read_zoo
 from lowrank_demo.settings import ASSETS
 from tests.helpers.models import nested_models
 from tests.helpers.paths import sha256
@@ -55,6 +57,17 @@ def test_a_truncated_model(zoo: Zoo) -> None:
         with pytest.raises(UnknownModel, match="expected 8 ranks from 0 to its own, 7-28-") as caught:
             zoo.get(f"scheme_2/v5@{wrong}")
         assert len(str(caught.value)) < 400
+
+
+def test_a_cut_has_the_errors_measured_of_it_and_no_others(tmp_path: Path) -> None:
+    zoo = read_zoo(ASSETS / "zoo.json", nested_models(tmp_path / "nested"))
+    ranks = (2, 3, 3, 3, 3, 4, 4, 4)
+    measured = Measurement(top1=50.0, top5=25.0, dataset="some photos", command="a command", images=100)
+    zoo = replace(zoo, cuts=(MeasuredCut("nested", "scheme_2", "v2", ranks, measured),))
+    text = "-".join(map(str, ranks))
+    assert zoo.get(f"nested/scheme_2/v2@{text}").measured == (measured,)
+    # The same ranks of another version: its own biases and statistics make another network.
+    assert zoo.get(f"nested/scheme_2/v1@{text}").measured == ()
 
 
 def test_ranks_between_and_below_nested_versions(tmp_path: Path) -> None:

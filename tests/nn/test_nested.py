@@ -145,6 +145,8 @@ def test_a_version_is_read_from_a_file(tensors: dict[str, Tensor], tmp_path: Pat
         for key, tensor in state_of(tensors, version).items():
             tolerance = float(tensor.abs().max()) / 100 if kind == "int8" and tensor.is_floating_point() else 0.0
             torch.testing.assert_close(network.state_dict()[key], tensor, rtol=0, atol=tolerance)
+        for tensor in network.state_dict().values():
+            assert tensor.untyped_storage().nbytes() == tensor.nbytes, "no view: safetensors saves whole storages alone"
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
+from lowrank_demo.errors import UsageError
 from lowrank_demo.lowrank.load import load_network
 from lowrank_demo.models.path import path_of
 from lowrank_demo.models.store import WeightStore
@@ -215,9 +216,10 @@ def test_matching_trains_the_convolutions_of_the_version_that_is_drawn(tmp_path:
 
     before = {name: tensor.clone() for name, tensor in nested.tensors().items()}
     wanted = torch.rand(4, 9216)
+    (tmp_path / "train.lmdb").write_bytes(b"photos")
     config = RunConfig(
         tmp_path,
-        DataConfig(tmp_path, tmp_path, batch_size=4),
+        DataConfig(tmp_path / "train.lmdb", tmp_path, batch_size=4),
         finetune=FinetuneConfig(epochs=2, optimiser="adamw", learning_rate=1e-2, weight_decay=0.0),
     )
     seen: list[float] = []
@@ -239,6 +241,9 @@ def test_matching_trains_the_convolutions_of_the_version_that_is_drawn(tmp_path:
     fit.fit(network, losses, 4, config, "match")  # nothing is left to do
     assert len(seen) == 8
     assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
+    (tmp_path / "train.lmdb").write_bytes(b"other photos")
+    with pytest.raises(UsageError, match=r"match\.pt is of a run with other photos.*: delete it to start anew"):
+        fit.fit(network, losses, 4, config, "match")
 
 
 def test_packed_cards_say_what_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,9 +289,37 @@ def test_packed_cards_say_what_was_measured(tmp_path: Path, monkeypatch: pytest.
         assert card.measured[0].command.endswith(card.id)
 
     before = (assets / "zoo.json").read_bytes()
-    (tmp_path / "sharp.lmdb").unlink()  # what is measured is not measured again
-    pack.main(tmp_path / "run.toml", tmp_path, assets)
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("what is measured is not measured again"))
+        pack.main(tmp_path / "run.toml", tmp_path, assets)
     assert (assets / "zoo.json").read_bytes() == before
+    # Other weights are: these always answer with the same five classes, two of which are asked for.
+    for state in states.values():
+        state["classifier.8.U.bias"] = torch.zeros(1000).index_fill(0, torch.tensor([0, 3, 7, 8, 9]), 1e6)
+    write_nested(config, NestedAlexNet(versions, merged(states)), dict.fromkeys(versions, 2e-5))
+    pack.main(tmp_path / "run.toml", tmp_path, assets)
+    again = read_zoo(assets / "zoo.json")
+    assert {card.measured[0].top5 for card in path_of(again, "packed", "scheme_2")} == {60.0}
+
+
+def test_the_recipe_begins_in_a_new_folder_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(SCRIPTS)
+    recipe = importlib.import_module("recipe")
+    write = "import pathlib, sys; pathlib.Path(sys.argv[1]).touch(exist_ok=False)"
+    settings = "from lowrank_demo.settings import Settings; print(Settings.from_environment().models_dir)"
+    steps = (
+        recipe.Step("first", ("-c", settings)),
+        recipe.Step("second", ("-c", write, "made.lmdb"), "made.lmdb"),
+        recipe.Step("third", ("-c", "raise SystemExit(3)")),
+    )
+    monkeypatch.setattr(recipe, "STEPS", steps)
+    run = tmp_path / "run"
+    for _ in range(2):
+        with pytest.raises(subprocess.CalledProcessError):
+            recipe.main(run, "third")
+        assert (run / "second.done").exists()
+        (run / "second.done").unlink()  # as if it had been stopped between its end and the mark
+    recipe.main(run, "second")
 
 
 def test_slices_with_both_statistics(

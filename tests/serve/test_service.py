@@ -151,9 +151,9 @@ def test_compare_is_what_each_model_says_alone(settings: Settings, tmp_path: Pat
     assert np.abs(compared.views[0] - lion).mean() < 12, "the photo as the networks see it"
 
 
-def test_a_truncated_model_is_the_whole_one_with_its_products_truncated(settings: Settings) -> None:
-    service = Service(settings)
-    card = service.zoo.get(PREVIEW)
+def test_a_truncated_model_is_the_whole_one_with_its_products_truncated(settings: Settings, tmp_path: Path) -> None:
+    service = Service(dataclasses.replace(settings, models_dir=own_model(tmp_path / "own")))
+    card = service.zoo.get("own/scheme_2/mine")
     same = service.compare([photo()], [card, card.truncated(card.ranks)])
     (whole,), (truncated,) = same.answers
     assert isinstance(whole, Prediction)

@@ -126,7 +126,7 @@ def test_wrong_files(tmp_path: Path, text: str, sentence: str) -> None:
         ("finetune", "workers = 1", None),
         ("finetune", "dropout = 1", "at least 0, less than 1"),
         ("teach", "precision = 'fp16'", '"fp32" or "bf16"'),
-        ("finetune", "calibration = -1", "0 to 100,000"),
+        ("finetune", "calibration = -1", "0 to 4,096"),
         ("output", "family = '../mine'", "lower-case letters, digits, '_', '.' and '-'"),
         ("output", "version = ''", "lower-case letters, digits, '_', '.' and '-'"),
     ],
@@ -149,6 +149,10 @@ def test_wrong_values(tmp_path: Path, section: str, line: str, expected: str | N
         ("[compress]\nwarmup_epochs = 1", "warmup_epochs is not a key of this section; use learning_rate_decay."),
         ("[compress]\nwarmup_epochs = 0", "warmup_epochs is not a key of this section; use learning_rate_decay."),
         ("[finetune]\nranks_of = 'scheme_1/v4'", "ranks_of needs start; set both."),
+        (
+            "[finetune]\nstart = ['scheme_1/v4', 'scheme_1/v3']",
+            'ranks_of is ""; expected a list of 2 ids, as start is.',
+        ),
     ],
 )
 def test_keys_that_do_not_go_together(tmp_path: Path, text: str, sentence: str) -> None:

@@ -34,6 +34,7 @@ from lowrank_demo.train.start import chosen_starts, kept_weights
 from lowrank_demo.train.trainer import Trainer
 from tests.helpers.commands import run
 from tests.helpers.lmdb_files import build_long_lmdb
+from tests.helpers.models import own_model
 from tests.helpers.paths import ROOT
 from tests.helpers.photos import photo_path
 from tests.helpers.small_alexnet import SMALL_LAYERS
@@ -312,13 +313,17 @@ def test_an_l_step_begins_without_momentum_unless_it_is_told_to(folder: Path) ->
 
 
 @pytest.mark.parametrize("calibration", [0, 4])
-def test_finetune_starts_from_a_model_at_another_ones_ranks(folder: Path, calibration: int) -> None:
-    start = 'start = "preview/scheme_2/v5"\nranks_of = "published/scheme_1/v4"\nfrozen_layers = 2'
+def test_finetune_starts_from_a_model_at_another_ones_ranks(
+    folder: Path, calibration: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = own_model(folder / "models")
+    monkeypatch.setenv("LOWRANK_MODELS_DIR", str(models))
+    start = 'start = "own/scheme_2/mine"\nranks_of = "published/scheme_1/v4"\nfrozen_layers = 2'
     lines = {"finetune": f"{start}\ncalibration = {calibration}", "output": 'format = "float32"'}
     config = configure(folder, lines)
     card, trained = finetuned(config)
-    zoo = read_zoo(ASSETS / "zoo.json")
-    like, start = zoo.get("published/scheme_1/v4"), zoo.get("preview/scheme_2/v5")
+    zoo = read_zoo(ASSETS / "zoo.json", models)
+    like, start = zoo.get("published/scheme_1/v4"), zoo.get("own/scheme_2/mine")
     assert card.scheme == "scheme_1"
     assert (card.ranks, card.lambda_, card.history) == (like.ranks, like.lambda_, None)
     torch.manual_seed(5)

@@ -45,7 +45,9 @@ def test_the_small_plot_follows_the_bundled_networks(zoo: Zoo) -> None:
         for name, top1 in (("scheme_1/v3", 58.0), ("scheme_1/v4", 59.0), ("scheme_2/v4", 60.0), ("scheme_2/v5", 61.0))
     ]
     others = [card for card in zoo if card.family != BUNDLED_FAMILY]
-    below = MeasuredCut(BUNDLED_FAMILY, "scheme_2", (6, 22, 55, 57, 70, 405, 279, 204), replace(_MEASURED, top1=64.5))
+    below = MeasuredCut(
+        BUNDLED_FAMILY, "scheme_2", "v5", (6, 22, 55, 57, 70, 405, 279, 204), replace(_MEASURED, top1=64.5)
+    )
     zoo = replace(zoo, cards=(*others, *cards), cuts=(below,))
     path = [*(card for card in cards if card.scheme == "scheme_2"), zoo.truncated(cards[-1], below.ranks)]
     drawn = json.loads(stage_config(zoo, {BUNDLED_FAMILY: {"scheme_2": path}}, [], []))
