@@ -3,9 +3,9 @@
     python assets/preview/heads.py heads.toml
 
 Writes one weight file and a card for each version below ``models`` in the run's folder: the convolutions of stack.py at
-full rank, and heads at the ranks of the published versions. ``train finetune`` brings the convolutions to their ranks
-from there. No label is used: the loss is the divergence from the teacher's answers. Stopped, the next run goes on after
-the last whole epoch.
+full rank, and heads at the ranks of the published versions. ``match.py`` brings the convolutions to their ranks from
+there. No label is used: the loss is the divergence from the teacher's answers. Stopped, the next run goes on after the
+last whole epoch.
 """
 
 from __future__ import annotations

@@ -80,7 +80,8 @@ def staging_folder(fill: Callable[[Path], None]) -> Iterator[Path]:
 def stage_weights(models: Sequence[tuple[ModelCard, LocalFile]], repo: str, folder: Path) -> None:
     """Fill a folder with weight files under the names that the app expects in a Hub repository, and a README.
 
-    A safetensors file is copied unchanged; a pickled one becomes float32 safetensors.
+    A safetensors file of one model is copied unchanged. A pickled one becomes float32 safetensors, and so does each
+    version of a file that holds several.
 
     Args:
         models: Each model and its weight file.

@@ -18,7 +18,16 @@ from lowrank_demo.models.zoo import Zoo
 from lowrank_demo.settings import ENGINES, Arithmetic, Settings, has_openvino
 from lowrank_demo.validate.evaluate import Validation
 from tests.bench.material import CPU, published, random_classifier
-from tests.bench.measure import Finding, Outcome, Result, Unmeasured, interleaved, matrix_product, seconds
+from tests.bench.measure import (
+    Finding,
+    Outcome,
+    Result,
+    Unmeasured,
+    interleaved,
+    matrix_product,
+    processor_seconds,
+    seconds,
+)
 
 _BATCH = 64
 
@@ -49,7 +58,7 @@ def compute(zoo: Zoo, file: Path, images: int) -> Iterator[Outcome]:
 
 
 def overlap(zoo: Zoo, file: Path, images: int) -> Iterator[Outcome]:
-    """Validation against the slower of decoding alone and the networks alone, for the smallest model and for all."""
+    """Validation against the processor time of decoding and networks, for the smallest model and for all."""
     yield from _overlap_of("one small model", [smallest(zoo)], file, 4 * images)
     yield from _overlap_of("nine models", published(zoo), file, images)
 
@@ -72,10 +81,12 @@ def _overlap_of(name: str, cards: Sequence[ModelCard], file: Path, count: int) -
                     classifier.logits(pixels)
 
         decode_s, infer_s, both_s = interleaved([decode, infer, lambda: validate(reader, models, count, decoder)])
+        busy = processor_seconds(decode) + processor_seconds(infer)
     yield Finding(f"{name}: decoding alone", count / decode_s, "images/s")
-    slower = "the networks" if infer_s > decode_s else "decoding"
-    alone = count / max(decode_s, infer_s)
-    yield Result(f"{name}: validation", count / both_s, alone, "images/s", f"{slower} alone", 0.95, at_least=True)
+    yield Finding(f"{name}: the networks alone", count / infer_s, "images/s")
+    # Decoder and networks share the cores: together they need the processor time of both.
+    limit = torch.get_num_threads() * count / busy
+    yield Result(f"{name}: validation", count / both_s, limit, "images/s", "both processor times", 0.95, at_least=True)
 
 
 def growth(zoo: Zoo, file: Path, images: int) -> Iterator[Outcome]:
