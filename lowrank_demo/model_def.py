@@ -1,7 +1,7 @@
 """The original release's module of this name, for code that was written for it.
 
 ``from lowrank_demo.model_def import low_rank_alexnet`` takes the arguments of the original and returns what it did: a
-network in training mode, pretrained or not, with the loss as its attribute. New code takes
+network in training mode, pretrained or not, with the loss as its attribute. New code should use
 :func:`lowrank_demo.low_rank_alexnet`.
 """
 

@@ -1,7 +1,7 @@
 """The environment variables, read once into one frozen value.
 
 Every variable is optional and its name starts with ``LOWRANK_``. A value that cannot be used raises an error that names
-the variable, and so does a name that is none of theirs: a misspelt one would otherwise be lost.
+the variable. So does an unknown name: a misspelt one would otherwise be ignored.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _place(check: Callable[[Path], bool], expected: str) -> AfterValidator:
 
 
 def _digits(text: str) -> str:
-    """Refuse what Python's ``int`` takes beside digits, such as ``+5`` and ``1_0``."""
+    """Refuse what Python's ``int`` takes besides digits, such as ``+5`` and ``1_0``."""
     if not re.fullmatch("[0-9]+", text):
         raise ValueError("a whole number")
     return text
@@ -91,7 +91,7 @@ class Arithmetic:
     """How networks compute."""
 
     engine: str = "torch"
-    """``torch`` or ``openvino``, which is faster than torch on a processor and runs on nothing else."""
+    """``torch`` or ``openvino``, which is faster than torch on a CPU and runs only there."""
     precision: str = "fp32"
     """``fp32`` or ``bf16``, for weights and activations. bf16 is faster only on hardware that multiplies it (AMX,
     AVX-512 BF16, tensor cores), and changes a few predictions."""
@@ -110,7 +110,7 @@ class Settings:
     models_dir: _Folder | None = None
     """Folder with the user's own models as ``train finetune`` writes them: ``*.card.json`` and weights."""
     hub_repo: Annotated[str, matching("[^/]+/[^/]+", "a repository as owner/name")] | None = None
-    """Hub repository that holds the models as safetensors. It is asked before the published address."""
+    """Hub repository that holds the models as safetensors. It is tried before the published address."""
     device: Annotated[str, _AnyCase, matching("auto|cpu|cuda(:[0-9]{1,3})?", "auto, cpu, cuda or cuda:N")] = "auto"
     """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
     decoder: Annotated[Literal["auto", "dali-gpu", "dali-cpu", "pillow"], _AnyCase] = "auto"
@@ -147,7 +147,7 @@ class Settings:
             )
         if engine == "openvino" and device.startswith("cuda"):
             raise Refusal(
-                f"LOWRANK_ENGINE is openvino, which runs on the processor, but LOWRANK_DEVICE is {device}; set "
+                f"LOWRANK_ENGINE is openvino, which runs only on a CPU, but LOWRANK_DEVICE is {device}; set "
                 "LOWRANK_DEVICE to cpu, or LOWRANK_ENGINE to torch."
             )
         return engine

@@ -1,11 +1,11 @@
-"""Find training photos that resemble measured ones, and leave them out: nothing is measured on what was trained on.
+"""Find training photos that resemble measured ones, and leave them out, so that no photo serves both purposes.
 
     python assets/preview/copies.py PHOTOS MEASURED...
 
 Compares every photo of PHOTOS with every one of the folders MEASURED: the whole photo, its centre square, and the
-centre's inner 7/8, also mirrored, since data sets hold photos cropped. Two are alike if their grey values correlate by
-more than 0.93 at 8 by 8 pixels and by more than 0.95 at 16 by 16. Things before a plain background are alike by chance;
-they are left out as well, which costs under 1 % of the photos. Deletes the training photos and lists them in
+centre's inner 7/8, also mirrored, since data sets hold cropped photos. Two are alike if their grey values correlate by
+more than 0.93 at 8 by 8 pixels and by more than 0.95 at 16 by 16. Objects on a plain background are alike by chance;
+they are left out as well, which costs under 1 % of the photos. Deletes these training photos and lists them in
 PHOTOS/excluded.csv: photo, measured photo, correlation.
 """
 
@@ -32,7 +32,7 @@ PHOTO = (".jpg", ".jpeg", ".png")
 
 
 def main(photos: Path, *folders: Path) -> None:
-    """Compare all with all."""
+    """Compare all training photos with all measured ones, and delete those that are alike."""
     measured = sorted(file for folder in folders for file in folder.rglob("*") if file.suffix.lower() in PHOTO)
     trained = sorted(file for file in photos.rglob("*") if file.suffix.lower() in PHOTO)
     with ProcessPoolExecutor() as pool:

@@ -1,9 +1,9 @@
-"""What the convolutions of stack.py compute of every training photo, kept so that the heads train 50 times as fast.
+"""Keep what the convolutions of stack.py compute for every training photo, so that the heads train 50 times as fast.
 
     python assets/preview/features.py teach.toml
 
 Writes features.npy in the run's folder: float16 [views, photos, 9216] of the crops to which ``train teach`` has the
-teacher's answers. Stopped, it goes on where it was. Needs 18 kB of disk a photo, and OpenVINO.
+teacher's answers. If stopped, it continues where it was. Needs 18 kB of disk for each photo, and OpenVINO.
 """
 
 from __future__ import annotations

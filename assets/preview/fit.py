@@ -24,10 +24,11 @@ def fit(
         losses: Yields the loss of each batch of an epoch.
         per_epoch: Number of batches in an epoch.
         config: The run.
-        name: Names the checkpoint in its folder. Stopped, the next call goes on after the last whole epoch.
+        name: Name of the checkpoint in the run's folder. If stopped, the next call continues after the last whole
+            epoch.
 
     Raises:
-        UsageError: The checkpoint is of another run.
+        UsageError: The checkpoint belongs to another run.
     """
     stage, batch = config.finetune, config.data.batch_size
     optimiser = optimiser_of(network, stage)
@@ -40,8 +41,8 @@ def fit(
         state = torch.load(checkpoint, weights_only=True)
         if state["run"] != run:
             raise UsageError(
-                f"{checkpoint} is of a run with other photos, epochs, batch size or seed; expected one to go on with: "
-                "delete it to start anew."
+                f"{checkpoint} is from a run with other photos, epochs, batch size or seed; expected one of this run: "
+                "delete it to start again."
             )
         torch.set_rng_state(state["rng"])
         network.load_state_dict(state["network"])

@@ -2,9 +2,9 @@
 
     python assets/preview/gather.py PHOTOS [--host https://github.com]
 
-Writes PHOTOS/<folder>/<number>.jpg, the shortest edge at most 256 pixels. Left out are photos smaller than 48 pixels or
-longer than four times their width, drawings, and duplicates. A second run goes on where the first stopped. Needs git,
-and 5 GB of disk.
+Writes PHOTOS/<folder>/<number>.jpg, the shortest edge at most 256 pixels. Leaves out photos with an edge under 48
+pixels or with one edge over four times the other, drawings, and duplicates. A second run continues where the first
+stopped. Needs git, and 5 GB of disk.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ class Source:
     repository: str
     commit: str
     paths: str
-    """Folders of the repository, separated by ``|``; empty for the whole."""
+    """Folders of the repository, separated by ``|``; empty for the whole repository."""
     photos: str
-    """How many photos are taken at most."""
+    """Largest number of photos to take."""
     licence: str
     description: str
 
@@ -119,7 +119,7 @@ def _ordered(files: Sequence[tuple[str, str]], seed: str) -> list[tuple[str, str
 
 
 def shrunk(data: bytes) -> Image.Image | None:
-    """Return a photo in RGB, its shortest edge at most 256 pixels; None if it is none or unfit."""
+    """Return a photo in RGB, its shortest edge at most 256 pixels; None if it is not a photo, or unfit."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             shortest, longest = min(image.size), max(image.size)

@@ -4,8 +4,8 @@
 
 Writes one weight file and a card for each version below ``models`` in the run's folder: the convolutions of stack.py at
 full rank, and heads at the ranks of the published versions. ``match.py`` brings the convolutions to their ranks from
-there. No label is used: the loss is the divergence from the teacher's answers. Stopped, the next run goes on after the
-last whole epoch.
+there. No label is used: the loss is the divergence from the teacher's answers. If stopped, the next run continues after
+the last whole epoch.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _losses(heads: Heads, features: np.ndarray, answers: Answers, config: RunCon
 
 @torch.no_grad()
 def _complete(heads: Heads, features: np.ndarray, images: Tensor) -> None:
-    """Put the uncut convolutions in front of the heads, and measure the statistics of every version's."""
+    """Put the uncut convolutions in front of the heads, and measure the statistics of every version's heads."""
     uncut = _uncut(images)
     places = range(0, len(features), max(1, len(features) // STATISTICS))
     # Mixed, as in measure_statistics.

@@ -5,7 +5,7 @@
 Each batch goes through one version, drawn at random. The loss compares what comes after conv5 with the kept features of
 the same crops (features.py): 9,216 values a photo say more than a teacher's answer, so that a few thousand photos
 repair most of the cut. The heads stay as they are. Writes one weight file and a card for each version below ``models``
-in the run's folder. Stopped, the next run goes on after the last whole epoch.
+in the run's folder. If stopped, the next run continues after the last whole epoch.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from lowrank_demo.train.start import chosen_starts
 CONVOLUTIONS = "features"
 STATISTICS = 8192
 FLOOR = 0.1
-"""Share of the mean variance that is added to each feature's: what hardly ever occurs shall not decide."""
+"""Share of the mean variance that is added to each feature's, so that rare features do not dominate."""
 
 
 class Convolutions(nn.Module):

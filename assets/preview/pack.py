@@ -2,8 +2,8 @@
 
     python assets/preview/pack.py run.toml measured [--assets FOLDER]
 
-Writes the weight file to ``weights``, and to ``zoo.json`` in the app's assets the cards and what the cuts between and
-below the versions reach, in place of those of the same family. Stopped, the next run measures what is not measured yet.
+Writes the weight file to ``weights`` in the app's assets. In ``zoo.json`` there, replaces the family's cards and the
+errors of the cuts between and below the versions. If stopped, the next run measures what is still missing.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Make the bundled weights, from photos to assets/weights: ``python assets/preview/recipe.py FOLDER [--until STEP]``.
 
-A step that is done is not done again; stopped, a step goes on where it was. README.md says what each needs.
+A finished step is not repeated; a step that was stopped continues where it was. README.md says what each step needs.
 """
 
 from __future__ import annotations

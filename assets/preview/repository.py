@@ -23,7 +23,7 @@ class Snapshot:
         subprocess.run([*self._git, "fetch", "--quiet", "--depth", "1", address, commit], check=True)
 
     def files(self, paths: Iterable[str]) -> list[tuple[str, str]]:
-        """Return path and content's name of every file below these folders; ``""`` is the whole repository."""
+        """Return the path and the content's name of every file below these folders; ``""`` is the whole repository."""
         command = [*self._git, "ls-tree", "-r", "-z", self._commit]
         listing = subprocess.run(command, check=True, capture_output=True).stdout
         wanted = tuple(f"{path}/" if path else "" for path in paths)

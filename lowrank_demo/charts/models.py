@@ -15,7 +15,7 @@ _V_OTHER, _U_OTHER = "rgba(20,184,166,0.45)", "rgba(139,92,246,0.45)"
 
 
 def ranks_figure(card: ModelCard, other: ModelCard | None = None, marked: int | None = None) -> go.Figure:
-    """Draw each layer's learned rank as a share of its full rank, with the rank as text, before the full rank.
+    """Draw each layer's learned rank as a share of its full rank, labelled with the rank, in front of the full rank.
 
     Args:
         card: The model.
@@ -81,7 +81,7 @@ def macs_summary(cost: NetworkCost, reference: Reference) -> str:
     return (
         f"{macs_text(cost.macs)} for one image, and {cost.params / 1e6:.2f} million parameters. The same network "
         f"before it was factored has {DENSE_MACS / 1e6:,.0f} MFLOPs, {DENSE_MACS / cost.macs:.1f}× as many; "
-        f"{reference.name}, which the paper compares with and whose convolutions are split in groups, has "
+        f"{reference.name}, which the paper compares with and whose convolutions are split into groups, has "
         f"{reference.mflops:.0f}, {reference.mflops * 1e6 / cost.macs:.1f}× as many."
     )
 

@@ -254,7 +254,7 @@ def _better(figure: go.Figure) -> None:
 
 
 def _mark(figure: go.Figure, photos: PhotoSet, chosen: ModelCard, metric: Metric, x_of: _Cost) -> bool:
-    """Mark the chosen model; returns whether that is a line with words above the plot, for one without an error."""
+    """Mark the chosen model; return whether that is a line with words above the plot, for a model without errors."""
     x = x_of(chosen)
     if x is None:
         return False
@@ -288,7 +288,7 @@ def _mark(figure: go.Figure, photos: PhotoSet, chosen: ModelCard, metric: Metric
 
 def _empty(figure: go.Figure) -> go.Figure:
     return figure.add_annotation(
-        text="Nothing was measured yet: run a validation under Validate.",
+        text="Nothing has been measured yet: run a validation under Validate.",
         xref="paper",
         yref="paper",
         x=0.5,

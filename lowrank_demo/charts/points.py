@@ -1,4 +1,4 @@
-"""The measurements that one plot may show together: all of one set of photos."""
+"""The measurements that one plot may show together: all are on one set of photos."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class PhotoSet:
     """Number of photos; None where a card does not say."""
     points: tuple[Point, ...]
     published: bool = False
-    """Whether the errors are the paper's, which its uncompressed reference belongs to."""
+    """Whether the errors are the paper's own, to which its uncompressed reference belongs."""
 
     @property
     def title(self) -> str:
@@ -59,7 +59,7 @@ def of_cards(zoo: Zoo) -> list[PhotoSet]:
 
 
 def of_reports(reports: Sequence[Report]) -> list[PhotoSet]:
-    """Return the files that were validated on, the latest first; of each model its latest result on a file."""
+    """Return the files that were validated on, the latest first, with each model's latest result on a file."""
     return _grouped(
         ((report.file, report.count), Point(result.card, Errors(result.top1_error, result.top5_error)))
         for report in reversed(reports)
@@ -76,7 +76,7 @@ def sets_of(source: Source, zoo: Zoo, reports: Sequence[Report]) -> list[PhotoSe
 
 
 def _grouped(found: Iterable[tuple[tuple[str, int | None], Point]]) -> list[PhotoSet]:
-    """Group points by their set; of several of one model the first counts."""
+    """Group points by their set; if a model has several, the first counts."""
     sets: dict[tuple[str, int | None], dict[str, Point]] = {}
     for key, point in found:
         sets.setdefault(key, {}).setdefault(point.card.id, point)

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 LAYER = 1
 """conv2: the layer whose matrix is drawn."""
 SHOWN = 5
-"""fc6: the layer whose energy is told of."""
+"""fc6: the layer whose energy is shown."""
 PRICED = 3
 """conv4: the layer whose rank is chosen."""
 LAMBDA, MU = 1e-4, 0.01
-"""Where the sliders of *Explore λ* start, too: these truncate most layers of the bundled models."""
+"""The sliders of *Explore λ* start here, too: these values truncate most layers of the bundled models."""
 ENERGY = 0.9
 
 
@@ -47,7 +47,7 @@ def matrix_drawing(card: ModelCard) -> str:
 
 
 def energy_needed(spectra: Spectra) -> int:
-    """Return the rank at which the layer that is told of keeps nine tenths of its energy."""
+    """Return the rank at which the layer ``SHOWN`` keeps nine tenths of its energy."""
     return int((spectra.kept(SHOWN) < ENERGY).sum())
 
 
@@ -103,7 +103,7 @@ def largest_share(cards: Sequence[ModelCard]) -> float:
 def ranks_drawing(zoo: Zoo, cards: Sequence[ModelCard]) -> str:
     """Draw the learned ranks of each version as shares of the full ranks: a row for each λ.
 
-    The tallest bar is as high as a row, as :func:`largest_share` says.
+    The tallest bar fills its row; :func:`largest_share` says what share it stands for.
     """
     high, left, right = 40, 92, 74
     step = (WIDTH - left - right) / len(LAYERS)

@@ -1,7 +1,7 @@
 """What all figures share: colours, and a style that reads on light and dark pages alike.
 
 Backgrounds are transparent. No grey has a contrast of 4.5 : 1 with both white and a dark page: text is dark enough for
-white here, as in saved pictures, and the page's style sheet gives it the page's own colour of text.
+white here, as in saved pictures, and the page's style sheet gives it the page's own text colour.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ GREY, GRID, FULL = "#808691", "rgba(128,134,145,0.25)", "rgba(128,134,145,0.22)"
 
 
 def styled(figure: go.Figure, title: str, height: int = 380) -> go.Figure:
-    """Give a figure its title and the common look; returns the figure."""
+    """Give a figure its title and the common look, and return it."""
     figure.update_layout(
         title={"text": title, "font": {"size": 14}, "x": 0, "xref": "container", "pad": {"l": 12}},
         template="none",

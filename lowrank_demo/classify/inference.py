@@ -26,7 +26,8 @@ TOP = 5
 BATCH = 32
 """Images that are decoded and classified together."""
 _BATCH_BYTES, _BATCH_PIXELS = 32_000_000, 25_000_000
-"""A batch is full, too, once its files have so many bytes, or its JPEGs so many pixels: others wait for it."""
+"""A batch is also full once its files have this many bytes, or its JPEGs this many pixels: other requests wait for
+it."""
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 

@@ -35,7 +35,7 @@ def measure(card: ModelCard, device: torch.device, arithmetic: Arithmetic = Arit
     The weights are random, because they do not change the time: the model need not be downloaded.
 
     Args:
-        card: The model; its scheme, ranks and ``pre_shrink`` count.
+        card: The model; only its scheme, ranks and ``pre_shrink`` matter.
         device: Device to run on.
         arithmetic: Engine and precision.
     """

@@ -1,4 +1,4 @@
-"""Answers of all networks of a path to one photo, computed when it arrives so that moving along the path is instant."""
+"""All answers along a path to one photo, computed when the photo arrives so that moving along the path is instant."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def serve() -> int:
             visitors = ending.enter_context(upload_folder(parent))
             uploads = visitors / "uploads"
             uploads.mkdir()
-            # Read when Gradio is imported.
+            # Gradio reads this when it is imported.
             os.environ["GRADIO_TEMP_DIR"] = str(uploads)
             service = Service(Settings.from_environment(), lend_gpu)
             service.machine.check()

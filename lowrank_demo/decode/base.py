@@ -147,7 +147,7 @@ def target_size(width: int, height: int) -> tuple[int, int]:
 
 
 def centred(spare: int) -> int:
-    """Return the offset of the central crop, of so many spare pixels; an odd margin is rounded up."""
+    """Return the offset of the central crop for this many spare pixels; an odd margin is rounded up."""
     return (spare + 1) // 2
 
 
@@ -157,7 +157,7 @@ def crop_box(width: int, height: int, offset: Callable[[int], int] = centred) ->
     Args:
         width: Width of the image.
         height: Its height.
-        offset: Returns where the crop begins, of the spare pixels on either side of it.
+        offset: Returns where the crop begins, given the number of spare pixels.
     """
     resized_width, resized_height = target_size(width, height)
     left, top = offset(resized_width - CROP), offset(resized_height - CROP)

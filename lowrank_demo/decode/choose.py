@@ -56,8 +56,8 @@ def choose_decoder(settings: Settings, device: torch.device) -> Choice:
         # Seen with DALI 1.34 on an H200: "terminate called without an active exception".
         if settings.decoder == "dali-cpu":
             raise SettingError(
-                "LOWRANK_DECODER is dali-cpu, but DALI aborts a process that uses a GPU when it closes a pipeline of "
-                "the processor; set LOWRANK_DECODER to auto, or LOWRANK_DEVICE to cpu."
+                "LOWRANK_DECODER is dali-cpu, but DALI aborts a process that uses a GPU when it closes a CPU pipeline; "
+                "set LOWRANK_DECODER to auto, or LOWRANK_DEVICE to cpu."
             )
         wanted = [True]
     for gpu in wanted:

@@ -27,8 +27,8 @@ with warnings.catch_warnings(record=True) as _caught:
     from nvidia.dali import backend
     from nvidia.dali.pipeline import Pipeline
     from nvidia.dali.plugin.pytorch import feed_ndarray
-# At every start DALI 1.34 says that its support of Python 3.12 is experimental, whatever the filters are. Users cannot
-# mend that, and need not: the decoders' tests pass there, and choose_decoder tries each decoder out before it is used.
+# At every start DALI 1.34 warns that its support for Python 3.12 is experimental, whatever the filters are. Users
+# cannot fix that, and need not: the decoders' tests pass there, and choose_decoder tries out each decoder before use.
 for _warning in _caught:
     if not re.search(r"support for Python .* is experimental", str(_warning.message)):
         warnings.showwarning(_warning.message, _warning.category, _warning.filename, _warning.lineno)
@@ -37,7 +37,7 @@ MAX_BATCH = 64
 _MAX_BATCH_PIXELS = 32_000_000
 """A pipeline keeps the memory of its largest batch; a single photo may be larger."""
 _MIRRORED_ROWS = frozenset({3, 4, 6, 7})
-"""EXIF orientations in which the stored rows run in the opposite direction of the upright photo's axis."""
+"""EXIF orientations in which the stored rows run in the opposite direction to the upright photo's axis."""
 _MIRRORED_COLUMNS = frozenset({2, 3, 7, 8})
 """The same for columns."""
 _SCHEMA = backend.GetSchema("decoders__Image")  # pyright: ignore[reportAttributeAccessIssue]
@@ -49,7 +49,7 @@ _MIDDLE, _JUST_BEFORE_MIDDLE = 0.5, 0.4999
 @dataclass(frozen=True, eq=False)
 class _File:
     position: int
-    """In the request."""
+    """Position in the request."""
     data: bytes
     orientation: int
     """EXIF orientation to undo, 1 to 8."""
@@ -138,7 +138,7 @@ class _Pipelines:
             "device": "mixed" if self.device.type == "cuda" else "cpu",
             "output_type": types.DALIImageType.RGB,
             "hw_decoder_load": self.jpeg_unit,
-            # As on the processor. nvJPEG 11, which DALI 1.34 holds, ignores it; a later one was not tried.
+            # As on the CPU. nvJPEG 11, which comes with DALI 1.34, ignores it; a later one was not tried.
             "jpeg_fancy_upsampling": True,
             **_AS_STORED,
         }

@@ -1,4 +1,4 @@
-"""What strangers' files pass before anything of this process decodes them.
+"""Check strangers' files before anything in this process decodes them.
 
 An ordinary JPEG passes, reduced to what decoding needs, and costs a walk over its markers. Every other file is decoded
 in a child process that may be killed. No lock is held meanwhile.
@@ -33,9 +33,9 @@ Admitted: TypeAlias = "bytes | Crop | ImageError"
 """A JPEG for a decoder, or another image that was decoded, or why a file cannot be used."""
 
 _MAX_SECONDS = 20.0
-"""Time after which the further files of a request are not tried, if they need a child process."""
+"""Seconds after which further files of a request are not tried if they need a child process."""
 _MAX_COSTLY = 3
-"""Files of one request that may use up the time or memory of one."""
+"""Limit on the files of one request that use up all the time or memory that a file is allowed."""
 
 
 class Gate:
@@ -70,7 +70,7 @@ class Gate:
             elif time.monotonic() > ends:
                 yield ImageError(
                     f"The photos before this one took more than {_MAX_SECONDS:.0f} seconds to decode, so it was not "
-                    "tried; expected fewer at once: send it in a part of its own, or save it as a JPEG."
+                    "tried; expected fewer at once: send it on its own, or save it as a JPEG."
                 )
             else:
                 try:

@@ -1,4 +1,4 @@
-"""Walk a JPEG's markers without decoding it: is it an ordinary one, and what of it does decoding need?
+"""Walk a JPEG's markers without decoding it: is it an ordinary one, and which parts does decoding need?
 
 Ordinary photos cost little to decode. A small file can cost much: thousands of scans over many pixels, a million empty
 segments, EXIF data whose tags all share the same bytes.
@@ -19,7 +19,7 @@ _MAX_SCANNED_PIXELS = 20_000_000
 _STEP = 1 << 18
 """Bytes that are searched at a time: other threads wait meanwhile."""
 _MAX_FF_SHARE = 1 / 8
-"""Of coded data, the bytes 0xFF, at each of which the search stops. In photos it is a hundredth."""
+"""Largest share of 0xFF bytes in coded data: the search stops at each of them. In photos it is a hundredth."""
 
 SOI, EOI, SOS, DHT, DQT, DRI = b"\xff\xd8", 0xD9, 0xDA, 0xC4, 0xDB, 0xDD
 """The start of a JPEG, and what follows 0xFF in the markers of its segments."""
@@ -27,9 +27,9 @@ _APP0, _APP1, _APP14 = 0xE0, 0xE1, 0xEE
 _FRAMES = (0xC0, 0xC1, 0xC2)
 """Baseline, extended and progressive, with Huffman coding."""
 LEFT_OUT = frozenset({0xFE, *range(_APP0, 0xF0)})
-"""Comments and what applications add: decoding does not need them, but for the two below."""
+"""Comments and what applications add: decoding does not need them, except the two below."""
 _JFIF_BYTES, _ADOBE_BYTES = 14, 12
-"""A shorter segment of theirs says nothing, and Pillow fails to read it."""
+"""A shorter JFIF or Adobe segment says nothing, and Pillow fails to read it."""
 _JFIF, _ADOBE, _EXIF, _XMP = b"JFIF\0", b"Adobe", b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 # In entropy-coded data, 0x00 or a restart marker follows 0xFF. Anything else is the marker of the next segment.
 NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -41,7 +41,7 @@ _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 
 
 def ordinary_jpeg(data: bytes, max_pixels: int = _MAX_PIXELS) -> bytes | None:
-    """Return an ordinary JPEG with no more than decoding needs: of its EXIF data, the orientation.
+    """Return an ordinary JPEG with no more than decoding needs: of its EXIF data, only the orientation.
 
     Args:
         data: Any file.
@@ -68,7 +68,7 @@ def jpeg_pixels(data: bytes) -> int:
 
 
 class _Unusual(Exception):
-    """The file is no ordinary JPEG."""
+    """The file is not an ordinary JPEG."""
 
 
 class _Walk:
@@ -87,7 +87,7 @@ class _Walk:
         """Return the segments that decoding needs.
 
         Raises:
-            _Unusual: The file is no ordinary JPEG.
+            _Unusual: The file is not an ordinary JPEG.
         """
         data, view = self._data, memoryview(self._data)
         if data[:2] != SOI:

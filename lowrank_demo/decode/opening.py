@@ -1,4 +1,4 @@
-"""Open images with Pillow, and without the metadata that it fails to read: what does not make pixels is optional."""
+"""Open images with Pillow, without any metadata that it fails to read: only what makes the pixels is needed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Value = TypeVar("Value")
 
 register_heif_opener()
 Image.init()
-# Of damaged metadata, mostly. Once for all: the context manager that restores the filters is not safe in threads.
+# Pillow's warnings are mostly about damaged metadata. Ignored for good: the context manager is not thread-safe.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
@@ -27,7 +27,7 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MAX_PNG_CHUNKS = 20_000
 """Chunks that are looked at. Encoders write the pixels in pieces of 8 kB or more."""
 _OPTIONAL = 0x20
-"""The bit of a chunk's first letter, a small one, that says that decoders may ignore the chunk."""
+"""The bit that makes a chunk's first letter lower-case: decoders may ignore such a chunk."""
 
 
 def opened(data: bytes, use: Callable[[Image.Image], Value]) -> Value:
@@ -51,7 +51,7 @@ def opened(data: bytes, use: Callable[[Image.Image], Value]) -> Value:
             try:
                 image = Image.open(io.BytesIO(file), formats=FORMATS)
                 size = size or image.size
-                # Else, what a header's check let pass is not what is decoded.
+                # Otherwise this is not the image that the header's check let pass.
                 if image.size == size:
                     return use(image)
             except (MemoryError, Image.DecompressionBombError):
@@ -71,7 +71,7 @@ def png_exif(data: bytes) -> bytes:
 
 
 def _plainer(data: bytes) -> Iterator[bytes]:
-    """Yield a file, and without its metadata, with its colour profile and then without; not what is the same."""
+    """Yield a file, then without its metadata but with its colour profile, then without both; none of them twice."""
     yield data
     if data.startswith(_PNG_SIGNATURE):
         chunks = list(_png_chunks(data))

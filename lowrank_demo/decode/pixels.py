@@ -12,7 +12,7 @@ from .base import CROP, EDGE, crop_box, damage_as_image_error, read_header, targ
 from .opening import opened
 
 _LARGE_PIXELS, _LARGE_EDGE = 20_000_000, 4 * EDGE
-"""Larger JPEGs are decoded at a part of their size, which takes a part of the time and memory."""
+"""Larger JPEGs are decoded at a fraction of their size, which takes a fraction of the time and memory."""
 _WHITE = (255, 255, 255)
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -42,7 +42,7 @@ def read_crop(data: bytes, max_pixels: int) -> np.ndarray:
         return crop_of(data, header.orientation)
     try:
         return crop_of(data, header.orientation, _LARGE_EDGE)
-    except ImageError as error:  # where memory is limited, decoders take a lack of it for damage
+    except ImageError as error:  # where memory is limited, decoders report a lack of it as damage
         raise ImageError(
             "The photo is damaged, or takes too much memory to decode; expected a smaller one: make it smaller and try "
             "again."
@@ -57,7 +57,7 @@ def crop_of(data: bytes, orientation: int = 1, reduced_edge: int | None = None) 
     Args:
         data: The bytes of the file.
         orientation: The EXIF orientation to undo, 1 to 8.
-        reduced_edge: Decode a JPEG at half, a quarter or an eighth of its size, but no edge to less than this.
+        reduced_edge: Decode a JPEG at half, a quarter or an eighth of its size, with no edge shorter than this.
 
     Raises:
         ImageError: The image is damaged.

@@ -1,7 +1,7 @@
-"""Tell by a JPEG's structure that it decodes, without decoding it.
+"""Tell from a JPEG's structure whether it decodes, without decoding it.
 
-A decoder refuses a JPEG whose tables, segments or end are missing or malformed. It refuses none for its coded data: a
-JPEG has no checksum, so that whatever stands there is taken for pixels.
+A decoder refuses a JPEG whose tables, segments or end are missing or malformed. It never refuses one because of its
+coded data: a JPEG has no checksum, so whatever is there is taken for pixels.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _MAX_PIXELS, _MAX_EDGE = 32_000_000, 65_500
 _MAX_BLOCKS = 10
 """Blocks of 8 x 8 values that a unit of a scan may have."""
 _SAMPLING = frozenset({1, 2, 4})
-"""A factor of 3 is allowed as well, but decoders fail beside one of 2."""
+"""A factor of 3 is also allowed, but decoders fail if it stands beside one of 2."""
 _MAX_DC_SYMBOL = 15
 _SEGMENT, _SIZE = struct.Struct(">BBH"), struct.Struct(">BHH")
 _BASELINE = 0xC0
 
 
 class _Odd(Exception):
-    """The file is no whole JPEG of the usual kind."""
+    """The file is not a whole JPEG of the usual kind."""
 
 
 def is_sound(data: bytes) -> bool:
@@ -58,7 +58,7 @@ def _walk(data: bytes) -> bool:
         if start != 0xFF or len(content) != length - 2:
             raise _Odd
         at += 2 + length
-        if marker in LEFT_OUT:  # where Pillow fails to read it, it is opened without
+        if marker in LEFT_OUT:  # if Pillow fails to read this, it opens the file without it
             continue
         if marker == DHT:
             huffman.update(_huffman_tables(content))

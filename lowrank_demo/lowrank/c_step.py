@@ -89,8 +89,8 @@ def select_rank(
         cost: Cost of one rank, from :func:`unit_cost`.
         lambda_: Price of 10⁶ of cost.
         mu: Weight of the lost energy.
-        dense_cost: Cost of the layer as it is, which no rank exceeds: the layer then stays dense. Infinite for a layer
-            that is always factored.
+        dense_cost: Cost of the layer as it is. No rank costs more, since the layer would then stay dense. Infinite for
+            a layer that is always factored.
         multiple: Only multiples of this number, and k, are chosen.
     """
     full = len(lost) - 1
@@ -143,7 +143,7 @@ class Decomposition:
         kept = max(rank, 1)
         left, right = self._projected(kept)
         s = self.s[:kept] if rank else torch.zeros_like(self.s[:1])
-        # The basis has length 1, the other side s. Without energy there is only what rounding left of a direction.
+        # Basis vectors have length 1, those of the other side s. If s is nearly 0, their direction is rounding error.
         root, inverse = s.sqrt(), torch.where(s > 1e-7 * self.s[0], s, torch.inf).rsqrt()
         if self._tall:
             root, inverse = inverse, root
@@ -220,8 +220,8 @@ def cut_factors(v: Tensor, u: Tensor, scheme: str, rank: int) -> tuple[Tensor, T
 def singular_values(v: Tensor, u: Tensor) -> Tensor:
     """Return the singular values of the product of two factors, float32 [r], in descending order.
 
-    In float32 and without the vectors: for fc6 at rank 1,790 it took 7 s on two processors, and with them, in float64,
-    61 s.
+    It works in float32, without the vectors: for fc6 at rank 1,790 that took 7 s on two processors; in float64, with
+    the vectors, it took 61 s.
 
     Args:
         v: Weight of the module ``V``, as in :func:`cut_factors`.

@@ -1,7 +1,7 @@
 """Lower the ranks of a network by what its layers compute from real images, not by their weights alone.
 
 The nearest matrix of rank r to a weight M keeps M's largest singular values, for any inputs. But only the outputs M·x
-for the inputs x that occur need to stay near: the best matrix for those is M projected on the r principal directions
+for the inputs x that occur need to stay near: the best matrix for those is M projected onto the r principal directions
 of its outputs (the linear case of Zhang et al., "Accelerating Very Deep Convolutional Networks for Classification and
 Detection", TPAMI 2016). Each layer gets the inputs that the truncated layers before it compute. The U of a convolution
 is then fitted, by least squares, to what the original layer computes in the original network, which compensates for
@@ -107,7 +107,7 @@ def measure_each(nested: NestedAlexNet, images: Tensor) -> None:
 
 
 def _project(pair: LowRankLayer, matrix: Tensor, parts: Sequence[Tensor]) -> None:
-    """Set ``V`` and ``U`` to the matrix projected on the principal directions of its outputs."""
+    """Set ``V`` and ``U`` to the matrix projected onto the principal directions of its outputs."""
     v, u = pair.V, pair.U
     rank = v.weight.shape[0]
     whole = matrix.reshape(-1, *v.weight.shape[1:])

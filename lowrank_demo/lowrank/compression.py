@@ -39,7 +39,7 @@ class Step:
     distance: float
     """How far the dense weights are from the compressed ones: ‖W − Δ‖ / ‖W‖."""
     measured: float | None = None
-    """What ``measure`` returned of the compressed network; None without one."""
+    """What ``measure`` returned for the compressed network; None without ``measure``."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Compressed:
     ranks: Mapping[str, int]
     """Ranks of the layers that were factored; 0 for one that was dropped, whose factors are one component of zeros."""
     left_alone: Mapping[str, str]
-    """Why each other convolution or linear layer is as it was."""
+    """Why each of the other convolution and linear layers was left as it was."""
     macs: int
     """MACs of the network for one example."""
     history: tuple[Step, ...]
@@ -86,10 +86,10 @@ def compress(
         example_input: One tensor or several that the model can be called with, on its device; costs are divided by the
             length of the first one's first dimension, the batch.
         lambda_: Price of 10⁶ of cost.
-        target_macs: MACs of the whole network that are not exceeded.
+        target_macs: Limit on the MACs of the whole network.
         scheme: ``scheme_1`` or ``scheme_2``, for convolutions.
         exclude: Names of layers to leave alone, or of modules whose layers to leave alone.
-        rank_multiple: Ranks are multiples of this number, which some hardware likes.
+        rank_multiple: Ranks are multiples of this number, which suits some hardware.
         criterion: The cost that λ is the price of: ``flops`` or ``storage``.
         cost: ``true``, or ``original`` to count MACs as the authors did.
         normalised: Whether a layer's lost energy counts as a share of its whole energy.

@@ -1,6 +1,6 @@
 """The layers of any network that can be factored: what they cost, and their two factors.
 
-A layer that cannot be factored rightly is left alone, and :class:`Survey` says why.
+A layer that cannot be factored correctly is left alone, and :class:`Survey` says why.
 """
 
 from __future__ import annotations
@@ -71,14 +71,14 @@ def product(v: Tensor, u: Tensor) -> Tensor:
 def product_energy(v: Tensor, u: Tensor) -> Tensor:
     """Return ‖UV‖², the squared norm of :func:`product`, a differentiable scalar.
 
-    The product is not computed: ‖UV‖² is the sum of UᵀU · VVᵀ, entry by entry, whose sides are the rank.
+    The product itself is not computed: ‖UV‖² is the sum of all entries of UᵀU times those of VVᵀ, both [r, r].
     """
     rows, columns = u.transpose(0, 1).flatten(1), v.flatten(1)
     return ((rows @ rows.T) * (columns @ columns.T)).sum()
 
 
 def factored(module: nn.Conv2d | nn.Linear, v_weight: Tensor, u_weight: Tensor, scheme: str) -> Factored:
-    """Return two layers with these weights in place of one: its stride, padding and dilation, its bias, dtype, device.
+    """Return two layers with these weights in place of one, with its stride, padding, dilation, bias, dtype and device.
 
     Args:
         module: The dense layer.
@@ -93,8 +93,8 @@ def factored(module: nn.Conv2d | nn.Linear, v_weight: Tensor, u_weight: Tensor, 
         v = make(nn.Linear, module.in_features, rank, bias=False, **options)
         u = make(nn.Linear, rank, module.out_features, bias=has_bias, **options)
     else:
-        # Scheme 2 gives the vertical dimension to U. Padding repeats or mirrors whole rows, so that V, which works
-        # within a row, may come before it; it has no bias, so that rows of zeros stay zero.
+        # Scheme 2 leaves the vertical dimension to U. Vertical padding adds whole rows: zeros, or repeated or mirrored
+        # ones. V works within a row, so it may come before the padding; it has no bias, so rows of zeros stay zero.
         height = scheme == "scheme_2"
         across, down = _geometry(module, (not height, True)), _geometry(module, (height, False))
         options["padding_mode"] = module.padding_mode
@@ -110,7 +110,7 @@ def factored(module: nn.Conv2d | nn.Linear, v_weight: Tensor, u_weight: Tensor, 
 
 
 def factorised(module: nn.Conv2d | nn.Linear, scheme: str, rank: int) -> Factored:
-    """Return the layer as two: the nearest weight of this rank."""
+    """Return the layer as two, whose product is the nearest weight of this rank."""
     return factored(module, *Decomposition.of(module.weight, scheme).factors(rank), scheme)
 
 
@@ -166,7 +166,7 @@ class Survey:
     targets: Mapping[str, Target]
     """Those that can be factored, by name."""
     left_alone: Mapping[str, str]
-    """Why each of the others cannot be, or need not be."""
+    """Why each of the others cannot be factored, or need not be."""
     other_macs: int
     """MACs of the others for one image."""
 
@@ -185,12 +185,12 @@ def survey(network: nn.Module, example: Inputs, exclude: Collection[str] = ()) -
         exclude: Names of layers to leave alone, or of modules whose layers to leave alone.
 
     Raises:
-        UsageError: The network has no module of a name in ``exclude``.
+        UsageError: A name in ``exclude`` is not a module of the network.
     """
     modules = dict(network.named_modules())
     if unknown := [name for name in exclude if name not in modules]:
         raise UsageError(
-            f"exclude names {shown(unknown[0])}, which is no module of the network; expected a name that its "
+            f"exclude names {shown(unknown[0])}, which is not a module of the network; expected a name that its "
             "named_modules() gives."
         )
     layers = {name: one for name, one in modules.items() if isinstance(one, (_ConvNd, nn.Linear))}

@@ -25,7 +25,7 @@ from .layers import Target
 _BISECTIONS = 60
 """Halvings of the interval that holds the exponent of λ: to one part in 10¹⁵."""
 _EXPONENTS = (-40.0, 40.0)
-"""Powers of ten between which λ lies that meets a budget."""
+"""Exponents of ten between which the λ that meets a budget lies."""
 
 
 def run(
@@ -58,7 +58,7 @@ def run(
 
 
 def mu_schedule(first: float, growth: float, steps: int, repeats: int = 1) -> list[float]:
-    """Return μ of each LC step: a geometric progression of so many steps, each repeated."""
+    """Return μ of each LC step: a geometric progression of ``steps`` values, each ``repeats`` times."""
     return [first * growth**step for step in range(steps) for _ in range(repeats)]
 
 
@@ -78,8 +78,8 @@ class Selection:
     multiple: int = 1
     """Ranks are multiples of this number, or full."""
     budget: int | None = None
-    """MACs that the layers may have together, at least those at the lowest ranks. Each C step then finds λ by
-    bisection, in place of ``lambda_``."""
+    """Limit on the MACs of all layers together, at least those at the lowest ranks. Each C step then finds λ by
+    bisection, and ``lambda_`` is not used."""
 
     def rank(self, target: Target, lost: Tensor, lambda_: float, mu: float) -> int:
         """Return the rank of a layer.
@@ -133,7 +133,7 @@ class LowRankPenalty:
         self.ranks: dict[str, int] = {}
         self.factors: dict[str, tuple[Tensor, Tensor]] = {}
         """Weights of ``V`` and ``U``, whose product is Δ, of the layers that do not stay dense; of rank 1 and zero
-        where the rank is 0. They are no part of :meth:`state`."""
+        where the rank is 0. They are not part of :meth:`state`."""
         self.lambda_ = selection.lambda_
         """λ of the last C step."""
         self._wanted: dict[str, Tensor] = {}
@@ -156,7 +156,7 @@ class LowRankPenalty:
         found: Iterable[tuple[str, Decomposition]] = self._decomposed(mu)
         self.lambda_ = self._selection.lambda_
         if self._selection.budget is not None:
-            # Only here all are in memory at once: one λ decides about all layers together.
+            # Only here are all in memory at once: one λ decides for all layers together.
             found = list(found)
             self.lambda_ = self._lambda_within({name: self._lost(one) for name, one in found}, mu)
         self.ranks, self.factors, self._wanted = {}, {}, {}
@@ -170,7 +170,7 @@ class LowRankPenalty:
 
     @torch.no_grad()
     def multiplier_step(self, mu: float) -> None:
-        """Move the multipliers of the augmented Lagrangian by what W and Δ still differ."""
+        """Move the multipliers of the augmented Lagrangian by μ times the difference that remains between W and Δ."""
         if self._augmented:
             self._wanted = {}
             for name, target in self._targets.items():
@@ -206,7 +206,7 @@ class LowRankPenalty:
         """Return λ · cost of the present ranks; with the loss, it is what the algorithm minimises.
 
         The normalised variant weighs a layer's lost energy by 1 / ‖W‖², which is the same as weighing its cost by
-        ‖W‖². That is taken of the weights that the algorithm began with.
+        ‖W‖². The norm is that of the weights that the algorithm began with.
         """
         selection, total = self._selection, 0.0
         for name, rank in self.ranks.items():

@@ -44,7 +44,7 @@ def fetch_slices(
 
 @torch.no_grad()
 def _ordered(network: LowRankAlexNet) -> LowRankAlexNet:
-    """Factor each layer's product anew, its singular values in descending order, in place."""
+    """Factor each layer's product again, in place, with its singular values in descending order."""
     for layer in network.layers:
         pair = network.get_submodule(layer.key)
         v, u = pair.get_parameter("V.weight"), pair.get_parameter("U.weight")

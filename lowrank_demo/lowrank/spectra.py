@@ -1,4 +1,4 @@
-"""The singular values of a network's layers, and the ranks that a C step would keep of it for any λ and μ."""
+"""The singular values of a network's layers, and the ranks that a C step would keep for any λ and μ."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Truncation:
     lambda_: float
     mu: float
     ranks: tuple[int, ...]
-    """Of conv1..fc8; 0 drops a layer."""
+    """Ranks of conv1..fc8; 0 drops a layer."""
     energy: tuple[float, ...]
     """Share of each layer's squared singular values that is kept, 0..1."""
     macs: int

@@ -18,7 +18,7 @@ from ..runtime.schema import KnownKeys, Number, Refusal, matching, parse, within
 from .architecture import LAYERS, NetworkCost, Scheme, full_rank, network_cost
 
 DEFAULT_FAMILY, BUNDLED_FAMILY = "published", "preview"
-"""The authors' weights, and those of this project, which lie beside the zoo."""
+"""Families of the authors' weights, and of this project's own, which are beside the zoo."""
 
 
 def _not_in_a_file(value: object) -> None:
@@ -72,7 +72,7 @@ class Measurement(Errors):
     """Number of images measured on; None where the card does not say."""
 
     def margin(self, error: float) -> float | None:
-        """Return how far the choice of images may put one of the errors off, in percentage points.
+        """Return by how much the choice of images may change one of the errors, in percentage points.
 
         This is half the width of Wilson's 95 % interval; None where the number of images is not known.
         """
@@ -192,7 +192,7 @@ class ModelCard(KnownKeys):
 
 
 FAMILY_WORDS = {DEFAULT_FAMILY: "authors'", BUNDLED_FAMILY: "bundled"}
-"""How people read a family's name; any other stands for itself."""
+"""How to show a family's name to people; a family that is not listed keeps its own name."""
 
 
 def scheme_title(scheme: str) -> str:

@@ -76,7 +76,7 @@ class Transfer:
         self._began = self._reported = time.monotonic()
 
     def at(self, done: int) -> None:
-        """Take note that so many bytes are here.
+        """Note that this many bytes have arrived.
 
         Raises:
             WeightsUnavailable: The download has taken :data:`DOWNLOAD_SECONDS`.
@@ -121,7 +121,7 @@ def download(
 
     Raises:
         WeightsUnavailable: The server cannot be reached, stalls, or does not have the file; or the disk is full.
-        WeightsRefused: The server sent another file than expected.
+        WeightsRefused: The server sent a different file from the one expected.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")

@@ -1,6 +1,6 @@
-"""Fetch one weight file from a Hugging Face Hub repository, by the Hub's own client, and check its SHA-256.
+"""Fetch one weight file from a Hugging Face Hub repository with the Hub's own client, and check its SHA-256.
 
-The Hub states the digest of a large file on its first answer, ``X-Linked-ETag``, and redirects to where the bytes are.
+The Hub's first answer states the digest of a large file, ``X-Linked-ETag``, and redirects to where the bytes are.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def fetch_from_hub(repo: str, name: str, folder: Path, *, max_bytes: int, on_pro
 
     Raises:
         WeightsUnavailable: The Hub cannot be reached, is too slow, or does not have the file; or the disk is full.
-        WeightsRefused: The Hub states no digest, or sent another file than it states.
+        WeightsRefused: The Hub states no digest, or sent a file with a different digest.
     """
     import huggingface_hub
 
@@ -48,7 +48,7 @@ def fetch_from_hub(repo: str, name: str, folder: Path, *, max_bytes: int, on_pro
     stopped: list[BaseException] = []
     with FileLock(folder / f"{name}.lock"):
         try:
-            # The look-up of a host's name cannot be interrupted, nor has it a time limit of its own.
+            # Looking up a host's name cannot be interrupted, and has no time limit of its own.
             stated = interruptible(
                 lambda: huggingface_hub.get_hf_file_metadata(
                     url, timeout=ANSWER_SECONDS, token=huggingface_hub.get_token()
@@ -68,7 +68,7 @@ def fetch_from_hub(repo: str, name: str, folder: Path, *, max_bytes: int, on_pro
             found = file_sha256(path)
         except WeightsRefused:
             raise
-        except Exception as error:  # the client raises those of its HTTP library, of which there are two
+        except Exception as error:  # the client also raises its HTTP library's errors, and there are two such libraries
             if error in stopped:
                 raise
             raise WeightsUnavailable(
@@ -114,13 +114,13 @@ def _reporting(on_progress: OnProgress | None, stopped: list[BaseException]) -> 
                 raise
 
         def update_transfer(self, n: float) -> None:
-            """Take no notice of bytes on the way. With this method the client makes one bar for a file, not two."""
+            """Ignore bytes in transit. Because this method exists, the client makes one bar for a file, not two."""
 
     return Reporting
 
 
 def _reason(error: Exception) -> str:
-    """Return what went wrong in a few words: the client's own go over many lines."""
+    """Return what went wrong in a few words: the client's own messages run over many lines."""
     import huggingface_hub.errors as hub
 
     if isinstance(error, hub.RemoteEntryNotFoundError):

@@ -1,8 +1,8 @@
 """The path of a family and scheme: its networks from the least to the most compressed, with cuts between the versions.
 
 Versions whose factors are ordered by importance can be cut to any rank: the first r components of a layer are its layer
-of rank r. So the path passes through ranks between two versions, and through ranks below the last one, none of which
-was trained at exactly these ranks.
+of rank r. So the path also has networks with ranks between two versions and below the last one. None of these was
+trained at exactly its ranks.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _SMALLER = 0.8
 def path_of(zoo: Zoo, family: str, scheme: str) -> tuple[ModelCard, ...]:
     """Return a family's versions of one scheme and the cuts between them, in order of falling MACs.
 
-    Only bundled versions are cut, where they share one file or where there is just one: their factors are ordered, or
+    Only bundled versions are cut, and only if they share one file or there is just one: their factors are ordered, or
     one decomposition orders them.
     """
     versions = [card for card in zoo.of_scheme(scheme) if card.family == family]
     versions.sort(key=lambda card: card.cost.macs, reverse=True)
     if not versions or not can_be_cut(versions):
         return tuple(versions)
-    # By MACs: rounded ranks may give two cuts the same ones, and those of a version are its own.
+    # Keyed by ranks: rounding may give two cuts the same ranks, and a version replaces a cut that has its ranks.
     known = {card.ranks: card for card in (*_between(zoo, versions), *_below(zoo, versions[-1]))}
     known |= {card.ranks: card for card in versions}
     return tuple(sorted(known.values(), key=lambda card: card.cost.macs, reverse=True))
@@ -47,7 +47,7 @@ def _between(zoo: Zoo, versions: list[ModelCard]) -> Iterator[ModelCard]:
     for larger, smaller in pairwise(versions):
         for number in range(1, BETWEEN + 1):
             share = number / (BETWEEN + 1)
-            # Of the larger one at most: a version's rank may exceed that of a version with more MACs.
+            # At most the larger version's rank: the smaller one may have a higher rank in some layer.
             ranks = [
                 min(a, max(1, round(a ** (1 - share) * b**share)))
                 for a, b in zip(larger.ranks, smaller.ranks, strict=True)

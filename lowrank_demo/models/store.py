@@ -22,7 +22,7 @@ from .zoo import Zoo, read_zoo
 
 Format = Literal["pickle", "safetensors", "nested"]
 Where = Literal["bundled", "cached", "to download", "missing"]
-"""``missing`` are bundled weights, or a user's own, that lay beside their card when it was read."""
+"""``missing``: bundled weights, or a user's own, that were beside their card when it was read but no longer are."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class WeightStore:
     """Finds and downloads the weights of model cards.
 
     Args:
-        zoo: The cards; bundled files lie beside it.
+        zoo: The cards; bundled files are in its folder.
         cache_dir: Folder for downloads.
         hub_repo: ``owner/name`` of a Hub repository with files ``family-scheme-version.safetensors``, or None.
     """

@@ -73,7 +73,7 @@ class Zoo:
         raise UnknownModel(f"There is no model {shown(model_id)}; expected one of: {known}.")
 
     def truncated(self, card: ModelCard, ranks: Sequence[int]) -> ModelCard:
-        """Return a model truncated to these ranks: of a nested one, the smallest version of its file that has them.
+        """Return a model truncated to these ranks. From a nested file, the smallest version that has them is truncated.
 
         Raises:
             UnknownModel: These are not eight ranks from 0 to the model's own.
@@ -82,7 +82,7 @@ class Zoo:
         return self._cut(_nearest(versions or [card], ranks), ranks)
 
     def _cut(self, card: ModelCard, ranks: Sequence[int]) -> ModelCard:
-        """Truncate a card; where the cut was measured, with its errors."""
+        """Truncate a card, and add the errors of the cut if it was measured."""
         made = card.truncated(ranks)
         wanted = (card.family, card.scheme, card.version, made.ranks)
         found = (one.measured for one in self.cuts if (one.family, one.scheme, one.version, one.ranks) == wanted)
@@ -91,7 +91,7 @@ class Zoo:
     def mflops(self, card: ModelCard) -> int:
         """Return the MFLOPs of a model as the paper counts them: the published figure where its ranks were published.
 
-        The release rounds some figures down and others up, so that rounding alone does not give all of them.
+        The release rounds some figures down and others up, so rounding the computed cost does not give all of them.
         """
         for one in self.of_scheme(card.scheme):
             if one.published and one.ranks == card.ranks:
@@ -107,7 +107,7 @@ class Zoo:
 
 
 def _nearest(versions: Sequence[ModelCard], ranks: Sequence[int]) -> ModelCard:
-    """Return the version of the fewest MACs that has these ranks or more; that of the most MACs if none has."""
+    """Return the version with the fewest MACs that has at least these ranks, or the one with the most MACs if none."""
     ordered = sorted(versions, key=lambda card: card.cost.macs)
     wide = (card for card in ordered if all(r <= own for r, own in zip(ranks, card.ranks, strict=False)))
     return next(wide, ordered[-1])
@@ -145,7 +145,7 @@ def read_zoo(path: Path, models_dir: Path | None = None) -> Zoo:
 
 
 def _add(card: ModelCard, place: str, cards: dict[str, ModelCard], places: dict[str, str]) -> None:
-    """Add a card by its id, and where it stands; refuse one whose id another has."""
+    """Add a card and its place by the card's id; refuse a card whose id is taken."""
     if card.id in cards:
         raise CardError(
             f"{place} describes {card.id}, as {places[card.id]} does; expected each model only once: give one of them "

@@ -2,5 +2,5 @@
 
 import sys
 
-# OpenVINO reports over the network that it was imported, unless Python finds no package for it. So it finds none.
+# OpenVINO reports each import over the network if Python finds its telemetry package. This hides the package.
 sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]

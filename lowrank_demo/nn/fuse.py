@@ -56,7 +56,7 @@ class InParts(nn.Module):
         self.first = nn.Sequential(*first)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return what the layers compute of the whole batch."""
+        """Return what the layers compute for the whole batch."""
         if images.is_cuda or len(images) <= _PART:
             return self.first(images)
         return torch.cat([self.first(part) for part in images.split(_PART)])
@@ -88,7 +88,7 @@ def inference_form(
     stages: list[nn.Module] = [Shrink(pre_shrink)] if pre_shrink else []
     features, classifier = folded(network)
     if dtype != torch.float32:
-        # Rounding errors of conv1 would pass through all other layers, and rounded logits would be equal.
+        # Rounding errors of conv1 would pass through all other layers, and rounding could make logits equal.
         features = [*features[:2], Cast(dtype), *(module.to(dtype) for module in features[2:])]
         classifier = [*(module.to(dtype) for module in classifier[:-1]), Cast(torch.float32), classifier[-1]]
     pools = [place for place, module in enumerate(features) if isinstance(module, nn.MaxPool2d)]

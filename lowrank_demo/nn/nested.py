@@ -1,9 +1,9 @@
 """Several versions of a network in one set of tensors: the first r components of a factor are its layer of rank r.
 
 A name says who shares a tensor: ``classifier.0.V.weight`` belongs to every version, ``scheme_2/features.0.V.weight`` to
-those of one scheme, ``scheme_2/v5/features.1.running_mean`` to one. Both schemes factor linear layers alike, hence all
-versions share these factors. V of a convolution is shared within its scheme. What is small differs by version: U of the
-convolutions, biases, batch normalisation.
+those of one scheme, ``scheme_2/v5/features.1.running_mean`` to one. Both schemes factor linear layers alike, so all
+versions share these factors. V of a convolution is shared within its scheme. Each version has its own small tensors: U
+of the convolutions, biases, batch normalisation.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Version:
 
     scheme: str
     name: str
-    """Whose own tensors it uses, such as ``v5``."""
+    """Name of the version whose own tensors it uses, such as ``v5``."""
     ranks: tuple[int, ...]
-    """Of conv1 to fc8: at most the ranks of the shared factors. A layer of rank 0 outputs its bias alone."""
+    """Ranks of conv1 to fc8, at most those of the shared factors. A layer of rank 0 outputs only its bias."""
 
 
 def form_of(version: Version, layers: Sequence[Layer] = LAYERS) -> LowRankAlexNet:
@@ -99,7 +99,7 @@ def _names(version: Version, key: str) -> Iterator[str]:
 
 
 def merged(states: Mapping[Version, Mapping[str, Tensor]], layers: Sequence[Layer] = LAYERS) -> dict[str, Tensor]:
-    """Return the tensors of several versions by name; of factors that are shared, those with the most components."""
+    """Return the tensors of several versions by name; for shared factors, those with the most components."""
     tensors: dict[str, Tensor] = {}
     for version, state in states.items():
         for key, tensor in state.items():
@@ -127,7 +127,7 @@ class NestedAlexNet(nn.Module):
         self.evaluated = self.versions[0]
         """The version that answers in evaluation."""
         self.forms = {version: form_of(version, layers) for version in versions}
-        """Networks without weights; in a dictionary, so that they are no submodules."""
+        """Networks without weights; in a dictionary, so that they are not submodules."""
         statistics = {key for form in self.forms.values() for key, _ in form.named_buffers()}
         for name, tensor in tensors.items():
             if name.rpartition("/")[2] in statistics:
@@ -151,7 +151,7 @@ class NestedAlexNet(nn.Module):
         return functional_call(form, {key.removeprefix(f"{name}."): value for key, value in state.items()}, (inputs,))
 
     def train_only(self, name: str) -> None:
-        """Leave the weights of every part but this one as they are."""
+        """Freeze the weights of every part but this one."""
         for own, parameter in self.named_parameters():
             parameter.requires_grad_(f"{name}." in own.replace(_DOT, "."))
 

@@ -1,4 +1,4 @@
-"""The inference form computed by OpenVINO: the faster engine on a CPU, in bf16 above all."""
+"""The inference form computed by OpenVINO: the faster engine on a CPU, especially in bf16."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _graph(layers: Iterable[nn.Module]) -> openvino.Model:
     value = op.transpose(images, op.constant([0, 3, 1, 2])).output(0)
     for layer in layers:
         value = _after(layer, value)
-    # Its stubs know two classes of this name.
+    # OpenVINO's stubs have two classes of this name.
     return openvino.Model([value], [images])  # pyright: ignore[reportGeneralTypeIssues]
 
 

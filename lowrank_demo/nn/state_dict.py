@@ -133,7 +133,7 @@ def _read_tensors(file: LocalFile) -> dict[str, Tensor]:
     if not digest.startswith(file.sha256):
         raise WeightsRefused(
             f"{name} has SHA-256 {digest[:16]}…; expected {file.sha256[:16]}…. It was changed or damaged: put the "
-            "right file in its place, or delete it if it was downloaded, and it is fetched again."
+            "right file in its place or, if it was downloaded, delete it so that it is downloaded again."
         )
     try:
         if file.format == "pickle":

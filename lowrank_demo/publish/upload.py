@@ -57,13 +57,13 @@ class StagedFile:
 
 @contextlib.contextmanager
 def staging_folder(fill: Callable[[Path], None]) -> Iterator[Path]:
-    """Yield a new folder that was filled, which goes when the block ends.
+    """Yield a new, filled folder, which is deleted when the block ends.
 
     Args:
         fill: Called with the empty folder.
 
     Raises:
-        NotWritten: It could not be filled, mostly because the disk is full.
+        NotWritten: It could not be filled, usually because the disk is full.
     """
     with contextlib.ExitStack() as ending:
         try:

@@ -23,7 +23,7 @@ class Digits:
     """Images of 28 x 28 pixels in ten classes, as flat vectors with the mean training image subtracted."""
 
     name: str
-    """Of the folder that they are from."""
+    """Name of the folder that they are from."""
     train: Tensor
     """float32 [n, 784]; pixels are 0 to 1 before the mean is subtracted."""
     train_labels: Tensor
@@ -72,5 +72,5 @@ def _read(folder: Path, name: str) -> Tensor:
     shape = [int.from_bytes(data[4 * i : 4 * i + 4], "big") for i in range(1, dimensions + 1)]
     start = 4 + 4 * dimensions
     if data[:3] != bytes([0, 0, _UINT8]) or not dimensions or not 0 < math.prod(shape) == len(data) - start:
-        raise DataError(f"{path} is no whole idx file of bytes; expected MNIST's {name}.")
+        raise DataError(f"{path} is not a whole idx file of bytes; expected MNIST's {name}.")
     return torch.frombuffer(bytearray(data), dtype=torch.uint8, offset=start).reshape(shape)

@@ -1,8 +1,8 @@
 """The paper's LeNet300 experiment: learn the ranks at the authors' values of λ, and cut by SVD to the same MACs.
 
 Settings are those of ``run_lenet300.sh`` in the authors' library: a reference of 784-300-100-10 units; for each λ 30 LC
-steps from μ = 0.001, growing by 1.1, then fine-tuning of the factored network. The network of the same MACs that serves
-for comparison keeps the same share of energy in every layer, and is fine-tuned alike.
+steps from μ = 0.001, growing by a factor of 1.1, then fine-tuning of the factored network. The network that it is
+compared with has the same MACs, keeps the same share of energy in every layer, and is fine-tuned in the same way.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _BATCH = 256
 
 
 def reproduce(digits: Digits, folder: Path, settings: Settings) -> Results:
-    """Run the experiment and keep each result in ``results.json`` as it comes; a run that was stopped goes on.
+    """Run the experiment and keep each result in ``results.json`` as it comes. A run that was stopped continues.
 
     Args:
         digits: The data.
@@ -155,12 +155,12 @@ class _Experiment:
         what: str,
         penalty: Callable[[], Tensor] | None = None,
     ) -> None:
-        """Train a network in place, with momentum that begins anew.
+        """Train a network in place, starting with no momentum.
 
         Args:
             network: The network.
             epochs: Passes over the training images.
-            rate: Returns the learning rate once a share of these epochs is done.
+            rate: Returns the learning rate for the share of these epochs that is done.
             what: Names the work in the progress.
             penalty: Added to the loss of each batch.
         """

@@ -19,19 +19,19 @@ REFERENCE, LEARNED, TRUNCATED = "reference", "learned", "truncated by SVD"
 
 @dataclass(frozen=True)
 class Settings(KnownKeys):
-    """How long to train; the authors' epochs."""
+    """How long to train; the defaults are the authors' epochs."""
 
     reference_epochs: int = 300
     steps: int = 30
     """LC steps; the first one trains nothing."""
     step_epochs: int = 30
-    """Of each L step."""
+    """Epochs of each L step."""
     finetune_epochs: int = 200
     lambdas: tuple[float, ...] = LAMBDAS
     seed: int = 0
 
     def scaled(self, share: float) -> Settings:
-        """Return settings with a share of the epochs, at least one of each kind; the LC steps remain as many."""
+        """Return settings with a share of the epochs, at least one of each kind, and as many LC steps as before."""
         return replace(
             self,
             reference_epochs=max(1, round(share * self.reference_epochs)),
@@ -57,15 +57,15 @@ class Network(KnownKeys):
     method: str
     """How its ranks were chosen."""
     lambda_: float | None
-    """λ of its ranks, or of the network whose MACs it has; None of the reference."""
+    """λ of its ranks, or of the network whose MACs it has; None for the reference."""
     ranks: dict[str, int]
-    """Of the layers that are factored; the others are dense."""
+    """Ranks of the factored layers; the others are dense."""
     macs: int
     """Multiply-accumulates for one image."""
     storage: int
     """Weights and biases."""
     error_before: float | None
-    """Top-1 error on the test images in percent, before fine-tuning; None of the reference."""
+    """Top-1 error on the test images in percent, before fine-tuning; None for the reference."""
     error: float
     """The same, at the end."""
 
@@ -77,7 +77,7 @@ class LcStep(KnownKeys):
     step: int
     mu: float
     ranks: dict[str, int]
-    """Of all layers; one of full rank is dense."""
+    """Ranks of all layers; one of full rank is dense."""
     macs: int
     storage: int
     """Weights of all layers, without biases."""

@@ -25,7 +25,7 @@ def share_arenas() -> None:
     """Make all threads share two arenas, and return large blocks to the system as soon as they are freed.
 
     By default each thread has an arena of its own, which returns little of its memory, so a server's memory grows. By
-    default, too, blocks of up to 32 MB come from an arena once one of them was freed: the bodies of requests stayed.
+    default, too, blocks of up to 32 MB come from an arena once one has been freed, so request bodies stayed in memory.
     """
     _mallopt((_M_ARENA_MAX, 2), (_M_MMAP_THRESHOLD, _LARGE))
 

@@ -1,6 +1,6 @@
 """Work on strangers' data, in child processes that may be killed.
 
-A child has limits: of memory, of processor time for each call, and a deadline for one that does nothing. One that meets
+A child has limits on memory and on processor time for each call, and a deadline in case it hangs. A child that reaches
 a limit or crashes is gone, and the next call starts another. Children start when they are first needed and give way to
 everything else on the machine. Where the system has no such limits (Windows), only the deadline holds.
 """
@@ -27,11 +27,11 @@ Answer = TypeVar("Answer")
 CPU_SECONDS = 1.7
 """Processor time of one call: with what the caller does, less than two seconds."""
 _START_SECONDS = 0.4
-"""Processor time that starting a child takes, about. It is taken from the first call's time, but never more than half
-of it."""
+"""Approximate processor time to start a child. It is taken from the first call's time, but never more than half of
+it."""
 _SECONDS = 120.0 if hasattr(signal, "setitimer") else 20.0
-"""Time of one call. A busy machine gives a child little of it, and that is not the caller's fault: where the system
-limits processor time, this limit is for a child that hangs."""
+"""Longest time of one call. A busy machine gives a child little processor time, which is not the caller's fault: where
+the system limits processor time, this limit is only for a child that hangs."""
 _MEGABYTES = 240
 """Memory that a call may take, beside what the child holds once its function is imported."""
 _NICE = 10
@@ -53,7 +53,7 @@ class Children:
     def __init__(self, count: int, cpu_seconds: float = CPU_SECONDS, seconds: float = _SECONDS) -> None:
         self._cpu_seconds = cpu_seconds
         self._seconds = seconds
-        # None stands for a child that has not been started. The last is taken first, so that no more start than needed.
+        # None stands for a child that has not been started. The last is taken first, so no more start than are needed.
         self._turns: Turns[_Child | None] = Turns([None] * count)
         self._count = count
         self._lock = threading.Lock()
@@ -122,7 +122,7 @@ class _Child:
 
     def __init__(self, cpu_seconds: float, seconds: float) -> None:
         self._seconds = seconds
-        # Not by -m, which would import whatever lies in the working folder first.
+        # Not with -m, which would first import whatever is in the working folder.
         start = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import main; main()"
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-c", start, str(cpu_seconds)],
@@ -201,7 +201,7 @@ def main() -> None:
 
 
 def _called(function: Callable[..., object], arguments: tuple[object, ...], cpu_seconds: float) -> object:
-    """Return what a function returns or raises; the system ends this process after so much processor time."""
+    """Return what a function returns or raises; the system ends this process after ``cpu_seconds``."""
     timed = hasattr(signal, "setitimer")
     if timed:
         signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
@@ -215,7 +215,7 @@ def _called(function: Callable[..., object], arguments: tuple[object, ...], cpu_
 
 
 def _limit_memory() -> None:
-    """Let the address space grow only so much; only Linux says how much is in use."""
+    """Limit how much more the address space may grow; only Linux says how much is in use."""
     if sys.platform != "linux":
         return
     import resource

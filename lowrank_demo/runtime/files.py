@@ -21,7 +21,7 @@ def has_long_name(path: Path) -> bool:
 
 
 def must_exist(path: Path, expected: str) -> None:
-    """Refuse a path that a user gave and where there is nothing.
+    """Refuse a path from a user if nothing is there.
 
     Args:
         path: The path of a file or folder.

@@ -1,17 +1,17 @@
-"""How sure an error is that was counted on some photos: Wilson's 95 % interval. The one place of the formula."""
+"""How certain an error measured on some photos is: Wilson's 95 % interval. Only this module has the formula."""
 
 from __future__ import annotations
 
 import math
 
 _Z = 1.96
-"""95 % of a normal distribution lie within so many standard deviations."""
+"""95 % of a normal distribution lies within this many standard deviations of its mean."""
 
 
 def wilson(error: float, images: int) -> tuple[float, float]:
     """Return the bounds of the 95 % interval of an error, in percent.
 
-    Unlike the simpler formula it stays between 0 and 100, and says something of 3 photos that are all right.
+    Unlike the simpler formula, it stays between 0 and 100, and has a width even if no photo of three is wrong.
 
     Args:
         error: Share of the photos that are wrong, in percent.

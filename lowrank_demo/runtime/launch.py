@@ -30,13 +30,13 @@ class Place:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Place:
-        """Read the variables that ``torchrun`` sets; others set them as well, and shells keep them.
+        """Read the variables that ``torchrun`` sets; other programs set them as well, and shells keep them.
 
         Args:
             environ: Variables; None for those of this process. An empty value counts as not set.
 
         Raises:
-            UsageError: They contradict each other, or are no numbers.
+            UsageError: They contradict each other, or are not numbers.
         """
         env = {name: value.strip() for name, value in (os.environ if environ is None else environ).items()}
         world, rank = _number(env, "WORLD_SIZE"), _number(env, "RANK")

@@ -1,4 +1,4 @@
-"""A bound on the log: what a visitor can repeat is not written each time."""
+"""Limit the log: what a visitor can repeat is not written each time."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ _SECONDS = 3600.0
 
 
 class LogLimit(logging.Filter):
-    """Lets each statement that logs a warning or an error do so a few times an hour, and counts the others.
+    """Lets each statement that logs a warning or an error do so a few times an hour, and counts the rest.
 
-    Each type of exception, and each line that raises one, counts for itself, so that what a visitor repeats does not
-    hide what another meets.
+    Each type of exception, and each line that raises one, counts separately, so that what one visitor repeats does not
+    hide what another one meets.
 
     Safe for use by several threads.
 
     Args:
         most: Records of one kind.
-        seconds: The time in which there may be so many.
+        seconds: The time in which that many may be written.
     """
 
     def __init__(self, most: int = _MOST, seconds: float = _SECONDS) -> None:
@@ -29,10 +29,10 @@ class LogLimit(logging.Filter):
         self._seconds = seconds
         self._lock = threading.Lock()
         self._seen: dict[object, tuple[float, int]] = {}
-        """For each kind of record, when its present hour began, and its records since. There are only so many kinds."""
+        """For each kind of record, when its present hour began, and its records since. The kinds are few."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether to write a record; what is left out is said in the last before it and the first after it."""
+        """Return whether to write a record. The last one before a gap and the first one after it mention the gap."""
         if record.levelno < logging.WARNING:
             return True
         kind, now = _kind(record), time.monotonic()
@@ -59,15 +59,15 @@ def _kind(record: logging.LogRecord) -> object:
 
 
 def limit_log() -> None:
-    """Limit what this process logs, through handlers of the root logger, Python's own last one, and uvicorn's.
+    """Limit what this process logs, through the root logger's handlers, Python's last-resort handler, and uvicorn's.
 
-    Where the root logger has no handler, it gets Python's last one: a library that calls ``basicConfig`` later then
+    If the root logger has no handler, it gets the last-resort one, so that a library that calls ``basicConfig`` later
     adds none. A handler that is added in another way is not limited.
     """
     root, limit = logging.getLogger(), LogLimit()
     if logging.lastResort and not root.handlers:
         root.addHandler(logging.lastResort)
-    # A logger's filter sees only what is logged with it, a handler's what comes from all loggers below.
+    # A logger's filter sees only what that logger logs; a handler's filter sees what all loggers below send.
     for place in (logging.lastResort, *root.handlers, logging.getLogger("uvicorn.error")):
         if place:
             place.addFilter(limit)

@@ -59,13 +59,13 @@ class Output:
         """Write the text, as UTF-8. A regular file is replaced once the new one is complete and on the disk.
 
         Raises:
-            NotWritten: The place took no more, or not all.
+            NotWritten: The place took nothing, or only a part.
         """
-        # A file's name in another encoding is the only text that UTF-8 lacks.
+        # A file's name in another encoding is the only text that UTF-8 cannot encode.
         data = text.encode("utf-8", "backslashreplace")
         try:
             if isinstance(self.place, int):
-                # What was printed before comes before.
+                # Keep the order: what was printed earlier goes out first.
                 sys.stdout.flush()
                 _write_all(self.place, data)
             elif _is_special(self.place):
@@ -86,7 +86,7 @@ def output_file(path: Path) -> Path:
     A missing folder is made.
 
     Raises:
-        UsageError: It cannot be written there, or what stands there is no regular file.
+        UsageError: It cannot be written there, or what is there is not a regular file.
     """
     try:
         target = path.resolve()
@@ -110,7 +110,7 @@ def check_folder(folder: Path, output: Path) -> None:
         output: What is to be written there, for the message.
 
     Raises:
-        UsageError: None can be made.
+        UsageError: No file can be made there.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -31,7 +31,8 @@ def map_ahead(
         items: Taken as they are needed.
         threads: Items in work at the same time.
         name: Prefix of the threads' names.
-        quick: Called first, here, for what costs less than handing it to a thread; returns None for any other item.
+        quick: Called first, in the caller's thread, for items that cost less than handing them over; returns None for
+            any other item.
     """
     pending: deque[tuple[Item, Future[Result]]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix=name) as pool:

@@ -25,7 +25,7 @@ _JOIN_SECONDS = 600.0
 
 
 def own_gpu(place: Place) -> torch.device:
-    """Return the GPU of this process alone, and make it torch's default: else each process also uses the first one.
+    """Return this process's own GPU, and make it torch's default: otherwise each process also uses the first one.
 
     Raises:
         UsageError: The machine has fewer GPUs than processes.
@@ -78,7 +78,7 @@ class Processes:
         """Add up ``values`` over all processes, in place, and return them.
 
         Raises:
-            ProcessLost: A process ended before.
+            ProcessLost: A process ended early.
         """
         if self.world > 1:
             self._exchange(lambda: dist.all_reduce(values))
@@ -88,7 +88,7 @@ class Processes:
         """Copy the first process's tensor into every process's ``tensor``, in place, and return it.
 
         Raises:
-            ProcessLost: A process ended before.
+            ProcessLost: A process ended early.
         """
         if self.world > 1:
             self._exchange(lambda: dist.broadcast(tensor, 0))
@@ -111,10 +111,10 @@ class Processes:
         return values or []
 
     def barrier(self) -> None:
-        """Wait until every process is here.
+        """Wait until every process has arrived.
 
         Raises:
-            ProcessLost: A process ended before.
+            ProcessLost: A process ended early.
         """
         if self.world > 1:
             self._exchange(dist.barrier)
@@ -122,7 +122,7 @@ class Processes:
     def _exchange(self, call: Callable[[], object]) -> None:
         def exchange() -> None:
             if self.device.type == "cuda":
-                torch.cuda.set_device(self.device)  # each thread has a GPU of its own, which is the first at first
+                torch.cuda.set_device(self.device)  # each thread has its own current GPU, which starts as the first
             call()
 
         try:

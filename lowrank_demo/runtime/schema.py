@@ -22,18 +22,18 @@ from ..errors import LowRankError
 
 T = TypeVar("T")
 Number = Annotated[float, Strict(), AllowInfNan(False)]
-"""A finite number; neither a string nor a truth value."""
+"""A finite number; neither a string nor a Boolean."""
 
 
 class KnownKeys:
-    """The base of a dataclass that refuses a key which is no field: a misspelt key would otherwise be lost."""
+    """The base of a dataclass that refuses unknown keys: a misspelt key would otherwise be ignored."""
 
     # Python 3.10 cannot evaluate a bare ClassVar.
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
 
 class Refusal(ValueError):
-    """What a validator raises to word the whole sentence but for the place, where one about its key's value is odd."""
+    """A validator raises this to word the whole sentence after the place, if one about its key's value would be odd."""
 
 
 _EXPECTED = {
@@ -135,7 +135,7 @@ class _Pairs(list[tuple[str, Any]]):
 
 
 def _key_twice(value: object) -> tuple[str | int, ...]:
-    """Return the location of the first key that stands twice in one object of this JSON value; empty if none does."""
+    """Return the location of the first key that appears twice in one object of this JSON value; empty if none does."""
     parts = value if isinstance(value, _Pairs) else list(enumerate(value)) if isinstance(value, list) else []
     seen: set[str | int] = set()
     for key, inner in parts:

@@ -20,7 +20,7 @@ _LONG_SECONDS = 5.0
 
 
 def end_as_by_ctrl_c() -> None:
-    """Let every signal that asks the program to end raise KeyboardInterrupt, so that it tidies up behind itself.
+    """Let every signal that asks the program to end raise KeyboardInterrupt, so that it cleans up after itself.
 
     Without this only Ctrl-C does; the others end Python on the spot. A signal that whoever started the program has
     chosen to ignore, as ``nohup`` does, stays ignored. Call it in the main thread.
@@ -37,7 +37,7 @@ def end_as_by_ctrl_c() -> None:
 def end_at_once() -> None:
     """Let every signal but Ctrl-C end Python on the spot again, as before :func:`end_as_by_ctrl_c`.
 
-    For work that waits outside Python at any moment, where no handler runs. Call it in the main thread.
+    For work that may be waiting outside Python, where no handler runs. Call it in the main thread.
     """
     for number in STOPPED.keys() - {signal.SIGINT}:
         if signal.getsignal(number) != signal.SIG_IGN:

@@ -1,4 +1,4 @@
-"""Things that threads use in turn: each goes to whoever waits longest."""
+"""Things that threads use in turn: each goes to whoever has waited longest."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Turns(Generic[Thing]):
 
     def give_back(self, thing: Thing) -> None:
         """Give back a thing, or another in its place."""
-        # Handed over: whoever takes and gives back often would otherwise always be the first to take again.
+        # Hand it over: otherwise a thread that takes and gives back often would always be the first to take it again.
         with self._lock:
             if self._waiting:
                 self._waiting.popleft().set_result(thing)
@@ -53,7 +53,7 @@ class Turns(Generic[Thing]):
 
 
 class FairLock:
-    """A lock for ``with``. Python's own goes to anyone, mostly to the thread that has just released it."""
+    """A lock for ``with``. Python's own lock goes to any thread, mostly the one that has just released it."""
 
     def __init__(self) -> None:
         self._turns = Turns([None])

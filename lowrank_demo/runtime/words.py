@@ -1,4 +1,4 @@
-"""Words for sentences: of numbers, and of what went wrong."""
+"""Words for messages: numbers with their nouns, and what went wrong."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Photo:
 
     @classmethod
     def from_file(cls, path: Path, name: str = "") -> Photo:
-        """Name a file on this machine; ``name`` is what people see, the file's own name if empty."""
+        """Return a file on this machine as a photo; people see ``name``, or the file's own name if it is empty."""
         return cls(name or path.name, path.read_bytes)
 
 

@@ -1,4 +1,4 @@
-"""How many requests are answered at a time, so that there is always a file left to accept the next. Plain ASGI."""
+"""Limit the requests answered at a time, so that a file descriptor is always left to accept the next. Plain ASGI."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 _MOST_FILES = 65_536
 _MOST_REQUESTS = 4_000
 _MOST_PROGRESS = 32
-"""Requests for the progress of an upload: Gradio looks for news of each twenty times a second."""
+"""Limit on requests for the progress of uploads: Gradio looks for news of each one twenty times a second."""
 
 
 def raise_open_files() -> int:
-    """Let this process have as many files open as it may, connections among them; return how many."""
+    """Let this process open as many files as the system allows, connections included; return how many."""
     try:
         import resource
     except ImportError:  # not on Windows
@@ -32,7 +32,7 @@ def raise_open_files() -> int:
 
 
 class ConnectionLimits:
-    """Refuses requests while too many are answered. Half of the places are for other requests than heartbeats.
+    """Refuses requests while too many are being answered. Heartbeats may take only half of the places.
 
     Every open page holds a heartbeat: a request whose answer does not end.
 

@@ -41,7 +41,7 @@ class Inspection:
         self._computing = threading.Lock()
 
     def latency(self, card: ModelCard) -> Latency:
-        """Return the milliseconds for one image, measured at the first call while no other network runs."""
+        """Return the milliseconds for one image. The first call measures them while no other network runs."""
         from ..classify.latency import measure
 
         service = self._service

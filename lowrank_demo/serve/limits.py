@@ -1,6 +1,6 @@
 """Limits on one request: its size, the time it takes to arrive, and the disk space of all uploads. Plain ASGI.
 
-Only uploads may be large. Any other body is JSON, which takes many times its size once it is read.
+Only uploads may be large. Any other body is JSON, which takes many times its size in memory once it is parsed.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from .upload_form import UploadForm
 from .upload_room import FILE_BYTES, UploadRoom
 
 _MAX_MARKS = 50_000
-"""Commas, colons and opening brackets of a body that is no upload: more are more values than any request has."""
+"""Limit on commas, colons and opening brackets in a body other than an upload. No real request has so many."""
 
 _UPLOAD = "/gradio_api/upload"
 _MAX_UPLOADS = 16
-"""Uploads that arrive at the same time; the next ones wait for their turn."""
+"""Uploads that may arrive at the same time; others wait for their turn."""
 
 _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
@@ -33,18 +33,18 @@ _App = Callable[[MutableMapping[str, Any], _Receive, _Send], Awaitable[None]]
 class RequestLimits:
     """Refuses a body that is too large or too slow, and uploads for which there is no disk space.
 
-    Of an upload that fails, nothing stays on the disk.
+    An upload that fails leaves nothing on the disk.
 
     Args:
         app: The application behind the limits.
         max_bytes: Largest body of an upload.
         max_json_bytes: Largest body of any other request.
-        turn_seconds: Longest wait of an upload until one of those that arrive is over.
+        turn_seconds: Longest time that an upload waits for its turn.
         stall_seconds: Longest wait for the next chunk of a body.
         body_seconds: Longest time that a whole body may take.
         uploads: The folder of uploaded files. While a file arrives it lies in the folder itself, then in one below it.
         max_upload_bytes: Largest size of that folder; more is refused until old files have been deleted.
-        also_kept: Returns the bytes of what counts as uploaded but lies elsewhere.
+        also_kept: Returns the bytes of files that count as uploads but are kept elsewhere.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class RequestLimits:
             return
         deadline = asyncio.get_running_loop().time() + self._body_seconds
         if any(name.lower() == b"transfer-encoding" for name, _ in scope.get("headers", ())):
-            # A body in a million pieces takes long to read.
+            # A chunked body may come in a million pieces, which take long to read.
             refusal = PlainTextResponse("The request does not state its length; expected a Content-Length.", 411)
             await refusal(scope, receive, send)
             return
@@ -96,12 +96,12 @@ class RequestLimits:
             try:
                 message = await asyncio.wait_for(receive(), max(0.0, min(self._stall_seconds, left)))
             except asyncio.TimeoutError as error:
-                raise HTTPException(408, "The request came too slowly; send it again on a faster line.") from error
+                raise HTTPException(408, "The request came too slowly; use a faster connection.") from error
             body = message.get("body", b"")
             seen += len(body)
             if seen > most:
                 instead = "send fewer or smaller files at once" if is_upload else "upload the photos instead"
-                raise HTTPException(413, f"The request has more than {most // 1_000_000} MB; {instead}.")
+                raise HTTPException(413, f"The request is larger than {most // 1_000_000} MB; {instead}.")
             if form:
                 await self._room.take(len(body) + FILE_BYTES * form.check(body))
             else:
@@ -115,10 +115,10 @@ class RequestLimits:
             try:
                 await asyncio.wait_for(self._turns.acquire(), self._turn_seconds)
             except asyncio.TimeoutError:
-                refusal = PlainTextResponse("Too many uploads arrive now; try again in a minute.", 503)
+                refusal = PlainTextResponse("Too many uploads are arriving; try again in a minute.", 503)
                 await refusal(scope, receive, send)
                 return
-            deadline = asyncio.get_running_loop().time() + self._body_seconds  # not less for having waited
+            deadline = asyncio.get_running_loop().time() + self._body_seconds  # waiting for a turn does not count
             try:
                 await self._pass_upload(scope, limited, send)
             finally:
@@ -140,8 +140,8 @@ class RequestLimits:
         except Exception as error:
             if status or isinstance(error, HTTPException):
                 raise
-            # Gradio raises anything where a form is not what it expects, and where the line breaks.
-            refusal = PlainTextResponse("The upload cannot be read; expected a form of whole files alone.", 400)
+            # Gradio raises all kinds of errors if a form is not what it expects or the connection breaks.
+            refusal = PlainTextResponse("The upload cannot be read; expected a form with only whole files.", 400)
             await refusal(scope, receive, noting)
-        # Once the exception is gone, and with it the last that holds the files open.
+        # Only now: the exception held the last reference that kept the files open.
         await self._room.delete_left()

@@ -32,7 +32,7 @@ class Machine:
         self._lends_gpu = lends_gpu
 
     def check(self) -> None:
-        """Find out at start whether what the settings name is here. Takes no time where they leave the choice open.
+        """Check at the start that the device and decoder in the settings work. This takes no time if both are ``auto``.
 
         Raises:
             SettingError: The device or the decoder that they name does not work here.

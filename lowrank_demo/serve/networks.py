@@ -23,7 +23,7 @@ class Networks:
     """Loads networks and keeps them. Safe for use by several threads.
 
     Args:
-        settings: The memory for those that are kept, and the arithmetic.
+        settings: How much memory the kept networks may take, and the arithmetic.
         weights: Has the weight files.
     """
 
@@ -46,7 +46,7 @@ class Networks:
             on_progress: Called while its weights are downloaded.
 
         Raises:
-            WeightsError: The model cannot be loaded; those in memory go on serving.
+            WeightsError: The model cannot be loaded; those in memory keep working.
         """
         from ..lowrank.load import fetch_network
 

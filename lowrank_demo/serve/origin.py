@@ -1,6 +1,6 @@
-"""What may run on the app's origin, and what it fetches: answers carry a policy, and no address is fetched. Plain ASGI.
+"""Protect the app's origin: every answer carries a security policy, and no address is fetched. Plain ASGI.
 
-Gradio's file route would pass on what another server answers, a page with scripts too.
+Gradio's file route would otherwise pass on what another server answers, even a page with scripts.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _ADDRESS = re.compile(r"/(?:file[=/]|proxy=)\W*[a-z][a-z0-9+.-]+:", re.IGNORECASE)
-"""A path of Gradio's routes for files, with an address where the file's own path should be. One letter before the colon
-is a drive of Windows."""
+"""A path of Gradio's routes for files, with an address where the file's own path should be. A single letter before the
+colon is a Windows drive."""
 _MAX_PATH = 1_000
-"""Characters of a path. Gradio repeats it in its errors."""
+"""Limit on the characters of a path, because Gradio repeats the path in its errors."""
 _SCRIPT = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
 # What a visitor opens beside the page, such as an uploaded SVG or a figure, runs nothing.
 _FILE_POLICY = "default-src 'none'; sandbox"
@@ -35,7 +35,7 @@ _PAGE_POLICY = (
 class OriginPolicy:
     """Refuses addresses where a file is meant, and adds the headers that keep foreign scripts from running.
 
-    An error behind it becomes one sentence. A stream that has begun is closed instead.
+    It answers an error in the application with one sentence. A stream that has begun is closed instead.
 
     Args:
         app: The application behind.
@@ -83,7 +83,7 @@ class OriginPolicy:
             await refusal(scope, receive, answer)
             return
         if _ADDRESS.search(scope["path"]):
-            refusal = PlainTextResponse("No address is fetched here; expected the path of a file of this server.", 403)
+            refusal = PlainTextResponse("No address is fetched here; expected the path of a file on this server.", 403)
             await refusal(scope, receive, answer)
             return
         try:
@@ -105,6 +105,6 @@ class OriginPolicy:
 
 
 def page_policy(body: bytes) -> str:
-    """Return the Content-Security-Policy of a page, which lets only those scripts run that are written into it now."""
+    """Return the Content-Security-Policy of a page. It lets only the scripts run that are in the page now."""
     digests = [base64.b64encode(hashlib.sha256(script).digest()) for script in _SCRIPT.findall(body)]
     return _PAGE_POLICY.format(scripts="".join(f" 'sha256-{digest.decode()}'" for digest in digests))

@@ -1,4 +1,4 @@
-"""The page, kept for a minute: Gradio writes it anew, in 30 ms, for everyone who opens it. Plain ASGI."""
+"""Keep the page for a minute: Gradio would take 30 ms to make it again for everyone who opens it. Plain ASGI."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _SECONDS = 60.0
 _MOST = 16
-"""Pages to keep: one for each address under which visitors know the server, 180 kB."""
+"""Pages to keep, 180 kB each: one for each address at which visitors reach the server."""
 _MOST_BYTES = 300_000
-"""Bytes of a page to keep: a made-up address of 60 kB makes one of 2.6 MB."""
+"""Largest page to keep, in bytes: a made-up address of 60 kB would give a page of 2.6 MB."""
 _READ = (b"host", b"x-forwarded-host", b"x-forwarded-proto", b"x-gradio-server")
-"""Headers that Gradio makes the page's own address of."""
+"""Headers from which Gradio makes the page's own address."""
 _OTHER_PAGES = frozenset({"deep_link", "page"})
-"""Parameters by which Gradio writes another page."""
+"""Query parameters that make Gradio write another page."""
 
 
 @dataclass(frozen=True)
 class _Page:
-    """An answer, and when it is written anew, by ``time.monotonic``."""
+    """An answer, and the moment at which it expires, by ``time.monotonic``."""
 
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes
@@ -30,7 +30,7 @@ class _Page:
 
 
 class PageCache:
-    """Answers ``/`` with what the same address was answered before.
+    """Answers ``/`` with the page that the same address got before.
 
     There are no accounts, so the page depends on its address alone.
 
@@ -67,7 +67,7 @@ class PageCache:
                 body += message.get("body", b"")
             await send(message)
 
-        # Nothing else of this visitor's request gets into what others are answered.
+        # Nothing else from this visitor's request may get into the page that others see.
         await self._app({**scope, "headers": headers, "query_string": b""}, receive, noting)
         if status == 200 and len(body) <= _MOST_BYTES:
             self._pages[address] = _Page(answered, body, time.monotonic() + _SECONDS)

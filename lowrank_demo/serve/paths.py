@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _KEPT = 64
 """Photos whose answers are kept: the examples, and those that visitors come back to."""
 _ASKED = 6
-"""Photos that are answered or wait for it at a time."""
+"""Photos that may be answered, or wait for an answer, at a time."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,12 @@ class Paths:
         self._asking = Places(_ASKED, "Photos of other visitors are being answered; try again in a few seconds.")
 
     def nearest(self, card: ModelCard) -> ModelCard:
-        """Return the network of the card's path whose cost is nearest; itself if it is on the path."""
+        """Return the network on the card's path with the nearest cost: the card itself if it is on the path."""
         path = self.paths[card.family][card.scheme]
         return min(path, key=lambda one: (one.id != card.id, abs(one.cost.macs - card.cost.macs)))
 
     def first(self) -> ModelCard:
-        """Return the model to begin with: bundled, and the most compressed version of those."""
+        """Return the model to begin with: the most compressed bundled one that is ready."""
         service = self._service
         bundled = [card for card in service.ready_models() if card.family == BUNDLED_FAMILY]
         return min(bundled or [service.default_model()], key=lambda card: card.cost.macs)
@@ -80,7 +80,7 @@ class Paths:
         Raises:
             ImageError: The photo cannot be used.
             WeightsError: Weights cannot be loaded.
-            Busy: Too many photos wait.
+            Busy: Too many photos are waiting.
         """
         from ..classify.inference import decode_photos, network_view
         from ..classify.path import answers_along
@@ -126,7 +126,7 @@ class Paths:
         return [card for card in path if self._service.status(card).ready]
 
     def _load(self, path: Sequence[ModelCard]) -> list[Callable[[Tensor], Tensor]]:
-        """Return the networks of a path. Slices of one file are kept: all of a scheme are as large as one network."""
+        """Return the networks of a path. Keep slices of one file: together they are as large as one network."""
         if not path:
             return []
         service, device = self._service, self._service.machine.background_device

@@ -1,4 +1,4 @@
-"""JSON values that the API and ``--json`` answer: one shape for both."""
+"""JSON values that the API and ``--json`` return, in one shape for both."""
 
 from __future__ import annotations
 

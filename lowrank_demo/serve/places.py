@@ -11,12 +11,12 @@ from ..errors import Busy, UsageError
 WORKERS = 4
 """Requests that hold decoded photos at a time."""
 DOWNLOADERS = 6
-"""Requests that wait for a download at a time; more are refused, and those that need none go on."""
+"""Requests that may wait for a download at a time; more are refused, but requests that need none continue."""
 ANSWERED = 32
 """Requests for answers that Gradio passes on at a time; most of them wait here, for a child process, a place or a
 download."""
 CUTTERS = 2
-"""Requests that truncate a model at a time, which takes seconds; more are refused, too."""
+"""Requests that may truncate a model at a time, which takes seconds; more are refused."""
 BUILDERS = 3
 """Sets that are built at a time. Each takes one child process, first for the zip and then for its photos, and the disk
 space of an unpacked zip."""
@@ -35,11 +35,11 @@ def check_models(count: int) -> None:
 
 
 class Places:
-    """So many requests at a time. Safe for use by several threads.
+    """Lets a limited number of requests through at a time. Safe for use by several threads.
 
     Args:
         count: How many.
-        full: What the next one is told.
+        full: Message for a request that finds no place.
     """
 
     def __init__(self, count: int, full: str) -> None:

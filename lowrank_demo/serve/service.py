@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from ..validate.run import LoadedModel, ValidationRun
 
 LentGpu: TypeAlias = Callable[[Sequence["Admitted"], Sequence[str], bool], Comparison]
-"""Decodes photos and answers with the models of these ids, in a process that a GPU is lent to; see ``with_views``."""
+"""Decodes photos and answers with the models of these ids, in a process that is lent a GPU; the flag is
+``with_views``."""
 
 
 class Service:
@@ -96,7 +97,7 @@ class Service:
             photos: At most as many as the settings allow.
             cards: The models; each is loaded where it is not in memory.
             on_progress: Called while weights are downloaded.
-            with_views: Return the photos as the networks see them, too.
+            with_views: Also return the photos as the networks see them.
 
         Raises:
             TooManyPhotos: There are more photos than the limit.
@@ -115,7 +116,7 @@ class Service:
             self.fetch(card, on_progress)
             self._truncate(card)
         gate = self.machine.gate
-        # What takes a child process is decoded before a place is taken. Ordinary JPEGs are read again, batch by batch.
+        # Decode photos that need a child process before taking a place. Ordinary JPEGs are read again, batch by batch.
         decoded = [None if isinstance(one, bytes) else one for one in gate.admit(self.read(photo) for photo in photos)]
         with self._working:
             contents = (
@@ -125,10 +126,10 @@ class Service:
             return self._compare(contents, ordered, with_views, on_progress)
 
     def fetch(self, card: ModelCard, on_progress: OnProgress | None = None) -> None:
-        """Download a model's weights where they are not here, in a place of its own: it may take minutes.
+        """Download a model's weights if they are not here. Downloads have their own places: one may take minutes.
 
         Raises:
-            WeightsError: They cannot be had.
+            WeightsError: They cannot be downloaded.
             Busy: Too many others are waiting for a download.
         """
         if self.status(card).where == "to download":
@@ -136,7 +137,7 @@ class Service:
                 self.weights.ensure(card, on_progress)
 
     def _truncate(self, card: ModelCard) -> None:
-        """Load a truncated model in a place of its own, so that those who use others need not wait for it."""
+        """Load a truncated model. This has places of its own, so that visitors who use other models need not wait."""
         if card.truncated_from and not self.networks.has(card, self.machine.device):
             with self._cutting.take():
                 self.networks.get(card, self.machine.device)
@@ -150,7 +151,7 @@ class Service:
     ) -> Comparison:
         if self._on_lent_gpu is None:
             return self._answer(contents, ordered, with_views, on_progress)
-        # Loaded here, where a download does not use up the time of the GPU, and the process on the GPU finds them.
+        # Load them here: a download then takes none of the GPU's time, and the process on the GPU finds them loaded.
         for card in ordered:
             self.networks.get(card, self.machine.device, on_progress)
         return self._on_lent_gpu(list(contents), [card.id for card in ordered], with_views)
@@ -177,7 +178,7 @@ class Service:
             on_progress: Called while weights are downloaded.
             on_model: Called before each model is loaded; what it raises ends the loading.
             part: The slice to measure and the number of slices.
-            leave_out: Measure the others where a model cannot be loaded.
+            leave_out: If a model cannot be loaded, leave it out and measure the others.
 
         Raises:
             DataError: The file cannot be used; found before any model is loaded.
@@ -237,16 +238,16 @@ class Service:
         from ..classify.inference import answer, decode_photos, network_view
 
         device = self.machine.device
-        # Those in memory come first: each that is loaded may push out one that this comparison has yet to ask.
+        # Models in memory come first: loading another one may push out one that this comparison still needs.
         in_turn = sorted(range(len(cards)), key=lambda i: not self.networks.has(cards[i], device))
-        # Before any photo is decoded: loading it may take a download.
+        # Load the first model before any photo is decoded, because that may take a download.
         first = self.networks.get(cards[in_turn[0]], device, on_progress) if cards else None
         photos = decode_photos(contents, self.machine.decoder.decoder, self.running)
         answers: dict[int, tuple[Prediction | ImageError, ...]] = {}
         for i in in_turn:
             classifier = first or self.networks.get(cards[i], device, on_progress)
             first = None
-            # Released between models: a comparison of many does not hold up a visitor who asks one.
+            # Release the lock between models, so that a comparison of many does not hold up a visitor who asks one.
             with self.running:
                 answers[i] = tuple(answer(photos, classifier))
         in_order = tuple(answers[i] for i in range(len(cards)))

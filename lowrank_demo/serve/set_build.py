@@ -29,7 +29,7 @@ _UNPACKING = Progress(0, 0, 0.0)
 _MAX_UNPACKED = 4
 """Largest unpacked size, in multiples of the largest zip."""
 _ENCRYPTED = 1
-"""The bit of a zip member's flags."""
+"""The bit in a zip member's flags that marks it as encrypted."""
 _MAX_SHOWN = 80
 """Characters of a name in the zip that messages show."""
 
@@ -46,7 +46,7 @@ class SetBuild:
         max_file_mb: Largest photo in the zip, in megabytes.
         max_zip_mb: Largest zip, in megabytes; its photos may take four times as much.
         max_pixels: Pixels of the largest photo.
-        seconds: Longest time for the whole.
+        seconds: Longest time for the whole build.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class SetBuild:
             DataError: The file is not a zip, or nothing in it can be used; the message says why.
         """
         ends = time.monotonic() + self._seconds
-        # A child may work on one photo when the time is over.
+        # A child may still be working on a photo when the time is up.
         timer = threading.Timer(self._seconds, self.end)
         timer.daemon = True
         timer.start()
@@ -94,7 +94,7 @@ class SetBuild:
     def _steps(self, ends: float) -> Generator[Progress, None, None]:
         size = self._zip.stat().st_size
         if size > self._max_zip_mb * 1_000_000:
-            raise UsageError(f"The zip has {size / 1e6:.0f} MB; expected at most {self._max_zip_mb}.")
+            raise UsageError(f"The zip has {size / 1e6:.0f} MB; expected at most {self._max_zip_mb}: send it in parts.")
         with tempfile.TemporaryDirectory(dir=self._target.parent) as folder:
             samples = yield from self._unpacked(Path(folder), ends)
 
@@ -171,7 +171,9 @@ def _unpack(archive: zipfile.ZipFile, folder: Path, max_file: int, max_total: in
     if not photos:
         raise UsageError("The zip holds no photo; expected photos in folders named by class, such as lion/1.jpg.")
     if len(photos) > MAX_PHOTOS:
-        raise UsageError(f"The zip holds {counted(len(photos), 'photo')}; expected at most {MAX_PHOTOS:,}.")
+        raise UsageError(
+            f"The zip holds {counted(len(photos), 'photo')}; expected at most {MAX_PHOTOS:,}: send it in parts."
+        )
     labels = labels_of((path for _, path in photos), by_file_name=True)
     samples: list[Sample] = []
     without: list[tuple[PurePath, str]] = []
@@ -222,7 +224,7 @@ def _read(archive: zipfile.ZipFile, item: zipfile.ZipInfo, limit: int) -> bytes:
 
 
 def _path(item: zipfile.ZipInfo) -> PurePosixPath:
-    # Some programs of Windows write its own separator.
+    # Some Windows programs write backslashes as separators.
     return PurePosixPath(item.filename.replace("\\", "/"))
 
 

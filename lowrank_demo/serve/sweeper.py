@@ -12,18 +12,18 @@ from pathlib import Path
 
 UPLOADS_KEPT_SECONDS = 5400.0
 _JUST_MADE = 60.0
-"""Seconds in which a new folder gets its file."""
+"""Seconds within which a new folder gets its file."""
 
 
 def delete_older(folder: Path, seconds: float, since: float = 0.0) -> None:
-    """Delete the files below a folder that are older than so many seconds, and the folders that are empty.
+    """Delete the files below a folder that are older than ``seconds``, and the empty folders.
 
-    Whatever made them: a request that broke off leaves files that nobody names.
+    It does not matter who made them: a request that broke off leaves files that nothing refers to.
 
     Args:
         folder: The folder, which stays.
         seconds: The age, since the last change.
-        since: What was changed last before this moment, by ``time.time``, stays: the page's own files.
+        since: Files last changed before this moment, by ``time.time``, stay: they are the page's own.
     """
     until = time.time() - seconds
     for place, folders, files in os.walk(folder, topdown=False):
@@ -40,7 +40,7 @@ def delete_older(folder: Path, seconds: float, since: float = 0.0) -> None:
 
 
 def sweep_regularly(every: float, *sweeps: Callable[[], None]) -> threading.Event:
-    """Call the functions every so many seconds, in one thread.
+    """Call the functions at a regular interval in seconds, ``every``, in one thread.
 
     Returns:
         An event; set it to stop the thread.

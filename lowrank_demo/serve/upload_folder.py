@@ -1,4 +1,4 @@
-"""The folder of what a run's visitors leave: its own, which nobody else can read, and which goes when the app ends."""
+"""A run's own folder for what its visitors leave: nobody else can read it, and it is deleted when the app ends."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from filelock import FileLock, Timeout
 _PREFIX = "lowrank-uploads-"
 _LOCK = ".in-use"
 _BEING_MADE = 60.0
-"""Seconds in which a new folder gets its lock."""
+"""Seconds within which a new folder gets its lock."""
 _TRIES, _PAUSE = 50, 0.1
 """Tries to empty a folder, and seconds between them: an upload may still be arriving."""
 
 
 @contextlib.contextmanager
 def upload_folder(parent: Path) -> Iterator[Path]:
-    """Make a folder for uploads and sets, and delete it in the end, as well as those of runs that were killed.
+    """Make a folder for uploads and sets, and delete it at the end. First delete those of runs that were killed.
 
     Args:
         parent: Where to make it; other files there are left alone.

@@ -1,4 +1,4 @@
-"""The form of an upload, read as it arrives, by the parser that Gradio uses."""
+"""Read the form of an upload as it arrives, with the parser that Gradio uses."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.exceptions import HTTPException
 
 _MAX_FILES = 500
-"""Files of one upload: while it arrives, each is open."""
+"""Largest number of files in one upload: while it arrives, all of them are open."""
 
 
 class UploadForm:
-    """The form of one upload, as far as it has come.
+    """The form of one upload, as far as it has arrived.
 
     Args:
-        content_type: The request's header of that name, which states what divides the form's parts.
+        content_type: The request's Content-Type header, which states what separates the form's parts.
 
     Raises:
-        HTTPException: It states no form.
+        HTTPException: The header does not state a form.
     """
 
     def __init__(self, content_type: str | None) -> None:
@@ -44,8 +44,8 @@ class UploadForm:
         """Take the next piece of the form; return how many files begin in it.
 
         Raises:
-            HTTPException: A part is no file, which Gradio would keep in memory, or there are too many files, or this
-                is no form.
+            HTTPException: A part is not a file (Gradio would keep it in memory), there are too many files, or this is
+                not a form.
         """
         before = self._files
         try:
@@ -70,11 +70,11 @@ class UploadForm:
 
     def _count(self) -> None:
         if b"filename" not in parse_options_header(self._disposition)[1]:
-            raise HTTPException(400, "The upload has a field that is no file; expected a form of files alone.")
+            raise HTTPException(400, "The upload has a field that is not a file; expected a form with only files.")
         self._files += 1
         if self._files > _MAX_FILES:
             raise HTTPException(413, f"The upload has more than {_MAX_FILES} files; send fewer at once.")
 
 
 def _no_form() -> HTTPException:
-    return HTTPException(400, "The upload cannot be read; expected a form of whole files alone.")
+    return HTTPException(400, "The upload cannot be read; expected a form with only whole files.")

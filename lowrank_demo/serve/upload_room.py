@@ -12,10 +12,10 @@ from pathlib import Path
 from starlette.exceptions import HTTPException
 
 FILE_BYTES = 16_000
-"""What a file counts at least: one byte takes 8 kB of the disk with its folder, and time whenever all are measured or
-swept, 0.07 ms in all."""
+"""Smallest size that a file counts as. Even one byte takes 8 kB of disk with its folder, and 0.07 ms whenever all files
+are measured or swept."""
 _MEASURING = 0.1
-"""Largest share of the time in which a full folder is measured."""
+"""Largest share of the time that goes into measuring a full folder."""
 
 
 class UploadRoom:
@@ -23,8 +23,8 @@ class UploadRoom:
 
     Args:
         folder: The folder of uploaded files.
-        max_bytes: Largest size of it.
-        also_kept: Returns the bytes of what counts as uploaded but lies elsewhere.
+        max_bytes: Largest size of the folder.
+        also_kept: Returns the bytes of files that count as uploads but are kept elsewhere.
     """
 
     def __init__(self, folder: Path, max_bytes: int, also_kept: Callable[[], int]) -> None:
@@ -36,7 +36,7 @@ class UploadRoom:
         """Bytes of all uploads that arrived since the folder was measured."""
         self._measuring = asyncio.Lock()
         self._measured_again = 0.0
-        """When the folder, which was full, is measured again at the earliest, by ``time.monotonic``."""
+        """Earliest moment, by ``time.monotonic``, at which a folder that was full is measured again."""
 
     async def take(self, size: int) -> None:
         """Count bytes that arrive.
@@ -69,7 +69,7 @@ class UploadRoom:
     async def delete_left(self) -> None:
         """Delete the files of uploads that failed: those in the folder itself that are no longer open."""
         files = await asyncio.to_thread(_files_in, self._folder)
-        # Without a pause from here on: Gradio closes a file and moves it away without one.
+        # No await from here on, as Gradio has none between closing a file and moving it away.
         arriving = _open_files() if files else set()
         for path in files:
             if arriving is not None and str(path) not in arriving:

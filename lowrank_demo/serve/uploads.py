@@ -49,7 +49,7 @@ class _Set:
 
 
 class LabelledFiles:
-    """Names labelled files and keeps visitors' sets for two hours. Safe for use by several threads.
+    """Lists and finds labelled files, and keeps visitors' sets for two hours. Safe for use by several threads.
 
     Args:
         settings: Folders and limits.
@@ -77,7 +77,7 @@ class LabelledFiles:
         return sorted(found, key=lambda name: name == SAMPLE)
 
     def find(self, name: str) -> tuple[Path, str]:
-        """Return the file that a visitor means by a name on offer or an upload's token, never by a path, and its title.
+        """Return the file that a name on offer or an upload's token stands for, and its title. Paths are not accepted.
 
         Raises:
             UsageError: There is no such file; the message lists those on offer.
@@ -129,14 +129,14 @@ class LabelledFiles:
                 raise Busy("The server could not store the set (its log says why); try again later.") from error
             raise Busy("The server could not store the set, because its disk is full; try again later.") from error
         finally:
-            # Without the lock: Python may close a generator that is forgotten in a thread that holds it.
+            # Without the lock: Python may close a forgotten generator in a thread that holds it.
             self._building.discard(building)
         with self._lock:
             self._sets[token] = _Set(target, target.stat().st_size, time.monotonic() + _SET_SECONDS)
         yield Upload(token, building.count, building.refused)
 
     def end(self) -> None:
-        """End the builds that run, wait for their child processes, and refuse others: the folder of sets will go."""
+        """End all builds, wait for their child processes, and refuse new ones: the folder of sets will be deleted."""
         with self._lock:
             self._ended = True
             building = list(self._building)
@@ -166,7 +166,7 @@ class LabelledFiles:
 
     def _make_sample(self) -> None:
         target = self._folder / SAMPLE
-        # There is no sample in a folder that cannot be written.
+        # If the folder cannot be written, there is no sample.
         with self._lock, suppress(LowRankError, OSError):
             if not target.exists():
                 with LmdbWriter(target) as writer:
@@ -176,7 +176,7 @@ class LabelledFiles:
 
 def _on_offer(path: Path) -> bool:
     """Return whether what lies in the folder may be a labelled file, and has a name that the page can show."""
-    if path.name.startswith(".") or not path.name.isprintable():  # such as bytes that are no UTF-8
+    if path.name.startswith(".") or not path.name.isprintable():  # such as bytes that are not UTF-8
         return False
-    # Not a pipe, which would be waited for, nor a device.
+    # Not a pipe, on which a reader would wait, nor a device.
     return (path.suffix in (".lmdb", ".mdb") and path.is_file()) or (path / "data.mdb").is_file()

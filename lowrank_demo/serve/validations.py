@@ -1,6 +1,6 @@
 """Validations that outlive the page that started them: one at a time, in the order they came.
 
-Ids cannot be guessed, so that a visitor sees, cancels and downloads only their own validation.
+Ids cannot be guessed, so visitors can see, cancel and download only their own validations.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ State = Literal["waiting", "running", "done", "cancelled", "failed"]
 MAX_WAITING = 8
 _BATCH = 32
 KEPT_SECONDS = 2 * 3600
-"""How long a report is kept, as long as a set of uploaded photos."""
+"""How long a report is kept: as long as a set of uploaded photos."""
 CANCELLED_KEPT_SECONDS = 600
-"""How long that of a cancelled validation is kept: one visitor can start and cancel so many that no room is left."""
+"""How long the report of a cancelled validation is kept: one visitor could start and cancel enough to fill the room."""
 _REPORTS, _REPORT_BYTES = 1000, 200_000_000
-"""Reports that are kept at a time, and their memory. None makes room for another: it is its visitor's."""
+"""Limits on the reports kept at a time, and on their memory. None makes room for another: it belongs to its visitor."""
 _ENTRY_BYTES = 130
 """Memory of one count of a report, such as that of two classes that are confused."""
 _WITHOUT_REPORT = 500
@@ -54,7 +54,7 @@ class ValidationStatus:
     left_out: tuple[tuple[str, str], ...] = ()
     """Ids of models that could not be loaded, and why; the others are measured."""
     report: Report | None = None
-    """Once it is done; of a cancelled validation, the part that was measured."""
+    """The report, once there is one; for a cancelled validation, it covers the part that was measured."""
     error: str = ""
 
     @property
@@ -71,7 +71,7 @@ class _Job:
     cancelled: bool = False
     ended_at: float | None = None
     report_bytes: int = 0
-    """Memory of its report, about; 0 if there is none, or it measured no image."""
+    """Approximate memory of its report; 0 if there is none, or it measured no image."""
 
     @property
     def kept_seconds(self) -> float:
@@ -97,7 +97,7 @@ class Validations:
         self._run = secrets.token_hex(4)
 
     def start(self, file: str, cards: Iterable[ModelCard]) -> str:
-        """Start a validation or put it in the queue; returns its id.
+        """Start a validation or put it in the queue, and return its id.
 
         Args:
             file: The name of a labelled file, or an upload's token.
@@ -230,7 +230,7 @@ class Validations:
     def _check_room(self) -> None:
         kept = [job.report_bytes for job in self._jobs.values() if job.report_bytes]
         if len(kept) >= _REPORTS or sum(kept) >= _REPORT_BYTES:
-            raise Busy("The server keeps as many reports as it can; try again in an hour.")
+            raise Busy("The server has no room for more reports now; try again in an hour.")
 
 
 def _size(report: Report | None) -> int:

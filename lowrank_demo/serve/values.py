@@ -9,12 +9,12 @@ from ..errors import UsageError
 from ..runtime.words import counted
 
 MAX_TEXT = 10_000
-"""Characters of a text that is no ``data:`` photo."""
+"""Limit on the characters of a text that is not a ``data:`` photo."""
 _HALF = re.compile("[\ud800-\udfff]")
 
 
 def check_values(value: object, max_items: int) -> None:
-    """Refuse what costs more to handle than an answer may cost, and what no component can mean.
+    """Refuse values that would cost too much to handle, and values that no component can produce.
 
     Args:
         value: The values of a request, as JSON holds them.

@@ -17,7 +17,7 @@ from ..runtime.words import counted
 
 
 class Answers:
-    """Reads the file as it is needed; a copy in another process opens it anew.
+    """Reads the file as it is needed; a copy in another process opens it again.
 
     Args:
         path: The file that ``train teach`` wrote.

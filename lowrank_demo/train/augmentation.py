@@ -28,7 +28,7 @@ def augment(data: bytes, config: DataConfig, randomness: random.Random) -> Tenso
         ImageError: The image is damaged.
     """
     image = to_rgb(load_image(data))
-    # Colours are changed where there are fewer pixels.
+    # Change colours where there are fewer pixels: before or after resizing.
     small = image.width * image.height < CROP * CROP
     if small:
         image = _recolour(image, config, randomness)

@@ -72,11 +72,11 @@ class DataConfig(KnownKeys):
     colour: _Share = 0.3
     """Strength of random changes to brightness, contrast and saturation; 0 for none."""
     views: Annotated[StrictInt, within(ge=0, le=1000)] = 0
-    """Number of random crops of each image: after so many passes over the file they come again, so that a teacher's
+    """Number of random crops of each image: after that many passes over the file the crops repeat, so that a teacher's
     answers to them can be kept (``train teach``). 0 for new crops in every pass."""
     parts: Annotated[StrictInt, within(ge=1, le=100_000)] = 1
-    """Number of epochs in one pass over the training images. Each ends with validation and a checkpoint, so that a
-    large file with more parts loses less when it is stopped."""
+    """Number of epochs in one pass over the training images. Each ends with validation and a checkpoint, so with more
+    parts a run on a large file loses less when it is stopped."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class StageConfig(KnownKeys):
     ema: _LessThanOne = 0.0
     """Decay of the exponential moving average of the weights, which is evaluated and kept; 0 for no average."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    """``fp16`` comes with loss scaling."""
+    """``fp16`` uses loss scaling."""
     clip: _NotNegative = 0.0
     """Largest norm of the gradient; 0 for no limit."""
     teacher: str = ""
@@ -171,8 +171,8 @@ class CompressConfig(StageConfig):
     learning_rate_decay: Annotated[Number, within(gt=0, le=1)] = 0.98
     """Factor on the learning rate, in place of warm-up and cosine."""
     decay_restarts: StrictBool = False
-    """Whether the factor applies at each epoch, from ``learning_rate`` anew in each L step; otherwise it applies at
-    each LC step."""
+    """Whether the factor applies at each epoch, and each L step starts from ``learning_rate`` again; otherwise it
+    applies at each LC step."""
     fresh_optimiser: StrictBool = True
     """Whether each L step begins without the momentum of the one before."""
 
@@ -199,10 +199,10 @@ class FinetuneConfig(StageConfig):
     each of ``ranks_of``."""
     ranks_of: Annotated[str | tuple[str, ...], Field(validate_default=True)] = ""
     """With ``start``: id of the model whose scheme and ranks the network takes; empty for those of ``start``. A list of
-    ids trains one set of factors whose slices have these ranks, each batch one of them (``nn/nested.py``)."""
+    ids trains one set of factors whose slices have these ranks; each batch trains one slice (``nn/nested.py``)."""
     calibration: Annotated[StrictInt, within(ge=0, le=4096)] = 0
-    """With ``ranks_of``: number of training images that decide which part of each layer is kept, which takes 4 MB of
-    memory each; 0 to let the layer's weights decide."""
+    """With ``ranks_of``: number of training images that decide which part of each layer is kept, at 4 MB of memory for
+    each image; 0 to let the layer's weights decide."""
     weight_decay_of: Literal["factors", "product"] = "factors"
     """What ``weight_decay`` makes smaller: ‖U‖² + ‖V‖², or ‖UV‖²."""
     frozen_layers: Annotated[StrictInt, within(ge=0, le=len(LAYERS) - 1)] = 0
@@ -235,7 +235,7 @@ class FinetuneConfig(StageConfig):
 
 @dataclass(frozen=True)
 class OutputConfig(KnownKeys):
-    """``[output]``: the model card that the run ends in."""
+    """``[output]``: the model card that the run produces."""
 
     family: Name = "own"
     version: Name = "v1"
@@ -265,7 +265,7 @@ def read_config(path: Path) -> RunConfig:
     """Read a run's TOML file.
 
     Args:
-        path: The file. Relative paths in it start from its folder. ``folder`` is by default the file's name without
+        path: The file. Relative paths in it start from its folder. By default, ``folder`` is the file's name without
             its suffix.
 
     Raises:
@@ -284,7 +284,7 @@ def read_config(path: Path) -> RunConfig:
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path.name} {_mistake(text, str(error))}") from error
     except RecursionError as error:
-        raise UsageError(f"{path.name} has too many brackets inside each other; expected a run's TOML file.") from error
+        raise UsageError(f"{path.name} has brackets that are nested too deeply; expected a run's TOML file.") from error
     except ValueError as error:  # Python reads no decimal number of more than 4,300 digits
         raise UsageError(f"{path.name} has a number of more than 4,300 digits; expected a shorter one.") from error
     defaults = {"folder": path.stem, "data": {}}

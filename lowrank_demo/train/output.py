@@ -103,7 +103,7 @@ def write_model(config: RunConfig, network: LowRankAlexNet, lambda_: float, hist
         history: The rank history to copy beside it; None or a missing file for none.
 
     Returns:
-        The path of the card. ``LOWRANK_MODELS_DIR`` set to its folder puts the model into the app.
+        The path of the card. Set ``LOWRANK_MODELS_DIR`` to its folder to use the model in the app.
     """
     output = config.output
     name = f"{output.family}-{network.scheme}-{output.version}"

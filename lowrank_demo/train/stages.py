@@ -202,7 +202,7 @@ def _finetune_nested(config: RunConfig, starts: Sequence[Start], resume: bool, p
         return []
     nested = trainer.best
     assert isinstance(nested, NestedAlexNet)
-    # The average has seen each version's statistics with weights that have moved since.
+    # Measure the statistics again: the averaged ones come from weights that have changed since.
     measure_each(nested, evenly_spaced(config.data.train, STATISTICS_IMAGES))
     lambdas = {version: one.like.lambda_ for version, one in zip(versions, starts, strict=True)}
     return write_nested(config, nested, lambdas)

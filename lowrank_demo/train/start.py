@@ -111,7 +111,7 @@ def chosen_starts(config: RunConfig) -> list[Start]:
     Raises:
         UnknownModel: ``start`` or ``ranks_of`` names a model that is not there.
         UsageError: Two models of ``ranks_of`` have the same scheme and version, or convolutions cannot be shared.
-        WeightsError: Its weights cannot be used.
+        WeightsError: A model's weights cannot be used.
     """
     store = WeightStore.from_settings(Settings.from_environment())
     ids, starts = config.finetune.ranks_of or config.finetune.start, config.finetune.start
@@ -138,14 +138,14 @@ def chosen_starts(config: RunConfig) -> list[Start]:
 
 
 def _check_basis(like: ModelCard, basis: LowRankAlexNet | None) -> None:
-    """Refuse a version whose convolutions have more components than those that it shall share."""
+    """Refuse a version whose convolutions have more components than those that it is to share."""
     if basis is None:
         return
     for layer, rank, most in zip(LAYERS, like.ranks, basis.ranks, strict=True):
         if layer.kind == "conv" and rank > most:
             raise UsageError(
-                f"[finetune] ranks_of: {like.id} has rank {rank} in {layer.name}, that of {like.scheme} with the most "
-                f"MACs only {most}; expected none above it: add a version with higher ranks."
+                f"[finetune] ranks_of: {like.id} has rank {rank} in {layer.name}, but the model of {like.scheme} with "
+                f"the most MACs has only {most}; expected no rank above that: add a version with higher ranks."
             )
 
 

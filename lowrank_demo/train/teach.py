@@ -1,4 +1,4 @@
-"""Keep what a network, such as a teacher, computes of every view of the training images."""
+"""Keep what a network, such as a teacher, computes for every view of the training images."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def teach(config: RunConfig, resume: bool, device: torch.device) -> Path:
 
     Raises:
         UsageError: The run names no teacher or no views, or there are answers already.
-        DataError: What a stopped computation left is of another run.
+        DataError: What a stopped computation left belongs to another run.
     """
     if not config.teach.teacher or not config.data.views:
         missing = "[data] views" if config.teach.teacher else "[teach] teacher"
@@ -61,7 +61,7 @@ def keep_outputs(
 
     Raises:
         UsageError: The file is there already.
-        DataError: What a stopped computation left is of another run.
+        DataError: What a stopped computation left belongs to another run.
     """
     target = config.folder / name
     if target.exists():

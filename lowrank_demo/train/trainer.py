@@ -26,7 +26,7 @@ from .teacher import load_teacher
 
 @dataclass(frozen=True)
 class Measured:
-    """A network on the validation batches."""
+    """How a network did on the validation batches."""
 
     loss: float
     """Mean cross entropy; 0 without images."""
@@ -47,7 +47,7 @@ class Trainer:
         validation: Batches to measure on.
         processes: From :meth:`Processes.join`.
         checkpoint: File that keeps the state.
-        frozen: Layers that are not trained, nor the batch normalisation after each.
+        frozen: Layers that are not trained; nor is the batch normalisation after each.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Trainer:
         self._forward: nn.Module = self.network
         if processes.world > 1:
             ids = [processes.device.index] if processes.device.type == "cuda" else None
-            # A batch goes through one of several nested versions, whose parameters are not the others'.
+            # A batch goes through one of several nested versions, which does not use the others' parameters.
             nested = isinstance(self.network, NestedAlexNet)
             self._forward = nn.parallel.DistributedDataParallel(
                 self.network, device_ids=ids, find_unused_parameters=nested
@@ -91,7 +91,7 @@ class Trainer:
         return self._average.module if self._average is not None else self.network
 
     def restart(self) -> None:
-        """Begin anew with the optimiser's own state, such as momentum."""
+        """Reset the optimiser's own state, such as momentum."""
         self._optimiser = optimiser_of(self.network, self._stage)
 
     def train_epoch(self, extra_loss: Callable[[], Tensor] | None = None, rate: float | None = None) -> float:
@@ -154,7 +154,7 @@ class Trainer:
         """Write the checkpoint, in the first process.
 
         Args:
-            extra: Values of the stage's own, which :meth:`load` returns.
+            extra: The stage's own values, which :meth:`load` returns.
 
         Raises:
             NotWritten: The disk is full.
@@ -196,7 +196,7 @@ class Trainer:
         self._optimiser.load_state_dict(state["optimiser"])
         self._scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["torch_rng"].cpu())
-        # Dropout on a GPU draws from that GPU's own generator. A run may go on where it did not begin.
+        # Dropout on a GPU draws from that GPU's own generator. A run may continue on a device where it did not begin.
         if self._processes.device.type == "cuda" and state.get("cuda_rng") is not None:
             torch.cuda.set_rng_state(state["cuda_rng"], self._processes.device)
         self.epoch = int(state["epoch"])

@@ -1,4 +1,4 @@
-"""The page's address follows what is shown, so that it can be bookmarked and sent: models, tab, λ and μ.
+"""Keep the page's address in step with what it shows (models, tab, λ and μ), so that a view can be bookmarked.
 
 Other parameters, such as the theme, stay as they are.
 """
@@ -24,7 +24,7 @@ _WRITE = """({arguments}) => {{
 }}"""
 
 _FORMER = {"classify": "photos", "compare": "photos", "pareto": "trade-off", "about": "how"}
-"""What tabs were called in links that people may have kept."""
+"""Former names of tabs, which old links may still contain, and the present names."""
 _WRITE_MODEL = _WRITE.format(
     arguments="id",
     body="""const [family, scheme, version] = id.split('/');
@@ -71,7 +71,7 @@ def build(page: Page, titles: Sequence[str]) -> None:
             if asked.other:
                 shown[page.other] = page.card(asked.other.partition("@")[0]).id
         except LowRankError as error:
-            # The whole message lists every model that there is.
+            # Keep only the reason: the whole message lists every model.
             reason, _, _ = str(error).partition(";")
             warn(f"The link names a model that is not here. {reason}.")
         return shown
@@ -82,7 +82,8 @@ def build(page: Page, titles: Sequence[str]) -> None:
 def follow_tab(tab: gr.Tab) -> None:
     """Write the tab's id into the address when a visitor chooses it.
 
-    Gradio selects the first tab by itself before the address is read; then the page has no focus yet.
+    Gradio selects the first tab by itself before the address is read. The page has no focus yet at that moment, so
+    such a selection is ignored.
     """
     body = f"if (document.activeElement === document.body) return; url.searchParams.set('tab', '{tab.id}');"
     tab.select(None, None, None, js=_WRITE.format(arguments="", body=body), **QUIET)

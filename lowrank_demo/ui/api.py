@@ -30,11 +30,11 @@ def build(desk: Desk, demo: gr.Blocks) -> None:
 
     @_in_one_sentence
     def classify(files: list[gr.FileData], model: str = "") -> list[dict[str, Any]]:
-        """Classify photos: the five likeliest ImageNet classes of each, probabilities, decoder, device, timings.
+        """Classify photos: return each one's five likeliest ImageNet classes, probabilities, decoder, device, timings.
 
         Args:
             files: Photos in any common format; one photo needs no list.
-            model: Id, as family/scheme/version; empty for the best one whose weights are here.
+            model: Id, as family/scheme/version; leave it empty for the best model whose weights are on this server.
         """
         card = service.zoo.get(model) if model else service.default_model()
         photos = _photos(files)
@@ -59,7 +59,7 @@ def build(desk: Desk, demo: gr.Blocks) -> None:
 
     @_in_one_sentence
     def validate(file: str, models: list[str]) -> dict[str, Any]:
-        """Validate one or more models on one of the server's LMDB files, at once or when its turn in the queue comes.
+        """Validate one or more models on one of the server's LMDB files, now or when the queue reaches it.
 
         Args:
             file: Name of the file. The error for an unknown name lists the known ones.
@@ -72,7 +72,7 @@ def build(desk: Desk, demo: gr.Blocks) -> None:
 
     @_in_one_sentence
     def validation_status(job: str) -> dict[str, Any]:
-        """Return a validation's state: place in the queue, progress, errors so far, the report once there is one.
+        """Return a validation's state: place in the queue, progress, errors so far, and the report once there is one.
 
         Args:
             job: The id that /validate returned.
@@ -81,7 +81,7 @@ def build(desk: Desk, demo: gr.Blocks) -> None:
 
     @_in_one_sentence
     def cancel_validation(job: str) -> dict[str, Any]:
-        """Stop a validation and return its state; once it has stopped, with a report on the part that was measured.
+        """Stop a validation and return its state. Once it has stopped, the state has a report on what was measured.
 
         Args:
             job: The id that /validate returned.
@@ -95,7 +95,7 @@ def build(desk: Desk, demo: gr.Blocks) -> None:
 
 
 def _register(demo: gr.Blocks, endpoint: Callable[..., Any], concurrency_limit: int) -> None:
-    """Register an endpoint under its name, its parameters described by its docstring: Gradio calls them 1st, 2nd."""
+    """Register an endpoint under its name. Its docstring names the parameters, which Gradio would only number."""
     registered = gr.api(endpoint, api_name=endpoint.__name__, concurrency_limit=concurrency_limit)
     _, descriptions, _ = get_function_description(endpoint)
     for component, (name, description) in zip(demo.fns[registered["id"]].inputs, descriptions.items(), strict=True):
@@ -109,7 +109,7 @@ Arguments = ParamSpec("Arguments")
 
 
 def _in_one_sentence(endpoint: Callable[Arguments, Answer]) -> Callable[Arguments, Answer]:
-    """Answer this package's errors with their one sentence. The signature is kept, because Gradio documents it."""
+    """Turn this package's errors into an answer of one sentence. Keep the signature, because Gradio documents it."""
 
     @functools.wraps(endpoint)
     def answer(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Answer:
@@ -122,10 +122,10 @@ def _in_one_sentence(endpoint: Callable[Arguments, Answer]) -> Callable[Argument
 
 
 def not_uploaded() -> UsageError:
-    """Say how files are sent."""
+    """Return the error that says how to send files."""
     return UsageError(
-        "The file was not uploaded here; expected files sent with gradio_client's handle_file, the address that an "
-        "upload was given, or a text that is a data:image/jpeg;base64,… address."
+        "The file was not uploaded here; expected a file sent with gradio_client's handle_file, the address that an "
+        "upload returned, or a data:image/jpeg;base64,… address."
     )
 
 
@@ -142,7 +142,7 @@ def _photos(files: Any) -> list[Photo]:
 
 
 def _photo(file: Any) -> Photo:
-    """Return a file that came as data, or one that was uploaded, named by its path or address. Nothing is fetched.
+    """Return a photo sent as data, or an uploaded one, which its path or address names. Nothing is fetched.
 
     Raises:
         UsageError: It is neither; for example, its path is outside the upload folder.

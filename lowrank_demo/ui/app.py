@@ -34,9 +34,9 @@ from .mailboxes import Mailboxes, refuse_odd_sessions
 from .reports import report_route
 
 _MIN_ITEMS = 1_000
-"""Items that one list of a request may have, even where fewer photos may come: the page sends all that were dropped."""
+"""Items that a list in a request may always have, even if fewer photos are allowed: the page sends all dropped ones."""
 _SAMPLE = (("lion.jpg", 291), ("cheetah.jpg", 293), ("cheetah1.jpg", 293))
-"""Photos of the gradio package that show an ImageNet class, with its label."""
+"""Photos from the gradio package that show an ImageNet class, each with its label."""
 _TABS = {
     "Photos": photos,
     "Ranks": ranks,
@@ -55,11 +55,11 @@ new MutationObserver(() => document.dispatchEvent(new Event('lr-changed')))
 class _Demo(gr.Blocks):
     """The page. Every request's values are checked before Gradio handles them, and every refusal is one sentence.
 
-    Gradio's own errors, and Python's, hold paths of this machine, and values that are shown as markup.
+    Errors from Gradio and Python may contain paths on this machine, and values that the page would show as markup.
     """
 
     max_items = _MIN_ITEMS
-    """Items of one list in a request."""
+    """Largest number of items in one list of a request."""
 
     async def process_api(
         self, block_fn: BlockFunction | int, inputs: list[Any], *args: Any, **kwargs: Any
@@ -74,24 +74,24 @@ class _Demo(gr.Blocks):
             sentence = _sentence(error)
         finally:
             _forget_values(kwargs.get("state"))
-        # Raised here, it does not hold on to what came with the request.
+        # Raised outside the except block, so that the error does not keep the request's values alive.
         text = escape(sentence, quote=False) if listener.api_visibility == "private" else sentence
         raise gr.Error(text, print_exception=False)
 
 
 def _forget_values(state: SessionState | None) -> None:
-    """Forget what a request brought and what it was answered.
+    """Forget the values of a request and of its answer.
 
-    Gradio keeps the latest value of every component for each of the sessions that it remembers, to make links to them.
+    Gradio keeps the latest value of every component for each session that it remembers, to make links to them.
     """
     for config in state.components if state else ():
         config.get("props", {}).pop("value", None)
 
 
 def _sentence(error: Exception) -> str:
-    """Return what a visitor is told about an error."""
+    """Return what to tell a visitor about an error."""
     if isinstance(error, gr.Error):
-        if "not in the list of choices" in error.message:  # which it lists as Python writes them
+        if "not in the list of choices" in error.message:  # Gradio lists the choices as Python literals
             return "A choice in the request is not one that the page offers; reload the page and choose again."
         return error.message
     if isinstance(error, LowRankError):
@@ -106,7 +106,7 @@ def _sentence(error: Exception) -> str:
 
 
 def make_desk(service: Service, sets: Path) -> page.Desk:
-    """Make the objects behind the page, which keep visitors' sets in a folder."""
+    """Make the objects behind the page; ``sets`` is the folder for visitors' sets of photos."""
     sample = [(Path(get_image(name)), label) for name, label in _SAMPLE]
     files = LabelledFiles(service.settings, sample, sets)
     return page.Desk(service, Paths(service), Inspection(service), files, Validations(service, files))
@@ -121,7 +121,7 @@ def build_app(desk: page.Desk) -> gr.Blocks:
         header.build(desk.service.zoo)
         shared.stage.render()
         shared.photos.render()
-        # Filled by the first view; it stays in sight below it.
+        # The first view fills this line, which stays in sight when visitors scroll down.
         gr.HTML('<div class="lr-summary"></div>', elem_id="lr-summary")
         shared.tabs.render()
         with shared.tabs:
@@ -139,18 +139,18 @@ def build_app(desk: page.Desk) -> gr.Blocks:
     demo.queue(max_size=128, api_open=False)
     demo._queue.pending_messages_per_session = Mailboxes(demo._queue)
     refuse_odd_sessions(demo._queue)
-    # It summarises them anew after every request, for a page that is switched off.
+    # Gradio summarises these events again after every request, for a page that is switched off here.
     demo._queue.ANALYTICS_MAX_EVENTS = 1
     return demo
 
 
 def launch_options(desk: page.Desk) -> dict[str, Any]:
-    """Return the options that ``launch`` needs for this page: look, limits, and nothing that contacts anyone."""
+    """Return the options that ``launch`` needs for this page: look, limits, and no contact with other servers."""
     settings = desk.service.settings
     limits = Middleware(
         RequestLimits,  # pyright: ignore[reportArgumentType]
         max_bytes=settings.max_request_mb * 1_000_000,
-        # As much as one photo of the largest size takes as base64, and then some.
+        # Enough for one photo of the largest size as base64, with some room to spare.
         max_json_bytes=settings.max_file_mb * 1_400_000 + 1_000_000,
         uploads=Path(get_upload_folder()),
         max_upload_bytes=settings.max_uploads_mb * 1_000_000,
@@ -169,20 +169,20 @@ def launch_options(desk: page.Desk) -> dict[str, Any]:
             ],
             "routes": [report_route(desk.validations, desk.service.zoo)],
         },
-        # Each visitor or call that is remembered costs 90 kB, and 10,000 are by default.
+        # Each visitor or call that Gradio remembers costs 90 kB, and by default it remembers 10,000.
         "state_session_capacity": 256,
         "ssr_mode": False,
         "enable_monitoring": False,
         "run_history": False,
         "show_error": True,
-        # The endpoints as tools for language models, where the extra "mcp" is installed.
+        # Offer the endpoints as tools for language models if the extra "mcp" is installed.
         "mcp_server": importlib.util.find_spec("mcp") is not None,
         "footer_links": ["api", "settings"],
     }
 
 
 def _theme() -> gr.Theme:
-    """Return Gradio's Soft theme with fonts of the system, and with the contrast that WCAG asks for."""
+    """Return Gradio's Soft theme with system fonts and the contrast that WCAG requires."""
     system = ["system-ui", "-apple-system", "Segoe UI", "sans-serif"]
     soft = gr.themes.Soft(primary_hue="blue", font=system, font_mono=["ui-monospace", "monospace"])
     return soft.set(

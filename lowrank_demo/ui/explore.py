@@ -26,9 +26,9 @@ _LOG_LAMBDAS = [
     round(LOG_LAMBDAS[0] + LOG_STEP * i, 2) for i in range(round(1 + (LOG_LAMBDAS[1] - LOG_LAMBDAS[0]) / LOG_STEP))
 ]
 _LAMBDAS = [10**one for one in _LOG_LAMBDAS]
-# The browser plays the path at its own pace. Frames that the server pushes outrun it: three figures take a browser
-# 0.3 s to draw anew, and while frames wait it neither paints nor hears a click. Each frame alters the figures in
-# place, so the last one presses Stop, which draws them again from the server.
+# The browser plays the path at its own pace. Frames pushed by the server would outrun it: a browser takes 0.3 s to
+# redraw three figures, and while frames wait, it neither paints nor reacts to clicks. Each frame changes the figures
+# in place, so the script presses Stop after the last one, which redraws them from the server.
 _NEXT_FRAME = """(frames, lambda, summary) => {
   const end = { __type__: 'update', active: false };
   // Stop may come before the frames do, and a visitor may leave the tab.
@@ -49,15 +49,15 @@ _NEXT_FRAME = """(frames, lambda, summary) => {
 _PLAY = "(...inputs) => { window.lowrankStopped = false; return inputs; }"
 _STOP = "() => { window.lowrankStopped = true; return { __type__: 'update', active: false }; }"
 _ABOUT = (
-    "The paper's C step keeps, layer by layer, the rank that minimises λ · cost + μ/2 · the energy that is lost. Here "
-    "it is applied once to the chosen model's weights; in training it alternates with steps that let the weights "
-    "adapt. So you see truncation, **not** the result of training at this λ. *Try it* truncates by SVD. Where versions "
-    "share one file, it takes each layer's first components, and the rest from the nearest version."
+    "The paper's C step keeps, layer by layer, the rank that minimises λ · cost + μ/2 · lost energy. Here it is "
+    "applied once to the chosen model's weights; in training it alternates with steps that let the weights adapt. So "
+    "you see truncation, **not** the result of training at this λ. *Try it* truncates by SVD. If several versions "
+    "share one file, it keeps each layer's first components instead, and takes the rest from the nearest version."
 )
 
 
 def build(page: Page, tab: gr.Tab) -> None:
-    """Build the tab. Choosing it draws."""
+    """Build the tab. Its figures are drawn when it is opened."""
     service, chosen = page.desk.service, page.chosen
     names = page.desk.files.names()
     gr.Markdown(_ABOUT)
@@ -74,7 +74,9 @@ def build(page: Page, tab: gr.Tab) -> None:
     with gr.Row():
         play = gr.Button("▶ Play the path of λ", size="sm", elem_id="lr-play")
         stop = gr.Button("Stop", size="sm", elem_id="lr-stop")
-    summary = gr.Markdown("Computing the model's singular values: once, a few seconds.", elem_id="lr-truncated")
+    summary = gr.Markdown(
+        "Computing the model's singular values: this takes a few seconds, once.", elem_id="lr-truncated"
+    )
     with gr.Row():
         figures = [gr.Plot(show_label=False, min_width=320, elem_id=name) for name in _FIGURES[:2]]
     figures.append(gr.Plot(show_label=False, elem_id=_FIGURES[2]))
@@ -89,13 +91,13 @@ def build(page: Page, tab: gr.Tab) -> None:
                 names,
                 value=next(iter(names), None),
                 label="Labelled file",
-                info="Progress shows under Validate; the point appears under Trade-off, measured here.",
+                info="Progress shows under Validate; the point appears under Trade-off, with errors measured here.",
                 elem_id="lr-truncated-file",
             )
     answers = gr.HTML("", elem_id="lr-truncated-answers")
 
     def whole(model: str) -> ModelCard:
-        """Return the model that a cut was made of: only its weights have a singular value for each rank."""
+        """Return the model that a cut was made from: only its weights have a singular value for each rank."""
         return page.card(model.partition("@")[0])
 
     def show(model: str, log_lambda: float, log_mu: float, counted: Criterion) -> tuple[Any, ...]:
@@ -174,7 +176,7 @@ def build(page: Page, tab: gr.Tab) -> None:
     gr.on([*changed, tab.select], None, None, timer, js=_STOP, cancels=[playing], **QUIET)
     shown = [summary, *figures]
     page.when_open(tab, changed, show, inputs, shown, trigger_mode="always_last", concurrency_limit=4, **QUIET)
-    # An answer of other ranks than those above it would mislead.
+    # Clear the answers when the ranks above them change: they would mislead.
     gr.on([*changed, page.photos.change], lambda: "", None, answers, **QUIET)
     attempt.click(try_truncated, [page.photos, *inputs], answers, api_visibility="private", show_progress_on=answers)
     measure.click(measure_truncated, [page.job, file, *inputs], [page.job, page.timer, page.tabs], **QUIET)
@@ -189,5 +191,5 @@ def _summary(card: ModelCard, truncation: Truncation) -> str:
         f"{percent(min(truncation.energy))} and {percent(max(truncation.energy))} of its energy."
     )
     if dropped:
-        text += f" {', '.join(dropped)} would be dropped, and the network would answer the same for every photo."
+        text += f" {', '.join(dropped)} would be dropped, so the network would give every photo the same answer."
     return text

@@ -1,4 +1,4 @@
-"""What every figure has in the browser: a width that fits, and buttons for its picture as SVG or PNG and its data."""
+"""Give every figure in the browser a width that fits, and buttons to save it as SVG or PNG and its data as CSV."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ const save = (name, text) => {
 };
 const cell = (value) => {
   let text = value === null || value === undefined ? '' : String(value);
-  // A spreadsheet would compute a text that begins so.
+  // A spreadsheet would treat a text that begins like this as a formula.
   if (typeof value === 'string' && /^[=+\-@\t\r]/.test(text)) text = "'" + text;
   return /[",\n]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
 };
 const plain = (html) => new DOMParser().parseFromString(String(html || ''), 'text/html').body.textContent;
 const csv = (plot) => {
-  // Of the figure's own layout: Plotly fills in "Click to enter X axis title".
+  // From the figure's own layout: in the full one, Plotly fills in "Click to enter X axis title".
   const title = (axis) => plain(((plot.layout[axis] || {}).title || {}).text);
   const labelled = plot._fullData.some((trace) => Array.isArray(trace.text));
   const rows = [['series', title('xaxis') || 'x', title('yaxis') || 'y', ...(labelled ? ['label'] : [])]];
@@ -45,7 +45,7 @@ const image = (plot, filename, format, scale) => {
 };
 const add = () => {
   for (const plot of document.querySelectorAll('.js-plotly-plot')) {
-    // To save a picture Plotly draws a copy outside of the page.
+    // To save a picture, Plotly draws a copy outside the page: that copy needs no buttons.
     if (!plot._fullLayout || !plot.closest('.gradio-container')) continue;
     if (plot.parentElement.querySelector(':scope > .lr-tools')) continue;
     const bar = document.createElement('div');

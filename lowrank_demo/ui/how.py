@@ -16,7 +16,7 @@ from .present import message
 from .present_story import provenance_view, story_view
 
 _ADDRESS = "http://127.0.0.1:7860"
-# Only the browser knows the visitor's own: the server may stand behind another name, port or prefix.
+# Only the browser knows the address that its visitor uses: the server may be behind another name, port or prefix.
 _WITH_ADDRESS = """() => %s.replaceAll(
   %s, window.location.origin + window.location.pathname.replace(/\\/+$/, ''))"""
 _OUTSIDE = 'target="_blank" rel="noopener"'
@@ -37,7 +37,7 @@ client.predict(api_name="/models")
 `/ranks` and `/pareto` return the numbers behind two of these tabs. *Use via API* at the foot of the page lists every
 function.
 
-### To cite the paper
+### Citing the paper
 ```bibtex
 {bibtex}
 ```
@@ -54,7 +54,7 @@ def build(page: Page, tab: gr.Tab) -> None:
     with gr.Column(elem_id="lr-how"):
         gr.HTML(_HEAD)
         story = gr.HTML("", elem_id="lr-story")
-        gr.HTML(f"<h3>Whose weights</h3>{provenance_view(service.zoo)}", elem_id="lr-provenance")
+        gr.HTML(f"<h3>Where the weights come from</h3>{provenance_view(service.zoo)}", elem_id="lr-provenance")
         code = gr.Markdown(text)
 
     @cache
@@ -73,7 +73,7 @@ def build(page: Page, tab: gr.Tab) -> None:
 
 
 def _shown(page: Page) -> ModelCard:
-    """Return the model whose numbers are drawn: of those that are here the most compressed one of scheme 2."""
+    """Return the model whose numbers are drawn: the most compressed bundled one of scheme 2 that is here."""
     service = page.desk.service
     ready = [card for card in service.ready_models() if card.bundled and card.scheme == "scheme_2"]
     return min(ready or [page.desk.paths.first()], key=lambda card: card.cost.macs)

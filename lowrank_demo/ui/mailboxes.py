@@ -1,7 +1,7 @@
-"""Gradio's messages to each visitor, with a bound on what nobody fetches.
+"""Gradio's messages to each visitor, with a limit on those that nobody fetches.
 
-Gradio keeps every answer until its visitor fetches it, in the mailboxes of the last 2,000 sessions. A mailbox that
-makes room for another while its visitor waits would end that request, and perhaps the queue.
+Gradio keeps every answer until its visitor fetches it, in the mailboxes of the last 2,000 sessions. If it removed a
+mailbox to make room while its visitor still waits, that request would end, and perhaps the queue.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from gradio.server_messages import EventMessage, ProcessCompletedMessage
 from gradio.utils import LRUCache
 
 UNREAD_SECONDS = 60.0
-"""How long an answer waits to be fetched. A page is there to take it, so it goes out at once."""
+"""Seconds that an answer waits to be fetched. An open page fetches its answers at once."""
 UNREAD_BYTES = 50_000_000
-"""All answers that wait to be fetched; the oldest is dropped first."""
+"""Limit on the bytes of all answers that wait to be fetched; the oldest is dropped first."""
 _SESSION = re.compile(r"[ -~]{0,100}")
 _EXPIRED = "The answer was not fetched in time, and was dropped; ask again."
 
 
 def refuse_odd_sessions(queue: Queue) -> None:
-    """Refuse requests whose session has a long or odd name: Gradio keeps the names, and a page's has eleven letters."""
+    """Refuse requests with a long or odd session name. Gradio keeps the names; one of a page has 11 letters."""
     push = queue.push
 
     async def checked(body: PredictBodyInternal, *args: Any, **kwargs: Any) -> Any:
@@ -50,7 +50,7 @@ class Mailboxes(LRUCache[str, "asyncio.Queue[EventMessage]"]):
         queue: Gradio's queue, which says who waits for an answer.
         count: Mailboxes to keep; those of visitors who wait are kept anyway.
         seconds: How long an answer waits to be fetched.
-        max_bytes: All answers that wait, as JSON.
+        max_bytes: Limit on the bytes of all answers that wait, as JSON.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class Mailboxes(LRUCache[str, "asyncio.Queue[EventMessage]"]):
         self._seconds = seconds
         self._max_bytes = max_bytes
         self._unread: OrderedDict[int, tuple[float, int, ProcessCompletedMessage]] = OrderedDict()
-        """When each answer came, its bytes, and the answer, by its identity; the oldest first."""
+        """By the ``id`` of each answer: when it came, its bytes, and the answer itself; the oldest first."""
         self._bytes = 0
 
     def __setitem__(self, session: str, _: object) -> None:
-        """Open a mailbox. Gradio gives a plain queue, which this takes the place of."""
+        """Open a mailbox in place of the plain queue that Gradio passes."""
         while len(self) >= self.max_size and self._close_one():
             pass
         OrderedDict.__setitem__(self, session, _Mailbox(self))
@@ -82,7 +82,7 @@ class Mailboxes(LRUCache[str, "asyncio.Queue[EventMessage]"]):
         return asyncio.Queue()
 
     def came(self, message: EventMessage) -> None:
-        """Note an answer, and drop those that wait for too long or are too many."""
+        """Note an answer, and drop the oldest ones if they have waited too long or all take too much memory."""
         if not isinstance(message, ProcessCompletedMessage):
             return
         size = len(json.dumps(message.output, default=str))

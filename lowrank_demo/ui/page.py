@@ -26,15 +26,15 @@ from ..serve.uploads import LabelledFiles
 from ..serve.validations import Validations
 
 FIRST_PHOTO = Path(get_image("lion.jpg"))
-"""The photo that greets visitors, of the gradio package."""
+"""The photo that visitors see first, from the gradio package."""
 POLL_SECONDS = 0.7
 LOG_LAMBDA, LOG_MU = math.log10(LAMBDA), math.log10(MU)
 """Where the sliders start."""
 LOG_LAMBDAS, LOG_MUS, LOG_STEP = (-6.0, -3.0), (-3.0, 1.0), 0.05
 
-# Browsers give some photos no type, such as Chromium IMG_0001.HEIC: their extensions are named. The browser takes no
-# notice of "file"; on the server it leaves every judgement to the decoder, which refuses one file where Gradio refuses
-# all that came with it.
+# Browsers give some photos no type (Chromium gives none to IMG_0001.HEIC), so their extensions are listed too. Browsers
+# ignore "file". On the server it leaves the judgement to the decoder, which refuses a single file; Gradio would refuse
+# every file that came with it.
 _FILE_TYPES = ["image", *sorted(EXTENSIONS), "file"]
 
 Items = list[tuple[str, str | None]] | None
@@ -60,16 +60,16 @@ class Page:
     stage: gr.HTML
     """The first view."""
     chosen: gr.Textbox
-    """Id of the model that the first view shows, for all else to follow; hidden."""
+    """Id of the model that the first view shows, which everything else follows; hidden."""
     tabs: gr.Tabs
     opened: gr.Textbox
-    """Carries the id of the tab in sight with each request; hidden, and empty in between."""
+    """Carries the id of the visible tab with each request; hidden, and empty between requests."""
     photos: gr.Gallery
     """The visitor's photos."""
     shown: gr.State
     """Path of the photo that the first view shows; empty for its first example."""
     layer: gr.State
-    """Number of the layer that was clicked in the first view; None before."""
+    """Number of the layer that was clicked in the first view; None before the first click."""
     ready: gr.State
     """Changes when weights have been downloaded."""
     other: gr.Dropdown
@@ -83,7 +83,7 @@ class Page:
     finished: gr.State
     """Ids of the visitor's validations that have ended, the latest last."""
     loaded: Callable[..., Any]
-    """The event that a visitor opened the page."""
+    """The event of a visitor opening the page."""
 
     def card(self, model_id: str) -> ModelCard:
         """Return the card that a component's value names.
@@ -94,9 +94,10 @@ class Page:
         return self.desk.service.zoo.get(model_id)
 
     def choose(self, card: ModelCard) -> dict[Any, Any]:
-        """Return the updates that choose a model; of a cut that is not on a path, its neighbour on it."""
+        """Return the updates that choose a model, or its nearest neighbour if it is a cut that is not on a path."""
         on_path = self.desk.paths.nearest(card)
-        # The time makes the browser listen where it was told the same model before and its visitor moved on.
+        # The time makes this a new value: the browser ignores a model that it was told before, even if its visitor
+        # has moved on since.
         return {self.stage: gr.HTML(model=on_path.id, asked=time.time_ns()), self.chosen: on_path.id}
 
     def when_open(
@@ -114,11 +115,11 @@ class Page:
 
         Args:
             tab: The tab.
-            changes: Events.
-            answer: Takes the inputs' values.
-            inputs: Components.
-            outputs: Components.
-            options: Of both listeners.
+            changes: Events that call for a new answer.
+            answer: Takes the inputs' values and returns the outputs'.
+            inputs: Components whose values ``answer`` takes.
+            outputs: Components that it updates.
+            options: Options of both listeners.
         """
 
         def if_open(opened: str, *values: Any) -> Any:
@@ -126,10 +127,10 @@ class Page:
                 return answer(*values)
             return gr.skip() if len(outputs) == 1 else tuple(gr.skip() for _ in outputs)
 
-        # In one line: the answer to a change must not be overtaken by that to the opening before it.
+        # Both share one queue: the answer to a change must not come before the answer to the opening that preceded it.
         options = {"concurrency_id": f"{tab.id}-{answer.__name__}", **options}
         tab.select(answer, list(inputs), list(outputs), **options)
-        # The browser tells what is in sight at that moment.
+        # The browser says which tab is visible at that moment.
         seen = (
             f"(_, ...values) => [document.getElementById('lr-tab-{tab.id}')?.offsetParent ? '{tab.id}' : '', ...values]"
         )
@@ -143,7 +144,7 @@ class Page:
             return False
 
     def start_validation(self, file: str | None, model_ids: list[str]) -> str:
-        """Start a validation; returns its id.
+        """Start a validation and return its id.
 
         Raises:
             LowRankError: It cannot be started; the message says why.
@@ -162,9 +163,9 @@ def photos_of(items: Items) -> list[Photo]:
 
 
 def create(desk: Desk, demo: gr.Blocks, stage: gr.HTML, model: str) -> Page:
-    """Create the shared components, none of them rendered but those that must stand at the top level.
+    """Create the shared components. Only those that must be at the top level are rendered here.
 
-    Gradio mounts a tab's components when the tab is opened; a validation must be found again before that.
+    Gradio mounts a tab's components when the tab is opened, but a validation must be found again before that.
 
     Args:
         desk: The objects behind the page.
@@ -213,12 +214,12 @@ def create(desk: Desk, demo: gr.Blocks, stage: gr.HTML, model: str) -> Page:
 
 
 def _slider(name: str, elem_id: str, bounds: tuple[float, float], value: float, info: str) -> gr.Slider:
-    """Create the slider of a number's power of ten, not rendered."""
+    """Create a slider for the base-10 logarithm of a number, not rendered."""
     return gr.Slider(
         *bounds, value=value, step=LOG_STEP, label=f"log₁₀ {name}", info=info, elem_id=elem_id, render=False
     )
 
 
 def warn(sentence: LowRankError | str) -> None:
-    """Show a sentence as a warning on the page, which would draw markup in it."""
+    """Show a sentence as a warning on the page. It is escaped, because the page would render markup in it."""
     gr.Warning(escape(str(sentence), quote=False))

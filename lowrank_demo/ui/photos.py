@@ -24,13 +24,13 @@ from .present_evidence import evidence_view
 _WELCOME = message("Drop photos above to see what every model on this machine says of each.", "lr-welcome")
 _NO_MODEL = message("No model is on this machine yet: download one above.")
 _CHANGED = message("The photos or models have changed. Open this tab again.")
-# The results show evidence only under the photo that it belongs to, so it passes through here.
+# The results show evidence only under the photo that it belongs to, so this event passes it on to them.
 _PASS_ON = "watch('value', () => document.dispatchEvent(new CustomEvent('lr-evidence', { detail: props.value })));"
 _PHOTOS_CHANGED = "() => { document.dispatchEvent(new Event('lr-photos-changed')); }"
 
 
 def build(page: Page, tab: gr.Tab) -> None:
-    """Build the tab. Choosing it answers; selecting a photo shows where its answers come from."""
+    """Build the tab. Opening it classifies the photos; selecting a photo shows where its answers come from."""
     service = page.desk.service
     max_photos = service.settings.max_photos
     results = gr.HTML(
@@ -105,19 +105,19 @@ def _compared(page: Page, chosen: ModelCard) -> list[ModelCard]:
 
 
 def _ends(cards: Sequence[ModelCard]) -> list[ModelCard]:
-    """Return the least and the most compressed model; one where there is just one."""
+    """Return the least and the most compressed model, or the only one."""
     ordered = sorted(cards, key=lambda card: card.cost.macs)
     return [ordered[-1], ordered[0]] if len(ordered) > 1 else ordered
 
 
 def _keys(items: Items, cards: Sequence[ModelCard], count: int) -> list[tuple[str, str]]:
-    """Return two keys of each of the first photos: of the photo, and of the photo with the models of its evidence."""
+    """Return two keys for each of the first photos: one for the photo, one for it and the models of its evidence."""
     models = "".join(card.id for card in _ends(cards))
     return [(short_hash(path), short_hash(path + models)) for path, _ in (items or [])[:count]]
 
 
 def _evidence_value(key: str, html: str, *, kept: bool) -> str:
-    """Return evidence with its key, as JSON; ``kept`` says that the page need not ask for it again."""
+    """Return evidence with its key, as JSON; ``kept`` tells the page that it need not ask for it again."""
     return json.dumps({"key": key, "html": html, "kept": kept, "time": time.time_ns()})
 
 

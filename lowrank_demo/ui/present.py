@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 
 _EDGE = 144
-"""Pixels of a picture. The page shows it with 116 at most, and with 44 in a row."""
+"""Edge of a picture in pixels. The page shows it with at most 116, and with 44 in a row."""
 
 
 def result_cards(photos: Sequence[Photo], answers: Comparison) -> str:
     """Return a hidden card for each photo: its name, and the five likeliest classes as bars or one sentence.
 
-    The page shows the card of the photo that is selected, and lends it the picture of that photo's row.
+    The page shows the card of the selected photo, with the picture from that photo's row.
 
     Args:
         photos: The photos.
@@ -60,7 +60,7 @@ def _result_card(photo: Photo, answer: Prediction | ImageError) -> str:
 
 
 def time_text(time: Time) -> str:
-    """Return what one image took; of a share of a longer time, that it is one."""
+    """Return the time of one image, and say so if it is only a share of a batch's time."""
     return f"{time.milliseconds:.1f} ms" + (f" (its share of {time.images} photos)" if time.images > 1 else "")
 
 
@@ -72,7 +72,7 @@ def thumbnail(view: np.ndarray | None) -> str:
 
 
 def picture_uri(view: np.ndarray, edge: int) -> str:
-    """Return a picture, uint8 [h, w, 3], as a square data: address of WebP."""
+    """Return a picture, uint8 [h, w, 3], as the data: address of a square WebP of ``edge`` pixels."""
     file = io.BytesIO()
     Image.fromarray(view).resize((edge, edge), Image.Resampling.BILINEAR).save(file, "WEBP", quality=80)
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")

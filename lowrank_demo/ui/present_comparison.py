@@ -26,7 +26,7 @@ _EVIDENCE = "Each part of the photo is hidden in turn. The parts that the answer
 def photos_view(
     zoo: Zoo, photos: Sequence[Photo], comparison: Comparison, chosen: ModelCard, keys: Sequence[tuple[str, str]]
 ) -> str:
-    """Return the table of all photos and, hidden but for the one that is selected, each photo's own card.
+    """Return the table of all photos and each photo's own card. Only the card of the selected photo is visible.
 
     Args:
         zoo: Has the models' MFLOPs.
@@ -82,7 +82,7 @@ def _filter(cards: Sequence[ModelCard], unlike: Sequence[bool]) -> str:
     return (
         '<p class="ph-filter"><label><input type="checkbox"> Only where they disagree '
         f"<small>({sum(unlike)} of {len(unlike)})</small></label>"
-        '<span class="lr-note">≠ marks an answer unlike the first model’s. A click on an answer chooses its model.'
+        '<span class="lr-note">≠ marks an answer unlike the first model’s. Click an answer to choose its model.'
         "</span></p>"
         '<p class="ph-none lr-note">All models agree on every photo.</p>'
     )
@@ -91,7 +91,8 @@ def _filter(cards: Sequence[ModelCard], unlike: Sequence[bool]) -> str:
 def _whose(comparison: Comparison, chosen: ModelCard) -> str:
     first = comparison.cards[0]
     title = escape(first.title)
-    return f"What {title} says of the selected photo" + (":" if first.id == chosen.id else ", the first that is ready:")
+    which = "" if first.id == chosen.id else ", the first model that is ready,"
+    return f"What {title}{which} says of the selected photo:"
 
 
 def _heads(zoo: Zoo, comparison: Comparison, chosen: ModelCard | None) -> str:

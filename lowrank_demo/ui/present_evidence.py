@@ -46,7 +46,7 @@ def _figure(pixels: np.ndarray, title: str, found: Occlusion) -> str:
 
 def _lit(pixels: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Return the photo in full colour where the weight is largest, dark grey where there is none."""
-    # Smooth, or the squares' edges would show in place of the photo's.
+    # Smooth the map, or the edges of its squares would show instead of the photo's.
     coarse = Image.fromarray(weight).resize((_GRID, _GRID), Image.Resampling.BOX)
     smooth = np.asarray(coarse.resize(weight.shape[::-1], Image.Resampling.BICUBIC))
     share = np.clip(smooth / max(float(smooth.max()), 1e-6), 0, 1)[..., None]

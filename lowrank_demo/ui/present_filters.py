@@ -80,7 +80,7 @@ def _mosaic(tiles: np.ndarray, columns: int) -> np.ndarray:
     """Lay tiles, float [n, 3, h, w], side by side: uint8 [H, W, 4]; grey is zero, gaps are clear."""
     n, _, h, w = tiles.shape
     rows = -(-n // columns)
-    # By the largest of all, where tiles are single values; else each by its own, or weak filters could not be seen.
+    # Scale single values by the largest of all. Scale larger tiles each by its own, or weak filters would not show.
     each = np.abs(tiles).max(axis=(1, 2, 3), keepdims=True) if h * w > 1 else np.abs(tiles).max()
     shades = np.round(127.5 + 127.5 * tiles / np.maximum(each, 1e-12)).astype(np.uint8)
     canvas = np.zeros((rows * (h + _GAP) - _GAP, columns * (w + _GAP) - _GAP, 4), np.uint8)

@@ -37,7 +37,7 @@ def stage_config(
     ready: Sequence[str],
     examples: Sequence[Path],
 ) -> str:
-    """Return what the first view draws whatever the photo, as JSON.
+    """Return what the first view draws for any photo, as JSON.
 
     Args:
         zoo: All models.
@@ -146,9 +146,9 @@ def _stops(zoo: Zoo, scheme: str) -> list[dict[str, Any]]:
 
 
 def _errors(zoo: Zoo, paths: Mapping[str, Mapping[str, Sequence[ModelCard]]]) -> dict[str, Any]:
-    """Return the points of the small plot, of one set of photos: the bundled versions' if all are measured on one.
+    """Return the points of the small plot, for one set of photos: the bundled versions if all are measured on one set.
 
-    Its lines then pass through the cuts between them and below, where these are measured too.
+    The lines then also pass through those cuts between and below the versions that have been measured.
     """
     own = {
         scheme: [card for card in zoo.of_scheme(scheme) if card.family == BUNDLED_FAMILY and card.measured]
@@ -200,7 +200,7 @@ def _thumbnail(path: Path) -> str:
 
 
 def photo_value(name: str, key: str, found: PathAnswers, ready: Sequence[str]) -> str:
-    """Return a photo and its answers, as JSON, in place of those that the view holds; ``key`` names the photo."""
+    """Return a photo and its answers, as JSON, to replace those in the view; ``key`` names the photo."""
     return json.dumps(
         {
             "replace": True,
@@ -217,14 +217,14 @@ def photo_value(name: str, key: str, found: PathAnswers, ready: Sequence[str]) -
 def more_value(key: str, found: PathAnswers | None, ready: Sequence[str], refused: str = "") -> str:
     """Return more answers to a photo, as JSON: none where they are refused."""
     answers = _answers(found) if found else {}
-    # The time makes every value a new one: the browser takes no notice of the same value twice.
+    # The time makes every value a new one: the browser ignores a value that it already has.
     return json.dumps(
         {"ready": list(ready), "photo": key, "answers": answers, "refused": refused, "time": time.time_ns()}
     )
 
 
 def refused_value(name: str, key: str, error: LowRankError) -> str:
-    """Return that a photo cannot be answered, as JSON."""
+    """Return, as JSON, why a photo gets no answers."""
     return json.dumps(
         {"replace": True, "photo": key, "name": name, "caption": name, "answers": {}, "refused": str(error)}
     )

@@ -43,8 +43,8 @@ def story_view(zoo: Zoo, card: ModelCard, spectra: Spectra) -> str:
     steps = [
         (
             "A layer is a matrix",
-            f"The weights of {conv.name} make a matrix of {rows:,} × {columns:,}. If its rank is r, it is a product of "
-            "two thin matrices, U · V, and so two small layers do the work of one. The two schemes differ in how the "
+            f"The weights of {conv.name} form a matrix of {rows:,} × {columns:,}. If its rank is r, it is the product "
+            "of two thin matrices, U · V, so two small layers do the work of one. The two schemes differ in how the "
             "weights become a matrix.",
             story.matrix_drawing(card) + "".join(map(_scheme_drawing, ("scheme_1", "scheme_2"))),
             f"{conv.name} of {name}, to scale; below, what the layers become.",
@@ -59,8 +59,8 @@ def story_view(zoo: Zoo, card: ModelCard, spectra: Spectra) -> str:
         ),
         (
             "Which ranks?",
-            "Trying every combination of eight ranks is hopeless. The paper's C step chooses each layer's rank by "
-            "itself: the r with the least λ · cost(r) + μ/2 · lost energy(r), where the cost is in MFLOPs. Then the "
+            "Trying every combination of eight ranks is hopeless. The paper's C step chooses the rank of each layer "
+            "separately: the r with the least λ · cost(r) + μ/2 · lost energy(r), with the cost in MFLOPs. Then the "
             "weights are trained a little towards that rank, and the two steps take turns while μ grows.",
             story.terms_drawing(spectra),
             f"{priced.name} of {name} at λ = {story.LAMBDA * 1e4:.2f}e-4, μ = {story.MU:g}: rank "

@@ -100,7 +100,7 @@ def _history(page: Page, card: ModelCard) -> tuple[bool, str, go.Figure | None, 
         return True, str(error), None, None
     criterion = _CRITERIA.get(run.criterion, run.criterion)
     text = (
-        f"The LC algorithm of this model's own training run, {criterion} criterion: each C step chooses every "
-        "layer's rank in closed form, and μ grows from step to step until the weights and their low-rank copies meet."
+        f"The LC algorithm in this model's own training run, with the {criterion} criterion: each C step chooses every "
+        "layer's rank in closed form, and μ grows from step to step until the weights and their low-rank copies agree."
     )
     return True, text, rank_history_figure(run), cost_history_figure(run)

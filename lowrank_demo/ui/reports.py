@@ -1,4 +1,4 @@
-"""The address of a validation's report: the file is made when it is fetched, and never lies on the disk."""
+"""The address of a validation's report: the file is made when it is fetched, and never written to disk."""
 
 from __future__ import annotations
 

@@ -21,11 +21,11 @@ from .present_stage import more_value, photo_value, refused_value, stage_config
 
 _OWN = ASSETS / "examples"
 EXAMPLES = (FIRST_PHOTO, _OWN / "cat.jpg", _OWN / "coffee.jpg")
-"""A photo of the gradio package and two of this project."""
+"""A photo from the gradio package and two from this project."""
 
 
 def create(desk: Desk, model: str) -> gr.HTML:
-    """Create the component, not rendered, at a model."""
+    """Create the component, not rendered, with a model to start from."""
     return gr.HTML(
         "{}",
         html_template=(ASSETS / "stage.html").read_text(encoding="utf-8"),
@@ -41,7 +41,7 @@ def create(desk: Desk, model: str) -> gr.HTML:
 
 @dataclass
 class Asked:
-    """What a visitor has asked for so far: an answer that a later one overtook is not shown."""
+    """What a visitor has asked for so far, so that an answer to an earlier request never replaces a later one."""
 
     photos: int = 0
     """How many photos were asked for."""
@@ -85,7 +85,7 @@ def build(page: Page) -> None:
         return clicked(str(EXAMPLES[int(event.example) % len(EXAMPLES)]), int(event.click), model, asked)
 
     def changed(items: Items, model: str, asked: Asked, path: str) -> tuple[Any, Any]:
-        """Show the first photo that is new; where the one that was shown is gone, another one."""
+        """Show the first new photo. If there is none, and the one shown is gone, show another."""
         before, asked.known = asked.known, tuple(one for one, _ in items or [])
         new = next((one for one in asked.known if one not in before), None)
         if new is None and (path in asked.known or path not in before):
@@ -124,7 +124,7 @@ def build(page: Page) -> None:
     def settled(event: gr.EventData) -> str:
         return page.card(str(event.model)).id
 
-    # Each event is a call of its own: Gradio repeats the last of several without the event's data.
+    # Each event is a call of its own: if several waited, Gradio would repeat only the last, without its event's data.
     listener: dict[str, Any] = {
         "outputs": [stage, shown],
         "trigger_mode": "multiple",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..classify.latency import Latency
 
 # gr.Plot has no click event. This waits for the figure, listens to Plotly's own event, and passes the point's model id
-# on as a click on this component. Each choice draws a new figure, hence the page's event.
+# on as a click on this component. Each choice draws a new figure, so this listens again whenever the page changes.
 _LISTEN = """
 const bind = () => {
   const plot = document.querySelector('#lr-pareto-plot .js-plotly-plot');
@@ -45,8 +45,8 @@ _SOURCES: list[tuple[str, Source]] = [
 
 _ABOUT = (
     "Click a point to choose its model. MFLOPs are multiply-accumulates in millions for one image, as the paper counts "
-    "them. Error bars are 95 % Wilson intervals; for times, quartiles, measured on this machine when you first ask. "
-    "Each plot uses one set of photos, because errors on different photos cannot be compared."
+    "them. Error bars are 95 % Wilson intervals for errors and quartiles for times, which are measured on this machine "
+    "when you first ask. Each plot uses one set of photos, because errors on different photos cannot be compared."
 )
 
 

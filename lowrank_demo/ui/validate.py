@@ -23,12 +23,12 @@ from .present_job import job_view
 _REMEMBERED = 20
 _SHOWN_SECONDS = 0.5
 _WELCOME = message(
-    "Choose a file and models, then press Start. Errors appear here while they are measured, beside those published.",
+    "Choose a file and models, then press Start. Errors appear here as they are measured, beside the published ones.",
     "lr-welcome",
 )
 _RESTARTED = "The server was restarted; the validation was lost. Start it again."
 _LISTED = 10
-"""Refusals that are shown."""
+"""Largest number of refusals to list."""
 _START, _UNPACKING = "Start", "Your zip is being unpacked"
 
 
@@ -43,7 +43,7 @@ def build(page: Page, tab: gr.Tab) -> None:
                 names,
                 value=names[0] if names else None,
                 label="Labelled file",
-                info="On this server; or upload a zip of photos in folders named by class: lion/1.jpg, 291/2.jpg.",
+                info="A file on this server; or upload a zip of photos in class-named folders: lion/1.jpg, 291/2.jpg.",
                 elem_id="lr-file",
             )
             upload = gr.File(
@@ -73,7 +73,7 @@ def build(page: Page, tab: gr.Tab) -> None:
 
     def on_upload(path: str | None, job_id: str) -> Iterator[tuple[Any, ...]]:
         on_server = files.names()
-        # The report of another set leaves with its links; what still runs stays.
+        # Remove another set's report and its links from the page, but keep a validation that still runs.
         left = gr.skip() if page.busy(job_id) else ""
         if not path:
             choose = gr.Dropdown(choices=on_server, value=next(iter(on_server), None))
@@ -112,7 +112,7 @@ def build(page: Page, tab: gr.Tab) -> None:
             if not job_id:  # no validation was started yet
                 return gr.skip(), *[gr.skip()] * 4, gr.Timer(active=False), gr.skip()
             text = str(error) if validations.gave_out(job_id) else _RESTARTED
-            # Said once: from here on there is no validation.
+            # Say this once: from here on the visitor has no validation.
             buttons = gr.skip() if unpacks else _start_button(True), gr.Button(interactive=False)
             return "", message(text), "", *buttons, gr.Timer(active=False), gr.skip()
 
@@ -132,7 +132,7 @@ def build(page: Page, tab: gr.Tab) -> None:
         trigger_mode="multiple",
         concurrency_limit=BUILDERS,
     )
-    # Whoever takes the zip away, or leaves the page, ends the work on it.
+    # Removing the zip, or leaving the page, ends the work on it.
     upload.clear(None, None, None, cancels=building, **QUIET)
     start.click(on_start, [file, chosen, unpacking], [job, *shown], **QUIET)
     timer.tick(on_tick, [job, finished, unpacking, note], [job, *shown], **QUIET)

@@ -132,7 +132,7 @@ class Checkpoint:
         return sorted(self.path.parent.glob(f"{glob.escape(self._file)}-*.npz"))
 
     def _concerns(self, identity: dict[str, Any]) -> bool:
-        """Whether a state is of a file at this place, of a model of this pass, and of no other process of this run."""
+        """Return whether a state is of a file at this place and a model of this pass, not of another process."""
         own = self._identity
         return (
             identity["file"][0] == own["file"][0]

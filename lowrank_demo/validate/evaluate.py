@@ -36,7 +36,7 @@ class _Batch:
 
 
 class Validation:
-    """One pass. Iterate it to do the work; it yields progress after every batch.
+    """One pass. Iterate over it to do the work; it yields progress after every batch.
 
     A second thread decodes, a few batches ahead of the networks. ``sums`` holds what has been counted, ``rate`` the
     images per second; both may be read between batches.
@@ -126,7 +126,7 @@ class Validation:
     def _count(self, batch: _Batch) -> None:
         """Add a batch to the sums of all models, or of none if one fails."""
         if len(batch.labels):
-            # A GPU computes while the next network is started: nothing waits for it before all have been.
+            # A GPU computes while the next network is started: nothing waits for a result until all have been started.
             measured = [(name, _measure(classifier, batch)) for name, classifier in self._models]
         else:
             measured = []
@@ -166,7 +166,7 @@ def _measure(classifier: Classifier, batch: _Batch) -> torch.Tensor:
 def _whole_numbers(name: str, measured: torch.Tensor) -> tuple[list[int], np.ndarray, np.ndarray]:
     """Return integers: cross-entropies in ``LOSS_UNIT``, most probable classes, 1 where the label is in the top five.
 
-    Cross-entropies are Python's integers, which have no largest value.
+    Cross-entropies are Python integers, which have no largest value.
 
     Raises:
         WeightsError: A cross-entropy is infinite or not a number.

@@ -36,7 +36,7 @@ class ModelResult:
 
     @property
     def margins(self) -> tuple[float, float] | None:
-        """How far the choice of photos may put the top-1 and top-5 error off, in percentage points: the ± of each.
+        """By how much the choice of photos may change the top-1 and top-5 error, in percentage points: the ± of each.
 
         None before the first image.
         """
@@ -77,7 +77,7 @@ class Report:
     unreadable: tuple[tuple[int, str], ...]
     models: tuple[ModelResult, ...]
     images_per_second: float
-    """Of this run; 0 if an earlier one had measured all."""
+    """Rate of this run; 0 if an earlier run had measured everything."""
     complete: bool
     class_count: Mapping[int, int]
     class_right: Mapping[str, tuple[Mapping[int, int], Mapping[int, int]]]

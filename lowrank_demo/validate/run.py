@@ -35,7 +35,7 @@ class LoadedModel:
 
 @dataclass(frozen=True)
 class ValidationRun:
-    """A pass over an open file. A context manager; iterate it to do the work."""
+    """A pass over an open file. A context manager; iterate over it to do the work."""
 
     reader: IsolatedReader
     cards: tuple[ModelCard, ...]
@@ -105,7 +105,7 @@ def open_validation(
         batch_size: Records in a batch.
         resume: Continue from the saved state, if there is one.
         part: The slice to measure and the number of slices.
-        leave_out: Measure the others where a model cannot be loaded.
+        leave_out: If a model cannot be loaded, leave it out and measure the others.
 
     Raises:
         DataError: The file cannot be used; found before any model is loaded. Or the saved state is damaged.

@@ -17,7 +17,7 @@ MARGIN_NOTE = (
 
 
 def errors_table(results: Sequence[ModelResult], zoo: Zoo) -> str:
-    """Return each model's errors with their margins, and below the published errors and the differences from them.
+    """Return each model's errors with their margins, and below them the published errors and the differences.
 
     Args:
         results: The results of a pass that measured at least one image.

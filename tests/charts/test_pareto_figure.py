@@ -100,7 +100,7 @@ def test_time_with_its_spread(zoo: Zoo) -> None:
 def test_measured_errors_alone(zoo: Zoo) -> None:
     card = zoo.get("scheme_2/v5")
     empty: Any = pareto_figure(zoo, None, "top1", card)
-    assert "Nothing was measured yet" in empty.layout.annotations[0].text
+    assert "Nothing has been measured yet" in empty.layout.annotations[0].text
     assert not empty.data
     (photos,) = of_reports([a_report(ModelResult(card, 100, 43.0, 20.0, 1.0))])
     figure: Any = pareto_figure(zoo, photos, "top5", card)

@@ -132,7 +132,7 @@ def test_a_request_that_is_too_large(server: RunningApp, client: ApiClient) -> N
     together = [("files", (f"{i}.jpg", os.urandom(3_000_000))) for i in range(3)]
     answer = httpx.post(f"{server.url}/gradio_api/upload", files=together)
     assert answer.status_code == 413
-    assert "more than 8 MB; send fewer or smaller files at once" in answer.text
+    assert "larger than 8 MB; send fewer or smaller files at once" in answer.text
     with pytest.raises(Refused, match="maximum allowed size"):
         client.upload("large.jpg", os.urandom(5_500_000))
     for body in (
@@ -226,7 +226,7 @@ def test_an_upload_that_fails_leaves_nothing(server: RunningApp, client: ApiClie
     url = f"{server.url}/gradio_api/upload"
     mixed = httpx.post(url, files={"files": ("a.jpg", b"x" * 10_000)}, data={"text": "hello"})
     assert mixed.status_code == 400
-    assert "a field that is no file; expected a form of files alone" in mixed.text
+    assert "a field that is not a file; expected a form with only files" in mixed.text
     httpx.post(url, files=[("files", ("a.jpg", os.urandom(3_000_000))) for _ in range(3)])
     httpx.post(url, files={"other": ("a.jpg", os.urandom(100_000))})
     httpx.post(f"{url}?upload_id=1", files={"files": ("a.jpg", b"x" * 10_000)}, data={"text": "hello"})

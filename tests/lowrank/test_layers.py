@@ -122,7 +122,7 @@ def test_a_module_that_stands_in_two_places_is_left_alone() -> None:
 def test_exclude_takes_whole_modules_and_refuses_unknown_names() -> None:
     network = nn.Sequential(nn.Sequential(nn.Linear(8, 8)), nn.Linear(8, 8))
     assert list(survey(network, torch.zeros(1, 8), exclude=["0"]).targets) == ["1"]
-    with pytest.raises(UsageError, match='exclude names "head", which is no module of the network; expected'):
+    with pytest.raises(UsageError, match='exclude names "head", which is not a module of the network; expected'):
         survey(network, torch.zeros(1, 8), exclude=["head"])
 
 

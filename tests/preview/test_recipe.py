@@ -242,7 +242,7 @@ def test_matching_trains_the_convolutions_of_the_version_that_is_drawn(tmp_path:
     assert len(seen) == 8
     assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
     (tmp_path / "train.lmdb").write_bytes(b"other photos")
-    with pytest.raises(UsageError, match=r"match\.pt is of a run with other photos.*: delete it to start anew"):
+    with pytest.raises(UsageError, match=r"match\.pt is from a run with other photos.*: delete it to start again"):
         fit.fit(network, losses, 4, config, "match")
 
 

@@ -32,9 +32,9 @@ def test_images_and_labels(mnist: Path) -> None:
     ("name", "data", "expected"),
     [
         (IMAGES, b"no gzip", "t10k-images-idx3-ubyte.gz is damaged"),
-        (LABELS, b"", "no whole idx file"),
-        (LABELS, idx(torch.zeros(597))[:-1], "no whole idx file"),
-        (LABELS, b"\0\0\x08\0", "no whole idx file"),
+        (LABELS, b"", "not a whole idx file"),
+        (LABELS, idx(torch.zeros(597))[:-1], "not a whole idx file"),
+        (LABELS, b"\0\0\x08\0", "not a whole idx file"),
         (LABELS, idx(torch.zeros(3)), r"labels of shape \[3\]; expected as many"),
         (LABELS, idx(torch.full((597,), 10)), "labels from 0 to 9"),
     ],

@@ -166,7 +166,7 @@ def test_every_spelling_of_a_part_is_counted(tmp_path: Path, spelling: str) -> N
 
     file = b'name="files"; filename="a.jpg"'
     assert send(file)
-    with pytest.raises(HTTPException, match="field that is no file"):
+    with pytest.raises(HTTPException, match="field that is not a file"):
         send(file, b'name="text"')
     with pytest.raises(HTTPException, match="more than 500 files"):
         send(*[file] * 501)

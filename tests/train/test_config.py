@@ -237,7 +237,7 @@ def test_any_value_of_any_key_is_a_run_or_a_usage_error(
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("a = " + "[" * 100_000, "has too many brackets inside each other; expected a run's TOML file"),
+        ("a = " + "[" * 100_000, "has brackets that are nested too deeply; expected a run's TOML file"),
         ("seed = " + "9" * 5_000, "has a number of more than 4,300 digits; expected a shorter one"),
         ("seed = 0x" + "f" * 5_000, "seed is a number that is too long to show; expected at least 0, less than"),
         ("\0", "is not TOML"),

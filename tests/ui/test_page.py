@@ -136,7 +136,7 @@ def test_time_on_the_pareto_plot(app: RunningApp, page: Page) -> None:
     page.locator("#lr-saving").get_by_label("time here").check()
     expect(plot).to_contain_text("ms for one image, measured here", timeout=60_000)
     page.locator("#lr-source").get_by_label("measured here").check()
-    expect(plot).to_contain_text("Nothing was measured yet")
+    expect(plot).to_contain_text("Nothing has been measured yet")
 
 
 def test_a_figure_that_was_drawn_while_hidden_fills_its_box(app: RunningApp, page: Page) -> None:

@@ -68,7 +68,7 @@ def test_a_chosen_model_that_is_not_here(zoo: Zoo) -> None:
     compared = Comparison((ready,), ((saying(1),),), (None,))
     view = photos_view(zoo, photos("a.jpg"), compared, zoo.get("scheme_1/v1"), keys(1))
     assert "chosen</small>" not in view
-    assert "What Scheme 2 · v5 · bundled says of the selected photo, the first that is ready:" in view
+    assert "What Scheme 2 · v5 · bundled, the first model that is ready, says of the selected photo:" in view
 
 
 def test_a_grid_to_read(zoo: Zoo) -> None:

@@ -115,7 +115,7 @@ class IsolatedReader:
         self._process.kill()
 
     def _lost(self) -> LowRankError:
-        """Say why the child ended, by its exit code. Only a fault of memory tells of the file."""
+        """Say why the child ended, by its exit code. Only a memory fault says something about the file."""
         try:
             code = self._process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
@@ -123,7 +123,7 @@ class IsolatedReader:
         if self._late.is_set():
             return DataError(
                 f"{self.name} gave no answer within {_ANSWER_SECONDS} seconds; expected a batch of records. Check the "
-                "disk or the network that it lies on, and start again."
+                "disk or the network that holds it, and start again."
             )
         if code is None:
             return ProcessLost(

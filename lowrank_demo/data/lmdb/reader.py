@@ -62,7 +62,7 @@ class LmdbReader:
 
     Raises:
         UsageError: There is no such file.
-        DataError: It is not LMDB, truncated, unfinished, or of another format.
+        DataError: It is not LMDB, is truncated or unfinished, or has another format.
     """
 
     def __init__(self, path: Path) -> None:

@@ -18,7 +18,7 @@ from ...runtime.schema import shown
 UNLABELLED = -1
 """The label of an image without one."""
 _AROUND_IMAGE = 128
-"""Bytes of a value that are not its image's, at most."""
+"""Upper bound on the bytes of a value besides its image."""
 _INTEGER_TYPES = {f"{order}{kind}{size}": (kind, size) for order in "<>|=" for kind in "iu" for size in (1, 2, 4, 8)}
 
 
@@ -41,7 +41,7 @@ def encode_record(record: Record) -> bytes:
     if not -(2**63) <= record.label < 2**63:
         raise ValueError(f"label {record.label} does not fit into 64 bits")
     image = {b"nd": True, b"type": "|u1", b"kind": b"", b"shape": (len(record.image),), b"data": record.image}
-    # Its buffer, which has a megabyte unless told otherwise, costs more than the packing.
+    # The default buffer of a megabyte would cost more than the packing.
     return msgpack.Packer(use_bin_type=True, buf_size=len(record.image) + _AROUND_IMAGE).pack([image, record.label])
 
 

@@ -28,7 +28,7 @@ from .record import Record, encode_record
 
 _BATCH_BYTES = 4 << 20
 _FULL_BYTES = 16 << 20
-"""A disk with less room than this is full, where LMDB does not say so itself."""
+"""A disk with less room than this counts as full if LMDB does not say so itself."""
 _INITIAL_MAP_BYTES = 1 << 28
 
 
@@ -44,7 +44,7 @@ class LmdbWriter:
         overwrite: Replace ``path`` if it exists.
 
     Raises:
-        UsageError: ``path`` exists, cannot be written or is no regular file, or another process is building it.
+        UsageError: ``path`` exists, cannot be written or is not a regular file, or another process is building it.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class LmdbWriter:
         """Add one record.
 
         Raises:
-            NotWritten: The records could not be written, mostly because the disk is full.
+            NotWritten: The records could not be written, usually because the disk is full.
         """
         value = encode_record(record)
         self._waiting.append((record_key(self.count), value))
@@ -127,7 +127,7 @@ class LmdbWriter:
                 self._env.set_mapsize(self._env.info()["map_size"] * 2)
         self._waiting.clear()
         self._waiting_bytes = 0
-        # The disk works while the next records are read. What it fails to write, the last sync reports.
+        # The disk works while the next records are read. The last sync reports anything that it failed to write.
         self._background.submit(_flush, self._temporary)
 
     def _finish(self) -> None:
@@ -165,7 +165,7 @@ class LmdbWriter:
 
 
 def _flush(path: Path) -> None:
-    # Not by LMDB, which reads from its map meanwhile: that may be growing.
+    # Do not sync with LMDB: it would read from its map, which may be growing meanwhile.
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
