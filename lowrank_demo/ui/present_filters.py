@@ -23,13 +23,32 @@ _MAPS = 12
 
 
 MOVE = """
-element.addEventListener('input', ({ target }) => {
-  if (!target.matches('.lr-rank input')) return;
-  const box = target.closest('.lr-rank'), step = JSON.parse(box.dataset.steps)[target.value - 1];
+const cut = (box, rank) => {
+  const step = JSON.parse(box.dataset.steps)[rank - 1], input = box.querySelector('input');
+  box.querySelectorAll('.lr-sigma rect').forEach((bar, number) => bar.classList.toggle('lr-cut-off', number >= rank));
   box.querySelectorAll('img').forEach((image, number) => { image.src = step.pictures[number]; });
   box.querySelector('output').textContent = step.text;
-  target.setAttribute('aria-valuetext', step.text);
+  input.value = rank;
+  input.setAttribute('aria-valuetext', step.text);
+};
+element.addEventListener('input', ({ target }) => {
+  if (target.matches('.lr-rank input')) cut(target.closest('.lr-rank'), Number(target.value));
 });
+const drag = (event) => {
+  const curve = event.target.closest('.lr-sigma');
+  if (!curve || !event.buttons) return;
+  const { left, width } = curve.getBoundingClientRect(), most = curve.children.length;
+  const rank = 1 + Math.floor((event.clientX - left) / width * most);
+  cut(curve.closest('.lr-rank'), Math.min(most, Math.max(1, rank)));
+};
+element.addEventListener('pointerdown', (event) => {
+  const curve = event.target.closest('.lr-sigma');
+  if (!curve) return;
+  // The drag goes on outside of the curve.
+  curve.setPointerCapture(event.pointerId);
+  drag(event);
+});
+element.addEventListener('pointermove', drag);
 """
 """Script of the component that holds :func:`rank_view`."""
 
@@ -63,9 +82,26 @@ def rank_view(steps: Sequence[FiltersAtRank]) -> str:
         for caption, picture in zip(captions, data[-1]["pictures"], strict=True)
     )
     return (
-        f'<div class="lr-rank" data-steps="{escape(json.dumps(data))}"><label>Rank of conv1, 1 to {len(steps)}'
+        f'<div class="lr-rank" data-steps="{escape(json.dumps(data))}">{_singular_values(steps)}'
+        f"<label>Rank of conv1, 1 to {len(steps)}"
         f'<input type="range" min="1" max="{len(steps)}" value="{len(steps)}"></label>'
         f"<output>{data[-1]['text']}</output><div>{figures}</div></div>"
+    )
+
+
+def _singular_values(steps: Sequence[FiltersAtRank]) -> str:
+    """Return conv1's singular values as bars, along which the cut is dragged."""
+    high = 60
+    energies = [0.0, *(one.energy for one in steps)]
+    values = np.sqrt(np.maximum(np.diff(energies), 0))
+    bars = "".join(
+        f'<rect x="{number + 0.1:.1f}" y="{high * (1 - value):.1f}" width="0.8" height="{high * value:.1f}"/>'
+        for number, value in enumerate(values / max(values.max(), 1e-12))
+    )
+    words = "Singular values of conv1, the largest first: drag across them to cut"
+    return (
+        f'<svg class="lr-sigma" viewBox="0 0 {len(steps)} {high}" preserveAspectRatio="none" role="img" '
+        f'aria-label="{words}">{bars}</svg><small>{words}.</small>'
     )
 
 

@@ -279,6 +279,18 @@ def test_conv1_through_its_ranks(app: RunningApp, page: Page) -> None:
     page.keyboard.press("Home")
     expect(output).to_contain_text("Rank 1: 1,089 stored numbers")
     assert picture.get_attribute("src") != before
+    bars = page.locator(".lr-sigma rect")
+    expect(page.locator(".lr-sigma .lr-cut-off")).to_have_count(bars.count() - 1)
+    box = page.locator(".lr-sigma").bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 5)
+    page.mouse.down()
+    expect(output).to_contain_text("Rank 4:")
+    page.mouse.move(box["x"] + 2 * box["width"], box["y"] + 300)
+    expect(output).to_contain_text("Rank 7:")
+    page.mouse.up()
+    page.mouse.move(box["x"], box["y"] + 5)
+    expect(output).to_contain_text("Rank 7:")
 
 
 def test_phone(app: RunningApp, browser: Browser) -> None:
