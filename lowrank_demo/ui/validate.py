@@ -45,13 +45,18 @@ def build(page: Page, tab: gr.Tab) -> None:
                 label="Labelled file",
                 info="A file on this server; or upload a zip of photos in class-named folders: lion/1.jpg, 291/2.jpg.",
                 elem_id="lr-file",
+                render=False,
             )
             upload = gr.File(
                 label="Your own photos, as a zip",
                 file_types=[".zip"],
                 height=165,
                 elem_id="lr-upload",
+                render=False,
             )
+            # A server without labelled files asks for the visitor's first.
+            for one in (file, upload) if names else (upload, file):
+                one.render()
             chosen = gr.Dropdown(
                 [(_model_label(status), status.card.id) for status in desk.service.models()],
                 value=[card.id for card in desk.service.ready_models()[:MAX_MODELS]],
