@@ -35,7 +35,7 @@ def test_how_good_measured_weights_are(zoo: Zoo) -> None:
         "These weights are right on 34 of 100 photos, and within five guesses on 61 (one photo of each of the <1000> "
         "classes: 1,000 photos, ± 4)."
     )
-    assert shown["error"] == "top-1 error 66.2 ± 2.9 % (one photo of each of the <1000> classes)"
+    assert shown["error"] == "top-1 error 66.2 ± 2.9 % (1,000 photos)"
 
 
 def test_the_small_plot_follows_the_bundled_networks(zoo: Zoo) -> None:
