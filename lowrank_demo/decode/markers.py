@@ -11,8 +11,10 @@ import struct
 
 _MAX_SEGMENTS = 500
 """Segments beside the scans. A profile or a preview in pieces of 64 kB takes a few dozen."""
-_MAX_SCANS = 64
+_MAX_SCANS = 24
 """Encoders write 1 to 20."""
+_MAX_SCANNED = 240_000_000
+"""Pixels times scans: every scan may change all coefficients. A photo of 20 megapixels in ten scans has 200 million."""
 _MAX_PIXELS = 32_000_000
 _MAX_SCANNED_PIXELS = 20_000_000
 """Pixels of a JPEG in several scans: all its coefficients are in memory until the last one is read."""
@@ -122,6 +124,8 @@ class _Walk:
         self._scans += 1
         limit = _MAX_PIXELS if self._scans == 1 else _MAX_SCANNED_PIXELS
         if not self._pixels or self._pixels > min(limit, self._max_pixels) or self._scans > _MAX_SCANS:
+            raise _Unusual
+        if self._scans > 1 and self._scans * self._pixels > _MAX_SCANNED:
             raise _Unusual
         for start in range(at, len(self._data), _STEP):
             end = start + _STEP + 1

@@ -28,7 +28,9 @@ def job_view(status: ValidationStatus, job_id: str, zoo: Zoo) -> str:
     share = progress.done / progress.total if progress else 0
     if status.state == "waiting":
         others = "validation comes" if status.place == 1 else "validations come"
-        head = f"Waiting to validate on {name}: {status.place} {others} first."
+        head = f"Waiting to validate on {name}: " + (
+            f"{status.place} {others} first." if status.place else "it is next."
+        )
     elif status.state == "failed":
         return message(f"The validation on {status.title} failed. {status.error}")
     elif status.state == "running":
