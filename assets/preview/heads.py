@@ -22,6 +22,7 @@ from stack import FEATURES, convolutions
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
+from lowrank_demo.lowrank.calibration import mixed_batches
 from lowrank_demo.models.architecture import LAYERS
 from lowrank_demo.models.zoo import read_zoo
 from lowrank_demo.nn.alexnet import LowRankAlexNet, LowRankLayer
@@ -107,15 +108,14 @@ def _complete(heads: Heads, features: np.ndarray, images: Tensor) -> None:
     """Put the uncut convolutions in front of the heads, and measure the statistics of every version's heads."""
     uncut = _uncut(images)
     places = range(0, len(features), max(1, len(features) // STATISTICS))
-    # Mixed, as in measure_statistics.
-    mixed = torch.from_numpy(np.random.default_rng(0).permutation(features[places])).float().split(512)
+    batches = mixed_batches(torch.from_numpy(features[places]).float(), 512)
     for version in heads.nested.versions:
         state = heads.nested.state_of(version)
         for key, tensor in uncut.items():
             state[key].copy_(tensor)
         network = heads.nested.network_of(version)
         set_dropout(network, 0.0)
-        update_bn(mixed, network.classifier)
+        update_bn(batches, network.classifier)
         heads.nested.set_buffers(version, network)
 
 

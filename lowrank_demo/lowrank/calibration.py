@@ -86,11 +86,22 @@ def measure_statistics(network: LowRankAlexNet, images: Tensor) -> None:
         images: Normalised float32 [n, 3, 227, 227].
     """
     set_dropout(network, 0.0)
-    # Mixed, because photos in the order of a file come source by source: the variance within batches of one source
-    # lacks the differences between sources. Batches of equal size, because they are averaged as equals.
-    mixed = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(0))]
-    update_bn(mixed.tensor_split(math.ceil(len(images) / _BATCH)), network.train())
+    update_bn(mixed_batches(images, _BATCH), network.train())
     network.eval()
+
+
+def mixed_batches(inputs: Tensor, most: int) -> Sequence[Tensor]:
+    """Return all inputs in batches whose statistics can be averaged.
+
+    Inputs in the order of a file come source by source: the variance within batches of one source lacks the differences
+    between sources. Batches of unequal size would be averaged as equals.
+
+    Args:
+        inputs: Float [n, …].
+        most: Largest size of a batch.
+    """
+    mixed = inputs[torch.randperm(len(inputs), generator=torch.Generator().manual_seed(0))]
+    return mixed.tensor_split(math.ceil(len(inputs) / most))
 
 
 def measure_each(nested: NestedAlexNet, images: Tensor) -> None:
