@@ -26,7 +26,7 @@ def styled(figure: go.Figure, title: str, height: int = 380) -> go.Figure:
         plot_bgcolor="rgba(0,0,0,0)",
         font={"color": INK, "family": "system-ui, sans-serif"},
         margin={"l": 60, "r": 20, "t": 50, "b": 50},
-        legend={"orientation": "h", "y": -0.16, "yanchor": "top", "x": 0},
+        legend={"orientation": "h", "y": -0.28, "yanchor": "top", "x": 0},
         hoverlabel={"font": {"size": 13}},
     )
     figure.update_xaxes(gridcolor=GRID, zeroline=False, linecolor=GRID)
