@@ -93,7 +93,9 @@ def build(page: Page) -> None:
         return answered(new or next(iter(asked.known), str(EXAMPLES[0])), model, asked)
 
     def picked(items: Items, model: str, asked: Asked, event: gr.EventData) -> tuple[Any, Any]:
-        return clicked((items or [])[int(event.photo)][0], int(event.click), model, asked)
+        # The gallery's change can arrive after a click on one of its photos, which it must not overtake.
+        asked.known = tuple(one for one, _ in items or [])
+        return clicked(asked.known[int(event.photo)], int(event.click), model, asked)
 
     def more(path: str, event: gr.EventData) -> str:
         path = path or str(EXAMPLES[0])
