@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
@@ -9,16 +10,19 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 import zipfile
 from pathlib import Path
 
+import httpx
 import pytest
 from gradio_client import Client, handle_file
 
-from tests.faults.client import ApiClient
+from tests.faults.client import ApiClient, Refused
 from tests.helpers.app import running_app
+from tests.helpers.lmdb_files import build_long_lmdb
 from tests.helpers.paths import ROOT
 from tests.helpers.photos import photo_path
 
@@ -143,6 +147,39 @@ def test_an_app_that_is_ended_while_it_warms_up_ends_cleanly(tmp_path: Path) -> 
     with running_app({}, tmp_path / "log") as running:
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(20) in (0, 130)
+    said = (tmp_path / "log").read_text()
+    assert "Traceback" not in said
+    assert "terminate called" not in said
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGTERM")
+def test_an_app_that_is_ended_while_it_works_ends_cleanly(tmp_path: Path) -> None:
+    """Visitors send photos and a validation runs: Python once ended while DALI still decoded, and aborted."""
+    photo, over = photo_path().read_bytes(), threading.Event()
+
+    def visit() -> None:
+        with ApiClient(running.url) as client, contextlib.suppress(httpx.HTTPError, Refused):
+            while not over.is_set():
+                client.classify(photo)
+
+    build_long_lmdb(tmp_path / "long.lmdb", 6000)
+    environment = {"LOWRANK_CACHE_DIR": str(tmp_path / "cache"), "LOWRANK_LMDB_DIR": str(tmp_path)}
+    with running_app(environment, tmp_path / "log") as running:
+        visitors = [threading.Thread(target=visit) for _ in range(6)]
+        with ApiClient(running.url) as client:
+            client.classify(photo)
+            ready = next(model["id"] for model in client.call("models") if model["weights"] == "bundled")
+            client.call("validate", "long.lmdb", [ready])
+        for visitor in visitors:
+            visitor.start()
+        time.sleep(1)
+        running.process.send_signal(signal.SIGTERM)
+        try:
+            assert running.process.wait(20) == 0
+        finally:
+            over.set()
+            for visitor in visitors:
+                visitor.join()
     said = (tmp_path / "log").read_text()
     assert "Traceback" not in said
     assert "terminate called" not in said

@@ -13,7 +13,7 @@ from pydantic import StrictInt
 
 from ..errors import CardError, UnknownModel
 from ..runtime.schema import KnownKeys, parse, read_json, shown
-from .architecture import SCHEMES, Scheme
+from .architecture import LAYERS, SCHEMES, Scheme
 from .cards import DEFAULT_FAMILY, Measurement, ModelCard, Name, Reference, parse_card
 
 
@@ -55,7 +55,11 @@ class Zoo:
         """
         model_id, at, ranks = model_id.partition("@")
         if at:
-            whole = [int(rank) if re.fullmatch(r"[0-9]{1,6}", rank) else -1 for rank in ranks.split("-")]
+            if not re.fullmatch(r"[0-9]{1,6}(-[0-9]{1,6})*", ranks):
+                raise UnknownModel(
+                    f"The ranks after '@' are {shown(ranks)}; expected {len(LAYERS)} numbers with '-' between them."
+                )
+            whole = [int(rank) for rank in ranks.split("-")]
             family, _, scheme = model_id.partition("/")
             if scheme in SCHEMES:
                 versions = [card for card in self._nested(scheme) if card.family == family]

@@ -58,6 +58,10 @@ class FairLock:
     def __init__(self) -> None:
         self._turns = Turns([None])
 
+    def take(self) -> None:
+        """Wait for the lock, and keep it."""
+        self._turns.take()
+
     def __enter__(self) -> None:
         """Wait for the lock."""
         self._turns.take()

@@ -94,6 +94,7 @@ class Validations:
         self._jobs: dict[str, _Job] = {}
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._ended = False
         self._run = secrets.token_hex(4)
 
     def start(self, file: str, cards: Iterable[ModelCard]) -> str:
@@ -154,6 +155,16 @@ class Validations:
             if job.status.state == "waiting":
                 self._end(job, state="cancelled")
 
+    def end(self) -> None:
+        """Stop all validations, and wait for the one that runs."""
+        with self._changed:
+            self._ended = True
+            for job in self._jobs.values():
+                job.cancelled = True
+            self._changed.notify_all()
+        if self._thread:
+            self._thread.join()
+
     def reports(self, job_ids: Iterable[str]) -> list[Report]:
         """Return the reports of those validations that have ended, are still known, and measured an image."""
         with self._changed:
@@ -185,8 +196,10 @@ class Validations:
     def _work(self) -> None:
         while True:
             with self._changed:
-                while not (waiting := self._waiting()):
+                while not (waiting := self._waiting()) and not self._ended:
                     self._changed.wait()
+                if self._ended:
+                    return
                 job = waiting[0]
                 self._update(job, state="running")
             try:

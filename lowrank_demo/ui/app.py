@@ -33,8 +33,9 @@ from . import address, api, explore, figure_tools, header, how, page, photos, ra
 from .mailboxes import Mailboxes, refuse_odd_sessions
 from .reports import report_route
 
-_MIN_ITEMS = 1_000
-"""Items that a list in a request may always have, even if fewer photos are allowed: the page sends all dropped ones."""
+_MIN_ITEMS = 500
+"""Items that a list in a request may always have, even if fewer photos are allowed: the page sends all dropped ones. No
+upload has more."""
 _SAMPLE = (("lion.jpg", 291), ("cheetah.jpg", 293), ("cheetah1.jpg", 293))
 """Photos from the gradio package that show an ImageNet class, each with its label."""
 _TABS = {

@@ -22,11 +22,15 @@ def hostile_files() -> dict[str, Callable[[], bytes]]:
         "JPEG of empty segments": lambda: _jpeg_with(b"\xff\xfe\0\x02" * 1_000_000),
         "JPEG whose EXIF tags share bytes": lambda: _jpeg_with(_segment(b"Exif\0\0" + _shared(65_000, 5000))),
         "JPEG of bytes that look like markers": lambda: _jpeg()[:-2] + b"\xff\xff" * 12_000_000,
+        "JPEG of padding": lambda: _jpeg()[:2] + b"\xff" * 20_000_000,
+        "JPEG of 60,000 empty scans": lambda: _jpeg_with(_SCAN * 60_000),
+        "JPEG of 60,000 empty scans, after its frame": lambda: scans(64, 60_000),
         "JPEG of 64 megapixels, progressive": lambda: encoded(Image.new("RGB", (8000, 8000)), "JPEG", progressive=True),
         "GIF of empty comments": _gif_of_comments,
         "TIFF whose tags share bytes": lambda: _shared(2_000_000, 1800, _TIFF_8_X_8),
         "TIFF of 300,000 strips": lambda: _tiff_of_strips(300_000),
         "TIFF of 64 megapixels": lambda: encoded(Image.new("RGB", (8000, 8000)), "TIFF", compression="tiff_lzw"),
+        "PNG of a million empty chunks": lambda: png(64, 64, 3, _chunk(b"teXt", b"") * 1_000_000),
         "PNG of 177 megapixels": lambda: png(13_300, 13_300),
         "PNG of 64 megapixels": lambda: png(8000, 8000),
         "PNG of 64 megapixels, transparent": lambda: png(8000, 8000, 4),
@@ -37,6 +41,10 @@ def hostile_files() -> dict[str, Callable[[], bytes]]:
             Image.new("RGB", (64, 64)), "WEBP", exif=_shared(1_000_000, 5000)
         ),
     }
+
+
+_SCAN = b"\xff\xda\0\x08\x01\x01\0\0\x3f\0"
+"""The header of a scan, without any data."""
 
 
 def scans(edge: int, count: int) -> bytes:
