@@ -12,8 +12,8 @@ const make = (tag, attributes = {}, ...children) => {
   return made;
 };
 const percent = (share) => (share < 0.0995 ? (100 * share).toFixed(1) : Math.round(100 * share)) + ' %';
-// Requests can reach the server in another order than the clicks that sent them: each has its number.
-let clicks = 0;
+// Requests can reach the server in another order than the clicks and moves that sent them: each has its number.
+let clicks = 0, moves = 0;
 const state = { family: '', scheme: '', place: 0, answers: {}, known: new Set(config.ready) };
 
 const path = () => config.paths[state.family][state.scheme];
@@ -261,7 +261,7 @@ const draw = () => {
   drawNetwork(); drawAnswer(); drawFamilies(); drawTitle(); drawPlot(); drawRail();
   const { id } = cut();
   clearTimeout(timer);
-  if (id !== told) timer = setTimeout(() => { told = id; trigger('release', { model: id }); }, 200);
+  if (id !== told) timer = setTimeout(() => { told = id; trigger('release', { model: id, move: ++moves }); }, 200);
 };
 const go = (change) => {
   const before = state.family + state.scheme;

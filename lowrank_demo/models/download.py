@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import httpx
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from ..errors import WeightsRefused, WeightsUnavailable
 
@@ -31,6 +31,7 @@ DOWNLOAD_SECONDS = 900.0
 """Longest time of a whole download: 46 to 172 MB at 0.2 MB/s. The next attempt continues where it stopped."""
 _CHUNK = 1 << 20
 _REPORT_SECONDS = 0.2
+_LOOK_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def download(
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
-    with FileLock(target.with_name(target.name + ".lock")):
+    with one_at_a_time(target, on_progress):
         attempt = _Attempt(url, target, part, sha256, max_bytes, on_progress)
         resumed = part.exists() and part.stat().st_size > 0
         try:
@@ -140,6 +141,36 @@ def download(
             raise WeightsUnavailable(
                 f"{target.name} could not be saved ({error.strerror}); free space there or set LOWRANK_CACHE_DIR."
             ) from error
+
+
+@contextlib.contextmanager
+def one_at_a_time(target: Path, on_progress: OnProgress | None) -> Iterator[None]:
+    """Hold the lock of a file's download, in whichever process it runs.
+
+    Args:
+        target: The file.
+        on_progress: Called twice a second while another download runs. If it raises, the wait ends.
+
+    Raises:
+        WeightsUnavailable: The other download has taken :data:`DOWNLOAD_SECONDS` of waiting.
+    """
+    lock = FileLock(target.with_name(target.name + ".lock"))
+    ends = time.monotonic() + DOWNLOAD_SECONDS
+    while True:
+        try:
+            lock.acquire(timeout=_LOOK_SECONDS)
+            break
+        except Timeout as error:
+            if time.monotonic() > ends:
+                raise WeightsUnavailable(
+                    f"{target.name} is being downloaded by others, too slowly to wait for; try again later."
+                ) from error
+            if on_progress:
+                on_progress(DownloadProgress(0, None, 0.0))
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @dataclass(frozen=True)

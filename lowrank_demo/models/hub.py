@@ -9,13 +9,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from ..errors import WeightsRefused, WeightsUnavailable
 from ..runtime.files import file_sha256
 from ..runtime.stopping import interruptible
 from ..runtime.words import reason
-from .download import OnProgress, Transfer
+from .download import OnProgress, Transfer, one_at_a_time
 
 if TYPE_CHECKING:
     from huggingface_hub.utils import tqdm
@@ -46,7 +44,7 @@ def fetch_from_hub(repo: str, name: str, folder: Path, *, max_bytes: int, on_pro
     folder.mkdir(parents=True, exist_ok=True)
     url = huggingface_hub.hf_hub_url(repo, name)
     stopped: list[BaseException] = []
-    with FileLock(folder / f"{name}.lock"):
+    with one_at_a_time(folder / name, on_progress):
         try:
             # Looking up a host's name cannot be interrupted, and has no time limit of its own.
             stated = interruptible(

@@ -36,11 +36,18 @@ class Photo:
 
     name: str
     read: Callable[[], bytes]
+    size: Callable[[], int]
+    """Returns the number of bytes, without reading them."""
 
     @classmethod
     def from_file(cls, path: Path, name: str = "") -> Photo:
         """Return a file on this machine as a photo; people see ``name``, or the file's own name if it is empty."""
-        return cls(name or path.name, path.read_bytes)
+        return cls(name or path.name, path.read_bytes, lambda: path.stat().st_size)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, name: str = "photo") -> Photo:
+        """Return the bytes of a file as a photo."""
+        return cls(name, lambda: data, lambda: len(data))
 
 
 @dataclass(frozen=True)

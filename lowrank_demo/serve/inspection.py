@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 View = TypeVar("View")
 
+_MOST_LATENCIES = 1_000
+
 
 class Inspection:
     """Answers questions about the service's models. Safe for use by several threads.
@@ -47,6 +49,8 @@ class Inspection:
         service = self._service
         with service.running:
             if card.id not in self._latencies:
+                if len(self._latencies) >= _MOST_LATENCIES:  # cuts: there are more than can be kept
+                    self._latencies.clear()
                 self._latencies[card.id] = measure(card, service.machine.background_device, service.settings.arithmetic)
             return self._latencies[card.id]
 

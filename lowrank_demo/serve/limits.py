@@ -6,6 +6,7 @@ Only uploads may be large. Any other body is JSON, which takes many times its si
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,12 @@ _MAX_MARKS = 50_000
 """Limit on commas, colons and opening brackets in a body other than an upload. No real request has so many."""
 
 _UPLOAD = "/gradio_api/upload"
+_ROUTES = re.compile(r"/gradio_api/(upload|queue/join|call/.+|cancel|reset|mcp(/.*)?)/?$")
+"""Routes that take a body. Gradio has more, for recordings and for building apps: they have no limits of their own."""
+_MAX_HELD = 200_000_000
+"""Limit on the bytes of all JSON bodies that are arriving or being read."""
+_JSON_SECONDS = 120.0
+"""Longest time that a JSON body may take."""
 _MAX_UPLOADS = 16
 """Uploads that may arrive at the same time; others wait for their turn."""
 
@@ -67,13 +74,19 @@ class RequestLimits:
         self._body_seconds = body_seconds
         self._room = UploadRoom(uploads, max_upload_bytes, also_kept)
         self._turns = asyncio.Semaphore(_MAX_UPLOADS)
+        self._held = 0
+        """Bytes of the JSON bodies that are arriving or being read."""
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
         """Pass a request on, counting its body on the way."""
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
             await self._app(scope, receive, send)
             return
-        deadline = asyncio.get_running_loop().time() + self._body_seconds
+        if not _ROUTES.search(scope["path"]):
+            refusal = PlainTextResponse("There is no such route; expected one of the API's.", 404)
+            await refusal(scope, receive, send)
+            return
+        deadline = asyncio.get_running_loop().time() + min(self._body_seconds, _JSON_SECONDS)
         if any(name.lower() == b"transfer-encoding" for name, _ in scope.get("headers", ())):
             # A chunked body may come in a million pieces, which take long to read.
             refusal = PlainTextResponse("The request does not state its length; expected a Content-Length.", 411)
@@ -105,6 +118,9 @@ class RequestLimits:
             if form:
                 await self._room.take(len(body) + FILE_BYTES * form.check(body))
             else:
+                self._held += len(body)
+                if self._held > _MAX_HELD:
+                    raise HTTPException(503, "Too many large requests are arriving; upload the photos instead.")
                 marks += sum(map(body.count, (b",", b":", b"[", b"{")))
                 if marks > _MAX_MARKS:
                     raise HTTPException(413, "The request has too many values; send fewer at once.")
@@ -124,7 +140,10 @@ class RequestLimits:
             finally:
                 self._turns.release()
         else:
-            await self._app(scope, limited, send)
+            try:
+                await self._app(scope, limited, send)
+            finally:
+                self._held -= seen
 
     async def _pass_upload(self, scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
         """Pass an upload on, and delete what it leaves if it is not answered with success."""

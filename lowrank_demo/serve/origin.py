@@ -20,6 +20,9 @@ _ADDRESS = re.compile(r"/(?:file[=/]|proxy=)\W*[a-z][a-z0-9+.-]+:", re.IGNORECAS
 colon is a Windows drive."""
 _MAX_PATH = 1_000
 """Limit on the characters of a path, because Gradio repeats the path in its errors."""
+_MAX_QUERY = 4_000
+"""Limit on the characters of what follows the path, because Gradio keeps the names of uploads that it states."""
+_NOT_A_PAGE = re.compile(r"/gradio_api/|/file=")
 _SCRIPT = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
 # What a visitor opens beside the page, such as an uploaded SVG or a figure, runs nothing.
 _FILE_POLICY = "default-src 'none'; sandbox"
@@ -62,7 +65,8 @@ class OriginPolicy:
                 headers["Content-Security-Policy"] = _FILE_POLICY
                 message["headers"] = headers.raw
                 streaming = headers.get("content-type", "").startswith("text/event-stream")
-                if headers.get("content-type", "").startswith("text/html"):
+                is_page = not _NOT_A_PAGE.search(scope["path"])
+                if is_page and headers.get("content-type", "").startswith("text/html"):
                     page.append(message)
                     return
             if page:
@@ -78,6 +82,10 @@ class OriginPolicy:
                 message = {"type": "http.response.body", "body": body}
             await send(message)
 
+        if len(scope["query_string"]) > _MAX_QUERY:
+            refusal = PlainTextResponse(f"The address is too long; expected at most {_MAX_QUERY:,} after '?'.", 414)
+            await refusal(scope, receive, answer)
+            return
         if len(scope["path"]) > _MAX_PATH:
             refusal = PlainTextResponse(f"The address is too long; expected at most {_MAX_PATH:,} characters.", 414)
             await refusal(scope, receive, answer)

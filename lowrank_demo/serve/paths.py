@@ -96,9 +96,11 @@ class Paths:
             if key in self._known:
                 self._known.move_to_end(key)
                 return self._known[key]
+        machine = service.machine
+        # Photos that need a child process wait for one before they take a place.
+        admitted = list(machine.gate.admit([content]))
         with self._asking.take():
-            machine = service.machine
-            photos = decode_photos(machine.gate.admit([content]), machine.background_decoder, service.running)
+            photos = decode_photos(admitted, machine.background_decoder, service.running)
             ((decoded, times),) = photos.batches
             for error in decoded.refused.values():
                 raise error

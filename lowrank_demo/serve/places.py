@@ -8,8 +8,10 @@ from collections.abc import Iterator
 
 from ..errors import Busy, UsageError
 
-WORKERS = 4
-"""Requests that hold decoded photos at a time."""
+FEW_PHOTOS = 8
+"""Requests with more have places of their own, so that they never keep the others waiting for one."""
+WORKERS, LONG_WORKERS = 4, 2
+"""Requests with few and with many photos that hold decoded ones at a time."""
 DOWNLOADERS = 6
 """Requests that may wait for a download at a time; more are refused, but requests that need none continue."""
 ANSWERED = 32

@@ -17,7 +17,7 @@ from ..settings import Settings
 from .answers import Comparison, ModelStatus, Photo
 from .machine import Machine
 from .networks import Networks
-from .places import CUTTERS, DOWNLOADERS, WORKERS, Places, check_models
+from .places import CUTTERS, DOWNLOADERS, FEW_PHOTOS, LONG_WORKERS, WORKERS, Places, check_models
 
 if TYPE_CHECKING:
     from ..classify.inference import Prediction
@@ -50,6 +50,7 @@ class Service:
         self.running = FairLock()
         """Held while a decoder or a network runs: one at a time."""
         self._working = threading.BoundedSemaphore(WORKERS)
+        self._working_long = threading.BoundedSemaphore(LONG_WORKERS)
         self._downloading = Places(
             DOWNLOADERS,
             "Weights are being downloaded for other visitors; try again in a minute, or choose a model that is ready.",
@@ -118,7 +119,7 @@ class Service:
         gate = self.machine.gate
         # Decode photos that need a child process before taking a place. Ordinary JPEGs are read again, batch by batch.
         decoded = [None if isinstance(one, bytes) else one for one in gate.admit(self.read(photo) for photo in photos)]
-        with self._working:
+        with self._working if len(photos) <= FEW_PHOTOS else self._working_long:
             contents = (
                 next(gate.admit([self.read(photo)])) if one is None else one
                 for photo, one in zip(photos, decoded, strict=True)
@@ -211,19 +212,19 @@ class Service:
 
         card = self.default_model()
         if self.status(card).ready:
-            self.classify([Photo("blank", lambda: blank_jpeg(EDGE))], card)
+            self.classify([Photo.from_bytes(blank_jpeg(EDGE))], card)
 
     def read(self, photo: Photo) -> bytes | ImageError:
         """Return a photo's bytes, or the reason why they are refused."""
         try:
-            data = photo.read()
+            size = photo.size()
+            if size > self.settings.max_file_mb * 1_000_000:
+                return ImageError(
+                    f"The file has {size / 1e6:.0f} MB; expected at most {self.settings.max_file_mb}: make it smaller."
+                )
+            return photo.read()
         except OSError as error:
             return ImageError(f"The file cannot be read ({error.strerror}); expected a photo.")
-        if len(data) > self.settings.max_file_mb * 1_000_000:
-            return ImageError(
-                f"The file has {len(data) / 1e6:.0f} MB; expected at most {self.settings.max_file_mb}: make it smaller."
-            )
-        return data
 
     def _answer_by_ids(self, contents: Sequence[Admitted], model_ids: Sequence[str], with_views: bool) -> Comparison:
         return self._answer(contents, [self.zoo.get(model_id) for model_id in model_ids], with_views)

@@ -56,7 +56,7 @@ class UploadRoom:
             await self.delete_left()
             since = self._since
             # In a thread: the folder may hold thousands of files, and the server has one event loop.
-            self._measured = size + await asyncio.to_thread(lambda: _size(self._folder) + self._also_kept())
+            self._measured = size + await asyncio.to_thread(lambda: folder_bytes(self._folder) + self._also_kept())
             self._since -= since
             if not self._fits():
                 now = time.monotonic()
@@ -102,7 +102,7 @@ def _open_files() -> set[str] | None:
     return found
 
 
-def _size(folder: Path) -> int:
+def folder_bytes(folder: Path) -> int:
     """Return the bytes of all files below a folder, each of at least ``FILE_BYTES``."""
     total = 0
     for place, _, files in os.walk(folder):

@@ -7,7 +7,7 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,14 +55,23 @@ class LabelledFiles:
         settings: Folders and limits.
         sample: Photos and labels of the small file that is on offer from the first start.
         sets: Folder for visitors' sets, which only this run uses. It is made when it is needed.
+        also_kept: Returns the bytes of uploads, which share the room for sets.
     """
 
-    def __init__(self, settings: Settings, sample: Sequence[tuple[Path, int]], sets: Path) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        sample: Sequence[tuple[Path, int]],
+        sets: Path,
+        also_kept: Callable[[], int] = lambda: 0,
+    ) -> None:
         self._settings = settings
+        self._max_bytes = settings.max_uploads_mb * 1_000_000
         self._sample = sample
         self._folder = settings.lmdb_dir or settings.cache_dir / "lmdb"
         self._sets: dict[str, _Set] = {}
         self._sets_folder = sets
+        self._also_kept = also_kept
         self._built = 0
         self._building: set[SetBuild] = set()
         self._ended = False
@@ -105,10 +114,11 @@ class LabelledFiles:
         """
         token = secrets.token_urlsafe(16)
         self.sweep()
+        uploads = self._also_kept()
         with self._lock:
             if self._ended:
                 raise Busy("The server is being stopped; try again later.")
-            if len(self._sets) >= _MAX_SETS or self._kept_bytes() >= self._settings.max_uploads_mb * 1_000_000:
+            if len(self._sets) >= _MAX_SETS or uploads + self._kept_bytes() >= self._max_bytes:
                 raise Busy("The server has no room for more sets now; try again in an hour or two.")
             self._built += 1
             target = self._sets_folder / f"your photos {self._built}.lmdb"

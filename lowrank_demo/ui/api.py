@@ -157,7 +157,7 @@ def _photo(file: Any) -> Photo:
             raise UsageError(
                 f"The data of a photo is not base64 ({error}); expected data:image/jpeg;base64,…."
             ) from error
-        return Photo("photo", lambda: data)
+        return Photo.from_bytes(data)
     _, is_address, uploaded = named.partition(_FILE_ROUTE)
     local = unquote(uploaded) if is_address else named
     path = os.path.realpath(local) if local and "\0" not in local else ""

@@ -25,6 +25,7 @@ from ..serve.origin import OriginPolicy
 from ..serve.page_cache import PageCache
 from ..serve.paths import Paths
 from ..serve.service import Service
+from ..serve.upload_room import folder_bytes
 from ..serve.uploads import LabelledFiles
 from ..serve.validations import Validations
 from ..serve.values import check_values
@@ -75,6 +76,9 @@ class _Demo(gr.Blocks):
             sentence = _sentence(error)
         finally:
             _forget_values(kwargs.get("state"))
+            # A call of the API is a session of its own. Gradio would forget those of open pages in its place.
+            if (session := kwargs.get("session_hash")) and session == kwargs.get("event_id"):
+                self.state_holder.session_data.pop(session, None)
         # Raised outside the except block, so that the error does not keep the request's values alive.
         text = escape(sentence, quote=False) if listener.api_visibility == "private" else sentence
         raise gr.Error(text, print_exception=False)
@@ -109,7 +113,8 @@ def _sentence(error: Exception) -> str:
 def make_desk(service: Service, sets: Path) -> page.Desk:
     """Make the objects behind the page; ``sets`` is the folder for visitors' sets of photos."""
     sample = [(Path(get_image(name)), label) for name, label in _SAMPLE]
-    files = LabelledFiles(service.settings, sample, sets)
+    uploads = Path(get_upload_folder())
+    files = LabelledFiles(service.settings, sample, sets, lambda: folder_bytes(uploads))
     return page.Desk(service, Paths(service), Inspection(service), files, Validations(service, files))
 
 
@@ -163,9 +168,9 @@ def launch_options(desk: page.Desk) -> dict[str, Any]:
         "max_file_size": max(settings.max_file_mb, settings.max_zip_mb) * 1_000_000,
         "app_kwargs": {
             "middleware": [
+                Middleware(ConnectionLimits, open_files=raise_open_files()),
                 Middleware(PageCache),
                 Middleware(OriginPolicy),
-                Middleware(ConnectionLimits, open_files=raise_open_files()),
                 limits,
             ],
             "routes": [report_route(desk.validations, desk.service.zoo)],

@@ -47,6 +47,8 @@ class Asked:
     """How many photos were asked for."""
     clicks: int = 0
     """The number that the page gave to the latest click: requests can arrive in another order."""
+    moves: int = 0
+    """The same for the moves along the rail."""
     known: tuple[str, ...] = ()
     """The photos that were dropped."""
 
@@ -123,7 +125,10 @@ def build(page: Page) -> None:
     def opened(event: gr.EventData) -> tuple[gr.Tabs, int]:
         return gr.Tabs(selected="ranks"), int(event.layer) % len(LAYERS)
 
-    def settled(event: gr.EventData) -> str:
+    def settled(asked: Asked, event: gr.EventData) -> Any:
+        if int(event.move) < asked.moves:
+            return gr.skip()
+        asked.moves = int(event.move)
         return page.card(str(event.model)).id
 
     # Each event is a call of its own: if several waited, Gradio would repeat only the last, without its event's data.
@@ -150,5 +155,5 @@ def build(page: Page) -> None:
         api_visibility="private",
         show_progress="minimal",
     )
-    stage.release(settled, None, page.chosen, trigger_mode="multiple", **QUIET)
+    stage.release(settled, asked, page.chosen, trigger_mode="multiple", **QUIET)
     stage.select(opened, None, [page.tabs, page.layer], **QUIET)

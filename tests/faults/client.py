@@ -54,6 +54,11 @@ class ApiClient:
         assert started.status_code == 200, started.text
         return {**listener, "event_id": started.json()["event_id"]}
 
+    def answer_to(self, handler: str, file: dict[str, str]) -> str:
+        """What one of the page's own handlers, which no API offers, answers to an uploaded file, as Gradio sends it."""
+        session = self.press(handler, file)["session_hash"]
+        return self._http.get("/queue/data", params={"session_hash": session}).text
+
     def listen(self, listener: int, data: str) -> str:
         """What one of the page's own listeners answers, as Gradio sends it; ``data`` is JSON."""
         session = secrets.token_hex(6)

@@ -445,7 +445,11 @@ def test_names_are_not_markup(client: ApiClient, tmp_path: Path) -> None:
     path = tmp_path / "set.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("<img src=x onerror=alert(1)>/1.jpg", photo_path().read_bytes())
+        archive.writestr("lion/1.jpg", photo_path().read_bytes())
     name = client.upload("<script>alert(1)</script>.jpg", photo_path().read_bytes())
     assert "<" not in name
     answer = client.classify_path(name)
     assert "<" not in answer["file"]
+    said = client.answer_to("on_upload", {"path": client.upload("set.zip", path.read_bytes())})
+    assert "&lt;img" in said
+    assert "<img" not in said

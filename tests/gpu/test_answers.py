@@ -34,7 +34,7 @@ MODEL = "preview/scheme_2/v5"
 
 
 def photos_of(records: list[Record]) -> list[Photo]:
-    return [Photo(f"{i}.jpg", lambda data=record.image: data) for i, record in enumerate(records)]
+    return [Photo.from_bytes(record.image, f"{i}.jpg") for i, record in enumerate(records)]
 
 
 def classifier_of(service: Service) -> Classifier:

@@ -48,6 +48,6 @@ def test_evidence_of_one_photo(settings: Settings) -> None:
     assert (view.shape, view.dtype) == ((227, 227, 3), np.uint8)
     assert found.weight.shape == (227, 227)
     with pytest.raises(ImageError, match="expected"):
-        inspection.evidence(Photo("x.jpg", lambda: b"no photo"), [card])
+        inspection.evidence(Photo.from_bytes(b"no photo"), [card])
     with pytest.raises(WeightsUnavailable, match="Scheme 1 · v1 · authors'"):
         inspection.evidence(photo, [service.zoo.get("scheme_1/v1")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import MutableMapping
 from pathlib import Path
@@ -19,7 +20,7 @@ def arrived(
     uploads: Path,
     chunks: list[int] | bytes,
     *,
-    path: str = "/call",
+    path: str = "/gradio_api/call/classify",
     method: str = "POST",
     pause: float = 0,
     content: bytes = b"x",
@@ -207,7 +208,7 @@ def test_a_full_folder_is_not_measured_all_the_time(tmp_path: Path, monkeypatch:
         limited = RequestLimits(app, max_bytes=1000, max_json_bytes=10, uploads=tmp_path, max_upload_bytes=100)
         return await asyncio.gather(*(limited(dict(UPLOAD), receive, send) for _ in range(8)), return_exceptions=True)
 
-    monkeypatch.setattr(upload_room, "_size", slow)
+    monkeypatch.setattr(upload_room, "folder_bytes", slow)
     assert {outcome.status_code for outcome in asyncio.run(many())} == {503}
     assert measured == 1
 
@@ -267,6 +268,53 @@ def test_uploads_wait_for_their_turn(
 
     asyncio.run(all_at_once())
     assert (most, statuses.count(503)) == (2, refused)
+
+
+@pytest.mark.parametrize(
+    "path", ["/gradio_api/process_recording", "/gradio_api/component_server", "/gradio_api/vibe-edit/", "/login", "/"]
+)
+def test_a_route_without_limits_is_refused(tmp_path: Path, path: str) -> None:
+    """Gradio writes what comes to some of them into files, which nothing deletes."""
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def app(scope: object, receive: object, send: object) -> None:
+        raise AssertionError("passed on")
+
+    async def receive() -> MutableMapping[str, Any]:
+        raise AssertionError("read")
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    limited = RequestLimits(app, max_bytes=1000, max_json_bytes=10, uploads=tmp_path, max_upload_bytes=100_000)
+    asyncio.run(limited({**UPLOAD, "path": path}, receive, send))
+    assert sent[0]["status"] == 404
+
+
+def test_all_json_bodies_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "_MAX_HELD", 1000)
+    most: dict[str, Any] = {"max_bytes": 10, "max_json_bytes": 900, "max_upload_bytes": 10, "uploads": tmp_path}
+
+    async def app(scope: object, receive: Any, send: object) -> None:
+        while (await receive())["more_body"]:
+            pass
+
+    async def receive() -> MutableMapping[str, Any]:
+        await asyncio.sleep(0.05)
+        return {"body": b"x" * 400, "more_body": next(arrived) < 2}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        raise AssertionError(message)
+
+    async def both() -> list[Any]:
+        limited = RequestLimits(app, **most)
+        call = {**UPLOAD, "path": "/gradio_api/queue/join"}
+        at_once = await asyncio.gather(*(limited(call, receive, send) for _ in range(2)), return_exceptions=True)
+        await limited(call, receive, send)  # both have ended: there is room again
+        return at_once
+
+    arrived = itertools.count()
+    assert [getattr(outcome, "status_code", None) for outcome in asyncio.run(both())].count(503) == 1
 
 
 def test_what_breaks_in_an_upload_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:

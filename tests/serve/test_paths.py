@@ -45,7 +45,7 @@ def test_a_photo_that_cannot_be_used(settings: Settings) -> None:
     paths = Paths(Service(settings))
     for data in (b"", b"no photo", photo_path("lion.jpg").read_bytes()[:3000]):
         with pytest.raises(ImageError):
-            paths.answers(Photo("x", lambda data=data: data), "preview")
+            paths.answers(Photo.from_bytes(data), "preview")
 
 
 def test_too_many_at_once_are_told_to_wait(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,7 +63,7 @@ def test_measured_errors_come_with_their_margins(zoo: Zoo) -> None:
 
 def test_an_answer_and_a_refusal(settings: Settings) -> None:
     service = Service(settings)
-    photos = [Photo.from_file(photo_path("lion.jpg")), Photo("bad.jpg", lambda: b"hello")]
+    photos = [Photo.from_file(photo_path("lion.jpg")), Photo.from_bytes(b"hello", "bad.jpg")]
     answers = service.classify(photos, service.zoo.get(PREVIEW))
     good, bad = predictions_json(photos, answers)
     assert isinstance(answers[0], Prediction)

@@ -36,7 +36,7 @@ PREVIEW = "preview/scheme_2/v5"
 
 
 def photo(name: str = "lion.jpg") -> Photo:
-    return Photo(name, photo_path(name).read_bytes)
+    return Photo.from_file(photo_path(name))
 
 
 def test_default_is_a_model_that_is_here(settings: Settings, served_settings: Settings) -> None:
@@ -52,7 +52,7 @@ def test_limits(settings: Settings) -> None:
         service.classify([photo()] * 3, service.zoo.get(PREVIEW))
     with pytest.raises(UnknownModel):
         service.zoo.get("scheme_7/v5")
-    big, good = service.classify([Photo("big.jpg", lambda: b"x" * 2_000_000), photo()], service.zoo.get(PREVIEW))
+    big, good = service.classify([Photo.from_bytes(b"x" * 2_000_000, "big.jpg"), photo()], service.zoo.get(PREVIEW))
     assert isinstance(big, ImageError)
     assert "2 MB" in str(big)
     assert isinstance(good, Prediction)
@@ -133,7 +133,7 @@ def test_warm_up_loads_the_default(settings: Settings, tmp_path: Path) -> None:
 
 def test_compare_is_what_each_model_says_alone(settings: Settings, tmp_path: Path) -> None:
     service = Service(dataclasses.replace(settings, models_dir=own_model(tmp_path / "models")))
-    photos = [photo(), Photo("bad.jpg", lambda: b"no photo"), photo("tower.jpg")]
+    photos = [photo(), Photo.from_bytes(b"no photo", "bad.jpg"), photo("tower.jpg")]
     compared = service.compare(photos, service.ready_models())
     assert {card.id for card in compared.cards} >= {PREVIEW, "own/scheme_2/mine"}
     assert [card.cost.macs for card in compared.cards] == sorted((c.cost.macs for c in compared.cards), reverse=True)

@@ -11,7 +11,7 @@ from lowrank_demo.ui.present import result_cards
 
 def test_a_time_that_photos_share_says_so(zoo: Zoo) -> None:
     guess = Guess(classes()[291], 0.5)
-    photos = [Photo(f"{name}.jpg", bytes) for name in "ab"]
+    photos = [Photo.from_bytes(b"", f"{name}.jpg") for name in "ab"]
     answers = tuple(
         Prediction((guess,), "pillow", "cpu", times)
         for times in (Timings(Time(8.06), Time(20)), Timings(Time(1.5, 32), Time(20, 32)))

@@ -17,7 +17,7 @@ def saying(index: int, probability: float = 0.5, decode: Time = Time(1)) -> Pred
 
 
 def photos(*names: str) -> list[Photo]:
-    return [Photo(name, bytes) for name in names]
+    return [Photo.from_bytes(b"", name) for name in names]
 
 
 def keys(count: int) -> list[tuple[str, str]]:

@@ -192,6 +192,29 @@ def test_the_later_click_wins_when_its_request_arrives_first(app: RunningApp, pa
     expect(page.locator(".st-photo figcaption")).to_contain_text("coffee.jpg")
 
 
+def test_the_later_move_wins_when_its_request_arrives_first(app: RunningApp, page: Page) -> None:
+    opened(page, app)
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if '"move":1' in (route.request.post_data or ""):
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/queue/join*", hold)
+    page.locator(RAIL).focus()
+    page.keyboard.press("End")
+    page.wait_for_timeout(500)
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_url(re.compile("version="))
+    chosen = page.url
+    with page.expect_response("**/queue/join*"):
+        held[0].continue_()
+    page.wait_for_timeout(1500)
+    assert page.url == chosen
+
+
 def test_a_photo_dropped_on_the_first_view(app: RunningApp, page: Page) -> None:
     opened(page, app)
     page.evaluate(
