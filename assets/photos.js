@@ -25,8 +25,9 @@ const drawEvidence = () => {
 // One question at a time, whose answer asks for what is selected by then: Gradio loses what it is asked meanwhile.
 const ask = (key) => {
   if (element.offsetParent === null || Date.now() - state.asked < LONGEST) return;
-  state.asked = Date.now();
+  const at = state.asked = Date.now();
   trigger('select', { key });
+  setTimeout(() => { if (state.asked === at) { state.asked = 0; drawEvidence(); } }, LONGEST);
 };
 
 const select = (row, focus = false) => {

@@ -14,7 +14,8 @@ const make = (tag, attributes = {}, ...children) => {
 const percent = (share) => (share < 0.0995 ? (100 * share).toFixed(1) : Math.round(100 * share)) + ' %';
 // Requests can reach the server in another order than the clicks and moves that sent them: each has its number.
 let clicks = 0, moves = 0;
-const state = { family: '', scheme: '', place: 0, answers: {}, known: new Set(config.ready) };
+const clicked = () => { window.lowrankClicks = ++clicks; return clicks; };
+const state = { family: '', scheme: '', place: 0, answers: {}, known: new Set(config.ready), downloading: new Set() };
 
 const path = () => config.paths[state.family][state.scheme];
 const cut = () => path()[state.place];
@@ -44,18 +45,19 @@ const radios = (place, name, options, chosen, choose) => {
   if (focused) box.querySelector('input:checked').focus();
 };
 
+const chooseFamily = (family) => {
+  const paths = config.paths[family];
+  const scheme = paths[state.scheme].length ? state.scheme : Object.keys(paths).find((one) => paths[one].length);
+  go({ family, scheme, place: nearest(paths[scheme], cut().at, true) });
+};
 const drawChoices = () => {
   const families = Object.keys(config.paths).map((family) => [family, ...config.families[family]]);
-  radios('.st-family', 'st-family', families, state.family, (family) => {
-    const id = (config.paths[family][state.scheme].length ? state.scheme : Object.keys(config.paths[family])
-      .find((scheme) => config.paths[family][scheme].length));
-    go({ family, scheme: id, place: nearest(config.paths[family][id], cut().at, true) });
-  });
+  radios('.st-family', 'st-family', families, state.family, chooseFamily);
   const schemes = Object.keys(config.paths[state.family]).filter((scheme) => config.paths[state.family][scheme].length);
   radios('.st-scheme', 'st-scheme', schemes.map((scheme) => [scheme, ...config.schemes[scheme]]), state.scheme,
-    (scheme) => go({ scheme, place: nearest(config.paths[state.family][scheme], cut().at) }));
+    (scheme) => go({ scheme, place: nearest(config.paths[state.family][scheme], cut().at, true) }));
 };
-// A family is entered at a version that is ready, if it has one.
+// A family or scheme is entered at a version that is ready, if it has one.
 const nearest = (cuts, at, ready = false) => {
   const some = ready && cuts.some((one) => state.known.has(one.id));
   let best = 0;
@@ -77,7 +79,7 @@ const drawBlocks = () => {
     button.addEventListener('focus', tell);
     button.addEventListener('click', () => {
       trigger('select', { layer: number });
-      document.querySelector('#lr-tabs').scrollIntoView({ block: 'start' });
+      showRanks(40);
     });
     return button;
   }));
@@ -87,6 +89,12 @@ const shapes = (layer, rank) => {
   if (layer.kind === 'linear') return [`${rank} × ${layer.inputs}`, `${layer.outputs} × ${rank}`];
   if (state.scheme === 'scheme_1') return [`${rank} × ${layer.inputs} × ${k} × ${k}`, `${layer.outputs} × ${rank} × 1 × 1`];
   return [`${rank} × ${layer.inputs} × 1 × ${k}`, `${layer.outputs} × ${rank} × ${k} × 1`];
+};
+// The layer is marked in a figure of the Ranks tab, which is drawn once the tab is open.
+const showRanks = (tries) => {
+  const figure = document.querySelector('#lr-ranks-plot .js-plotly-plot');
+  if (figure && figure.offsetParent) figure.scrollIntoView({ block: 'center' });
+  else if (tries) setTimeout(showRanks, 100, tries - 1);
 };
 const drawDetail = () => {
   const number = state.layer ?? 1;
@@ -110,26 +118,58 @@ const drawNetwork = () => {
   drawDetail();
 };
 
+const press = (text, act, disabled = false) => {
+  const button = make('button', { type: 'button', class: 'st-act', text, disabled });
+  button.addEventListener('click', act);
+  return button;
+};
+// The last answer stays, dimmed, above the choice between a download and the weights that are here.
+const offerDownload = (one) => {
+  const other = Object.keys(config.paths).find((family) => family !== state.family
+    && Object.values(config.paths[family]).flat().some(({ id }) => state.known.has(id)));
+  const wait = state.downloading.has(one.id);
+  const download = press(wait ? 'Downloading…' : `Download ${one.megabytes} MB`, () => {
+    state.downloading.add(one.id);
+    state.asked = '';
+    drawAnswer();
+    trigger('submit', { model: one.id });
+  }, wait);
+  const back = other && press(`Use the ${config.families[other][0]} weights`, () => chooseFamily(other));
+  $('.st-sure').textContent = 'These weights are not downloaded yet.'
+    + ($('.st-top').children.length ? ` Last answer, of ${state.last}:` : '');
+  $('.st-note').replaceChildren(...[download, back].filter(Boolean));
+};
+let waiting = 0;
+const LONGEST = 60_000; // no answer is waited for longer, in milliseconds
+const ask = (one) => {
+  const { family } = state;
+  state.asked = family;
+  trigger('input', { model: one.id });
+  clearTimeout(waiting);
+  waiting = setTimeout(() => {
+    if (state.asked !== family || state.refused || state.answers[one.id]) return;
+    state.refused = { text: 'No answer came.', again: true, family };
+    drawAnswer();
+  }, LONGEST);
+};
 const drawAnswer = () => {
   const one = cut(), top = state.answers[one.id], list = $('.st-top');
-  const ready = state.known.has(one.id);
-  if (!top) {
-    list.replaceChildren();
-    if (ready) {
-      if (!state.refused && state.asked !== state.family && element.querySelector('.st').dataset.ready === 'true') {
-        state.asked = state.family;
-        trigger('input', { model: one.id });
-      }
-      $('.st-sure').textContent = state.refused ? '' : 'Answering…';
-      $('.st-note').textContent = state.refused || '';
-      return;
-    }
-    $('.st-sure').textContent = 'These weights are not downloaded yet.';
-    const button = make('button', { type: 'button', class: 'st-download', text: `Download ${one.megabytes} MB` });
-    button.addEventListener('click', () => { button.disabled = true; button.textContent = 'Downloading…'; state.asked = ''; trigger('submit', { model: one.id }); });
-    $('.st-note').replaceChildren(button);
+  list.classList.toggle('st-old', !top);
+  if (!top && !state.known.has(one.id)) {
+    offerDownload(one);
     return;
   }
+  if (!top) {
+    const { text = '', again = false, family = '' } = state.refused || {};
+    const refused = state.refused && (!family || family === state.family);
+    list.replaceChildren();
+    if (!refused && state.asked !== state.family && $('.st').dataset.ready === 'true') ask(one);
+    $('.st-sure').textContent = refused ? '' : 'Answering…';
+    $('.st-note').replaceChildren(refused ? text + ' ' : '');
+    if (refused && again) $('.st-note').append(press('Try again', () => { state.refused = null; state.asked = ''; drawAnswer(); }));
+    return;
+  }
+  state.last = one.title;
   if (list.children.length !== top[0].length) {
     list.replaceChildren(...top[0].map(() => make('li', {}, make('span', { class: 'st-name' }), make('span', { class: 'st-value' }), make('i'))));
   }
@@ -290,14 +330,16 @@ const range = () => {
 const showPhoto = () => {
   const value = JSON.parse(props.value || '{}');
   if (value.ready) state.known = new Set(value.ready);
+  state.downloading.delete(value.downloaded);
   if (value.answers && (value.replace || value.photo === state.photo)) {
     state.answers = value.replace ? value.answers : { ...state.answers, ...value.answers };
-    state.refused = value.refused || '';
+    state.refused = value.refused ? { text: value.refused, again: value.again, family: value.replace ? '' : state.asked } : null;
     if (value.replace) {
+      $('.st-top').replaceChildren();
       state.asked = '';
       state.photo = value.photo;
       const picture = $('.st-drop img');
-      picture.src = value.picture || '';
+      if (value.picture) picture.src = value.picture; else picture.removeAttribute('src');
       picture.hidden = !value.picture;
       picture.alt = value.name ? 'The photo ' + value.name : '';
       $('figcaption').textContent = value.caption || '';
@@ -322,10 +364,12 @@ box.addEventListener('click', () => { const into = uploader(); if (into) into.cl
 for (const kind of ['dragenter', 'dragover']) box.addEventListener(kind, (event) => { event.preventDefault(); box.classList.add('st-over'); });
 for (const kind of ['dragleave', 'drop']) box.addEventListener(kind, () => box.classList.remove('st-over'));
 box.addEventListener('drop', (event) => { event.preventDefault(); give(event.dataTransfer.files); });
+// A photo that falls beside the boxes would replace the page.
+for (const kind of ['dragover', 'drop']) document.addEventListener(kind, (event) => event.preventDefault());
 // A click on one of the dropped photos shows it here.
 document.addEventListener('click', ({ target }) => {
   const cell = target.closest('#lr-photos .grid-container > *');
-  if (cell && target.closest('.thumbnail-item')) trigger('focus', { photo: [...cell.parentElement.children].indexOf(cell), click: ++clicks });
+  if (cell && target.closest('.thumbnail-item')) trigger('focus', { photo: [...cell.parentElement.children].indexOf(cell), click: clicked() });
 });
 // Browsers cannot show every photo that is answered, such as HEIC: a grey picture in place of a broken one.
 document.addEventListener('error', ({ target }) => {
@@ -336,7 +380,7 @@ document.addEventListener('error', ({ target }) => {
 }, true);
 $('.st-examples').replaceChildren(...config.examples.map(({ name, title, picture }, number) => {
   const button = make('button', { type: 'button', 'aria-label': 'Example photo ' + name, title }, make('img', { alt: '', src: picture }));
-  button.addEventListener('click', () => trigger('click', { example: number, click: ++clicks }));
+  button.addEventListener('click', () => trigger('click', { example: number, click: clicked() }));
   return button;
 }));
 
@@ -344,10 +388,10 @@ $('.st-examples').replaceChildren(...config.examples.map(({ name, title, picture
 const postcard = () => {
   const canvas = make('canvas', { width: 1200, height: 630 }), pen = canvas.getContext('2d'), one = cut();
   const write = (text, x, y, size, weight = 400, colour = '#1f2937') => {
-    pen.font = `${weight} ${size}px system-ui, sans-serif`; pen.fillStyle = colour; pen.fillText(text, x, y);
+    pen.font = `${weight} ${size}px system-ui, sans-serif`; pen.fillStyle = colour; pen.fillText(text, x, y, 1160 - x);
   };
   pen.fillStyle = 'white'; pen.fillRect(0, 0, 1200, 630);
-  pen.drawImage($('.st-drop img'), 40, 40, 430, 430);
+  if ($('.st-drop img').naturalWidth) pen.drawImage($('.st-drop img'), 40, 40, 430, 430);
   write(one.title, 510, 84, 40, 700);
   write([one.lambda && `λ ${one.lambda}`, `${one.mflops} MFLOPs, ${one.fewer}× fewer than ${config.reference.name}`].filter(Boolean).join(' · '), 510, 126, 23, 400, '#4b5563');
   const [labels, shares] = state.answers[one.id] || [[], []];

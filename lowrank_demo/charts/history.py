@@ -7,6 +7,7 @@ from plotly.colors import qualitative
 
 from ..lowrank.history import RankHistory
 from ..models.architecture import LAYERS, full_rank
+from ..runtime.words import lambda_text
 from .style import CHOSEN, SCHEME_COLOURS, styled
 
 
@@ -29,7 +30,8 @@ def rank_history_figure(history: RankHistory) -> go.Figure:
             "<br>μ %{customdata[2]:.3g}<extra></extra>",
         )
     figure.update_yaxes(title="rank, % of full rank", rangemode="tozero")
-    return _by_step(styled(figure, f"Learned ranks, λ = {history.lambda_:.3g}", height=430), len(history.steps))
+    title = f"Learned ranks, λ = {lambda_text(history.lambda_)}"
+    return _by_step(styled(figure, title, height=430), len(history.steps))
 
 
 def cost_history_figure(history: RankHistory) -> go.Figure:

@@ -6,8 +6,9 @@ from typing import Literal
 
 import plotly.graph_objects as go
 
-from ..models.architecture import DENSE_MACS, NetworkCost
-from ..models.cards import ModelCard, Reference
+from ..models.architecture import DENSE_MACS, LayerCost
+from ..models.cards import ModelCard
+from ..models.zoo import Zoo
 from .style import FULL, GREY, MARKED, SCHEME_COLOURS, styled
 
 _V, _U = "#14b8a6", "#8b5cf6"
@@ -55,7 +56,7 @@ def ranks_figure(card: ModelCard, other: ModelCard | None = None, marked: int | 
         )
     if marked is not None:
         figure.add_vrect(marked - 0.5, marked + 0.5, fillcolor=MARKED, line_width=0, layer="below")
-    figure.update_layout(barmode="overlay")
+    figure.update_layout(barmode="overlay", meta={"label": "rank"})
     figure.update_xaxes(title="layer")
     figure.update_yaxes(title="rank, % of full rank", range=[0, 112], tickvals=[0, 25, 50, 75, 100])
     return styled(figure, "Learned rank of each layer")
@@ -71,18 +72,22 @@ def params_figure(card: ModelCard, other: ModelCard | None = None) -> go.Figure:
     return _split_figure(card, other, "params", "million parameters", "Parameters of each layer")
 
 
-def macs_text(macs: int) -> str:
-    """Return a number of MACs as text, in MFLOPs as the paper counts them."""
-    return f"{macs / 1e6:.1f} MFLOPs"
-
-
-def macs_summary(cost: NetworkCost, reference: Reference) -> str:
+def macs_summary(card: ModelCard, zoo: Zoo) -> str:
     """Return a sentence that compares the network's cost with the dense network's and the paper's reference's."""
+    mflops, reference = zoo.mflops(card), zoo.reference
     return (
-        f"{macs_text(cost.macs)} for one image, and {cost.params / 1e6:.2f} million parameters. The same network "
-        f"before it was factored has {DENSE_MACS / 1e6:,.0f} MFLOPs, {DENSE_MACS / cost.macs:.1f}× as many; "
+        f"{mflops} MFLOPs for one image, and {card.cost.params / 1e6:.2f} million parameters. "
         f"{reference.name}, which the paper compares with and whose convolutions are split into groups, has "
-        f"{reference.mflops:.0f}, {reference.mflops * 1e6 / cost.macs:.1f}× as many."
+        f"{reference.mflops:.0f}, {reference.mflops / mflops:.1f}× as many; the same network before it was factored "
+        f"has {DENSE_MACS / 1e6:,.0f}."
+    )
+
+
+def layer_summary(cost: LayerCost) -> str:
+    """Return a sentence on one layer: its rank, its two factors and their cost."""
+    return (
+        f"**{cost.layer.name}**: rank {cost.rank} of {cost.full_rank}; V is {_shape(cost.v.weight_shape)}, "
+        f"{cost.v.macs / 1e6:.1f} MFLOPs; U is {_shape(cost.u.weight_shape)}, {cost.u.macs / 1e6:.1f} MFLOPs."
     )
 
 

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from plotly.colors import qualitative
 
 from ..models.architecture import LAYERS
+from ..runtime.words import lambda_text
 from .style import CHOSEN, FULL, SCHEME_COLOURS, styled
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def ranks_kept_figure(spectra: Spectra, truncation: Truncation) -> go.Figure:
         hovertemplate="<b>%{x}</b><br>rank %{customdata[0]} of %{customdata[1]}"
         "<br>%{customdata[2]:.2f} % of the energy<extra></extra>",
     )
-    figure.update_layout(barmode="overlay")
+    figure.update_layout(barmode="overlay", meta={"label": "rank"})
     figure.update_yaxes(title="% of the model's rank", range=[0, 112], tickvals=[0, 25, 50, 75, 100])
     return styled(figure, "Rank that the C step keeps", height=430)
 
@@ -73,7 +74,7 @@ def spectra_figure(spectra: Spectra, truncation: Truncation) -> go.Figure:
 
 
 def path_figure(spectra: Spectra, path: Sequence[Truncation], now: Truncation) -> go.Figure:
-    """Draw MACs and every layer's rank along λ, as shares of the model's own; a line marks the present λ."""
+    """Draw MFLOPs and every layer's rank along λ, as shares of the model's own; a line marks the present λ."""
     figure = go.Figure()
     lambdas = [truncation.lambda_ for truncation in path]
     for index, (layer, colour) in enumerate(zip(LAYERS, qualitative.D3, strict=False)):
@@ -81,21 +82,21 @@ def path_figure(spectra: Spectra, path: Sequence[Truncation], now: Truncation) -
         figure.add_scatter(
             x=lambdas,
             y=[round(100 * truncation.ranks[index] / own, 2) for truncation in path],
-            customdata=[truncation.ranks[index] for truncation in path],
+            customdata=[(lambda_text(one.lambda_), one.ranks[index]) for one in path],
             mode="lines",
             name=layer.name,
             line={"color": colour, "width": 1.5, "dash": "solid" if layer.kind == "conv" else "dot", "shape": "hv"},
-            hovertemplate="<b>" + layer.name + "</b>, λ %{x:.3g}<br>rank %{customdata}<extra></extra>",
+            hovertemplate="<b>" + layer.name + "</b>, λ %{customdata[0]}<br>rank %{customdata[1]}<extra></extra>",
         )
     most = max(truncation.macs for truncation in path) or 1
     figure.add_scatter(
         x=lambdas,
         y=[round(100 * truncation.macs / most, 2) for truncation in path],
-        customdata=[truncation.macs / 1e6 for truncation in path],
+        customdata=[(lambda_text(one.lambda_), one.macs / 1e6) for one in path],
         mode="lines",
-        name="MACs",
+        name="MFLOPs",
         line={"color": SCHEME_COLOURS[spectra.scheme], "width": 4},
-        hovertemplate="<b>MACs</b>, λ %{x:.3g}<br>%{customdata:.1f} million<extra></extra>",
+        hovertemplate="λ %{customdata[0]}<br>%{customdata[1]:.0f} MFLOPs<extra></extra>",
     )
     figure.add_vline(x=now.lambda_, line={"color": CHOSEN, "width": 2, "dash": "dot"})
     figure.update_xaxes(

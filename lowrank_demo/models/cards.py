@@ -15,6 +15,7 @@ from ..errors import CardError, UnknownModel
 from ..runtime.files import has_long_name
 from ..runtime.interval import half_width
 from ..runtime.schema import KnownKeys, Number, Refusal, matching, parse, within
+from ..runtime.words import lambda_text
 from .architecture import LAYERS, NetworkCost, Scheme, full_rank, network_cost
 
 DEFAULT_FAMILY, BUNDLED_FAMILY = "published", "preview"
@@ -169,7 +170,7 @@ class ModelCard(KnownKeys):
     @property
     def lambda_text(self) -> str:
         """λ as the paper prints it, such as ``0.25e-4``."""
-        return f"{self.lambda_ * 1e4:.2f}e-4"
+        return lambda_text(self.lambda_)
 
     @cached_property
     def cost(self) -> NetworkCost:

@@ -13,6 +13,12 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %" if share < 0.0995 else f"{100 * share:.0f} %"
 
 
+def lambda_text(value: float) -> str:
+    """Return a λ as the paper prints it, such as ``0.25e-4``; one below 0.1e-4 has two digits, ``0.013e-4``."""
+    price = value * 1e4
+    return f"{price:.2f}e-4" if price >= 0.1 else f"{price:.2g}e-4"
+
+
 def reason(error: Exception) -> str:
     """Return why something failed: the system's words without its number, or what the error says."""
     return (isinstance(error, OSError) and error.strerror) or str(error)

@@ -54,6 +54,20 @@ new MutationObserver(() => document.dispatchEvent(new Event('lr-changed')))
 """
 
 
+_TAB_KEYS = """
+document.addEventListener('keydown', (event) => {
+  const tab = event.target.closest('#lr-tabs [role=tablist] [role=tab]');
+  const step = { ArrowRight: 1, ArrowLeft: -1, Home: -99, End: 99 }[event.key];
+  if (!tab || !step) return;
+  const tabs = [...tab.closest('[role=tablist]').querySelectorAll('[role=tab]')];
+  const next = tabs[Math.min(tabs.length - 1, Math.max(0, tabs.indexOf(tab) + step))];
+  event.preventDefault();
+  next.click();
+  next.focus();
+});
+"""
+
+
 class _Demo(gr.Blocks):
     """The page. Every request's values are checked before Gradio handles them, and every refusal is one sentence.
 
@@ -139,7 +153,7 @@ def build_app(desk: page.Desk) -> gr.Blocks:
         stage.build(shared)
         address.build(shared, list(_TABS))
         figure_tools.build()
-        gr.HTML("", js_on_load=_OBSERVE, visible="hidden")
+        gr.HTML("", js_on_load=_OBSERVE + _TAB_KEYS, visible="hidden")
         api.build(desk, demo)
     # Without open routes, every call goes through the queue and its limits.
     demo.queue(max_size=128, api_open=False)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from ..charts.models import macs_text
 from ..charts.spectra import frame, path_figure, ranks_kept_figure, spectra_figure
 from ..errors import LowRankError
 from ..models.cards import ModelCard
-from ..runtime.words import percent
+from ..models.zoo import Zoo
+from ..runtime.words import lambda_text, percent
 from .events import QUIET
 from .page import LOG_LAMBDAS, LOG_STEP, Items, Page, photos_of, warn
 from .present import message
@@ -65,7 +65,7 @@ def build(page: Page, tab: gr.Tab) -> None:
         page.log_lambda.render()
         page.log_mu.render()
         criterion = gr.Radio(
-            [("FLOPs", "flops"), ("storage", "storage")],
+            [("MFLOPs", "flops"), ("storage", "storage")],
             value="flops",
             label="Cost measured in",
             info="Storage counts a weight once, however often it is used.",
@@ -109,7 +109,7 @@ def build(page: Page, tab: gr.Tab) -> None:
         now = spectra.truncation(10**log_lambda, 10**log_mu, counted)
         path = spectra.path(_LAMBDAS, 10**log_mu, counted)
         return (
-            _summary(card, now),
+            _summary(service.zoo, card, now),
             ranks_kept_figure(spectra, now),
             spectra_figure(spectra, now),
             path_figure(spectra, path, now),
@@ -126,7 +126,7 @@ def build(page: Page, tab: gr.Tab) -> None:
         film = [
             {
                 "log_lambda": log_lambda,
-                "summary": _summary(card, truncation),
+                "summary": _summary(service.zoo, card, truncation),
                 "changes": dict(zip(_FIGURES, frame(spectra, truncation), strict=True)),
             }
             for log_lambda, truncation in zip(_LOG_LAMBDAS, path, strict=True)
@@ -173,21 +173,25 @@ def build(page: Page, tab: gr.Tab) -> None:
         **QUIET,
     )
     timer.tick(None, [frames, page.log_lambda, summary], [page.log_lambda, summary, timer], js=_NEXT_FRAME, **QUIET)
-    gr.on([*changed, tab.select], None, None, timer, js=_STOP, cancels=[playing], **QUIET)
+    # Also before an attempt: λ would move on under its answers.
+    stopping = [*changed, tab.select, attempt.click, measure.click]
+    gr.on(stopping, None, None, timer, js=_STOP, cancels=[playing], **QUIET)
     shown = [summary, *figures]
     page.when_open(tab, changed, show, inputs, shown, trigger_mode="always_last", concurrency_limit=4, **QUIET)
+    trying = attempt.click(
+        try_truncated, [page.photos, *inputs], answers, api_visibility="private", show_progress_on=answers
+    )
     # Clear the answers when the ranks above them change: they would mislead.
-    gr.on([*changed, page.photos.change], lambda: "", None, answers, **QUIET)
-    attempt.click(try_truncated, [page.photos, *inputs], answers, api_visibility="private", show_progress_on=answers)
+    gr.on([*changed, play.click, page.photos.change], lambda: "", None, answers, cancels=[trying], **QUIET)
     measure.click(measure_truncated, [page.job, file, *inputs], [page.job, page.timer, page.tabs], **QUIET)
 
 
-def _summary(card: ModelCard, truncation: Truncation) -> str:
+def _summary(zoo: Zoo, card: ModelCard, truncation: Truncation) -> str:
     dropped = [cost.layer.name for cost, rank in zip(card.cost.layers, truncation.ranks, strict=True) if rank == 0]
     ranks = ", ".join(map(str, truncation.ranks))
     text = (
-        f"**λ = {truncation.lambda_ * 1e4:.3g}e-4, μ = {truncation.mu:.3g}**: ranks {ranks}. "
-        f"{macs_text(truncation.macs)}; the model has {macs_text(card.cost.macs)}. Each layer keeps between "
+        f"**λ = {lambda_text(truncation.lambda_)}, μ = {truncation.mu:.3g}**: ranks {ranks}. "
+        f"{truncation.macs / 1e6:.0f} MFLOPs; the model has {zoo.mflops(card)}. Each layer keeps between "
         f"{percent(min(truncation.energy))} and {percent(max(truncation.energy))} of its energy."
     )
     if dropped:

@@ -24,11 +24,14 @@ const csv = (plot) => {
   // From the figure's own layout: in the full one, Plotly fills in "Click to enter X axis title".
   const title = (axis) => plain(((plot.layout[axis] || {}).title || {}).text);
   const labelled = plot._fullData.some((trace) => Array.isArray(trace.text));
-  const rows = [['series', title('xaxis') || 'x', title('yaxis') || 'y', ...(labelled ? ['label'] : [])]];
+  // A second axis has a quantity of its own: its title stands with the series.
+  const series = (trace) => plain(trace.name) + (trace.yaxis === 'y2' ? ', ' + title('yaxis2') : '');
+  const label = (plot.layout.meta || {}).label || 'label';
+  const rows = [['series', title('xaxis') || 'x', title('yaxis') || 'y', ...(labelled ? [label] : [])]];
   for (const trace of plot._fullData) {
     const y = Array.from(trace.y || []), labels = Array.isArray(trace.text) ? trace.text : [];
     Array.from(trace.x || y.keys()).forEach((x, i) => rows.push(
-      [plain(trace.name), x, y[i], ...(labelled ? [plain(labels[i])] : [])]));
+      [series(trace), x, y[i], ...(labelled ? [plain(labels[i])] : [])]));
   }
   return rows.map((row) => row.map(cell).join(',')).join('\n') + '\n';
 };

@@ -23,7 +23,7 @@ from .present_evidence import evidence_view
 
 _WELCOME = message("Drop photos above to see what every model on this machine says of each.", "lr-welcome")
 _NO_MODEL = message("No model is on this machine yet: download one above.")
-_CHANGED = message("The photos or models have changed. Open this tab again.")
+_CHANGED = message("The photos or models have changed since: select a photo again.")
 # The results show evidence only under the photo that it belongs to, so this event passes it on to them.
 _PASS_ON = "watch('value', () => document.dispatchEvent(new CustomEvent('lr-evidence', { detail: props.value })));"
 _PHOTOS_CHANGED = "() => { document.dispatchEvent(new Event('lr-photos-changed')); }"
@@ -94,7 +94,7 @@ def build(page: Page, tab: gr.Tab) -> None:
     results.select(
         explain, [page.photos, page.chosen], evidence, trigger_mode="always_last", concurrency_limit=1, **QUIET
     )
-    results.click(choose, None, [page.stage, page.chosen], **QUIET)
+    results.click(choose, None, [page.stage, page.chosen], trigger_mode="multiple", **QUIET)
 
 
 def _compared(page: Page, chosen: ModelCard) -> list[ModelCard]:
@@ -130,6 +130,9 @@ def _left_out(page: Page, chosen: ModelCard, dropped: int) -> str:
         said = message(
             f"You dropped {dropped} photos; only the first {limit} were classified. Drop the rest separately."
         )
+    ready = len(service.ready_models())
+    if ready > MAX_MODELS:
+        said += message(f"{ready} models are ready; {MAX_MODELS} answer here, the chosen one among them.")
     where = service.status(chosen).where
     title = chosen.title
     if where == "to download":

@@ -53,12 +53,14 @@ element.addEventListener('pointermove', drag);
 """Script of the component that holds :func:`rank_view`."""
 
 
-def rank_view(steps: Sequence[FiltersAtRank]) -> str:
+def rank_view(steps: Sequence[FiltersAtRank], rank: int) -> str:
     """Return conv1 with a slider for its rank: its filters, and what they find in a photo.
 
     Args:
         steps: The layer cut to each rank, from 1 to its own.
+        rank: Where the slider stands at first.
     """
+    first = min(max(rank, 1), len(steps)) - 1
     dense = steps[-1].filters.size
     shown = np.argsort(-steps[-1].maps.mean((1, 2)))[:_MAPS]
     brightest = float(np.quantile(steps[-1].maps[shown], 0.995))
@@ -79,23 +81,24 @@ def rank_view(steps: Sequence[FiltersAtRank]) -> str:
     )
     figures = "".join(
         f'<figure><img alt="{caption}" src="{picture}"><figcaption>{caption}</figcaption></figure>'
-        for caption, picture in zip(captions, data[-1]["pictures"], strict=True)
+        for caption, picture in zip(captions, data[first]["pictures"], strict=True)
     )
     return (
-        f'<div class="lr-rank" data-steps="{escape(json.dumps(data))}">{_singular_values(steps)}'
+        f'<div class="lr-rank" data-steps="{escape(json.dumps(data))}">{_singular_values(steps, first + 1)}'
         f"<label>Rank of conv1, 1 to {len(steps)}"
-        f'<input type="range" min="1" max="{len(steps)}" value="{len(steps)}"></label>'
-        f"<output>{data[-1]['text']}</output><div>{figures}</div></div>"
+        f'<input type="range" min="1" max="{len(steps)}" value="{first + 1}"></label>'
+        f"<output>{data[first]['text']}</output><div>{figures}</div></div>"
     )
 
 
-def _singular_values(steps: Sequence[FiltersAtRank]) -> str:
+def _singular_values(steps: Sequence[FiltersAtRank], rank: int) -> str:
     """Return conv1's singular values as bars, along which the cut is dragged."""
     high = 60
     energies = [0.0, *(one.energy for one in steps)]
     values = np.sqrt(np.maximum(np.diff(energies), 0))
     bars = "".join(
-        f'<rect x="{number + 0.1:.1f}" y="{high * (1 - value):.1f}" width="0.8" height="{high * value:.1f}"/>'
+        f'<rect class="{"lr-cut-off" if number >= rank else ""}" x="{number + 0.1:.1f}" y="{high * (1 - value):.1f}" '
+        f'width="0.8" height="{high * value:.1f}"/>'
         for number, value in enumerate(values / max(values.max(), 1e-12))
     )
     words = "Singular values of conv1, the largest first: drag across them to cut"

@@ -54,7 +54,7 @@ def job_view(status: ValidationStatus, job_id: str, zoo: Zoo) -> str:
         f'aria-valuenow="{100 * share:.0f}"><i style="width:{share:.1%}"></i></div>'
         + left_out_list(status.left_out)
         + (errors_table(results, zoo) if results and results[0].count else "")
-        + (f"<p>Records that could not be read, and were left out: {unreadable:,}.</p>" if unreadable else "")
+        + (f"<p>Images that could not be read, and were left out: {unreadable:,}.</p>" if unreadable else "")
         + (confused and f"<details><summary>Most confused classes</summary>{confused}</details>")
         + (_downloads(report, job_id) if report and report.count else "")
         + "</div>"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from ..data.imagenet import classes
-from ..errors import LowRankError
+from ..errors import Busy, LowRankError
 from ..models.architecture import LAYERS, SCHEMES, full_rank
 from ..models.cards import BUNDLED_FAMILY, DEFAULT_FAMILY, FAMILY_WORDS, ModelCard, scheme_title
 from ..models.zoo import Zoo
@@ -214,20 +214,43 @@ def photo_value(name: str, key: str, found: PathAnswers, ready: Sequence[str]) -
     )
 
 
-def more_value(key: str, found: PathAnswers | None, ready: Sequence[str], refused: str = "") -> str:
-    """Return more answers to a photo, as JSON: none where they are refused."""
-    answers = _answers(found) if found else {}
-    # The time makes every value a new one: the browser ignores a value that it already has.
+def more_value(
+    key: str,
+    found: PathAnswers | None,
+    ready: Sequence[str],
+    refused: LowRankError | None = None,
+    downloaded: str = "",
+) -> str:
+    """Return more answers to a photo, as JSON.
+
+    Args:
+        key: Names the photo.
+        found: The answers; None where they are refused.
+        ready: Ids of the networks whose weights are here.
+        refused: Why there are none.
+        downloaded: Id of the model whose download has ended, in success or not.
+    """
     return json.dumps(
-        {"ready": list(ready), "photo": key, "answers": answers, "refused": refused, "time": time.time_ns()}
+        {
+            "ready": list(ready),
+            "photo": key,
+            "answers": _answers(found) if found else {},
+            **_refusal(refused),
+            "downloaded": downloaded,
+            # Makes every value a new one: the browser ignores a value that it already has.
+            "time": time.time_ns(),
+        }
     )
 
 
 def refused_value(name: str, key: str, error: LowRankError) -> str:
     """Return, as JSON, why a photo gets no answers."""
-    return json.dumps(
-        {"replace": True, "photo": key, "name": name, "caption": name, "answers": {}, "refused": str(error)}
-    )
+    return json.dumps({"replace": True, "photo": key, "name": name, "caption": name, "answers": {}, **_refusal(error)})
+
+
+def _refusal(error: LowRankError | None) -> dict[str, Any]:
+    """Return why there is no answer, and whether to ask again may help."""
+    return {"refused": str(error), "again": isinstance(error, Busy)} if error else {}
 
 
 def _answers(found: PathAnswers) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from ..charts import story
 from ..models.architecture import LAYERS, full_rank, matrix_shape
 from ..models.cards import FAMILY_WORDS, ModelCard
 from ..models.zoo import Zoo
-from ..runtime.words import percent
+from ..runtime.words import lambda_text, percent
 from ..settings import ASSETS
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def story_view(zoo: Zoo, card: ModelCard, spectra: Spectra) -> str:
             "separately: the r with the least λ · cost(r) + μ/2 · lost energy(r), with the cost in MFLOPs. Then the "
             "weights are trained a little towards that rank, and the two steps take turns while μ grows.",
             story.terms_drawing(spectra),
-            f"{priced.name} of {name} at λ = {story.LAMBDA * 1e4:.2f}e-4, μ = {story.MU:g}: rank "
+            f"{priced.name} of {name} at λ = {lambda_text(story.LAMBDA)}, μ = {story.MU:g}: rank "
             f"{story.chosen_rank(spectra)} costs least. Explore λ moves both.",
         ),
     ]

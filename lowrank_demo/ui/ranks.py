@@ -8,7 +8,7 @@ import gradio as gr
 import plotly.graph_objects as go
 
 from ..charts.history import cost_history_figure, rank_history_figure
-from ..charts.models import macs_figure, macs_summary, params_figure, ranks_figure
+from ..charts.models import layer_summary, macs_figure, macs_summary, params_figure, ranks_figure
 from ..errors import DataError, LowRankError
 from ..lowrank.history import read_history
 from ..models.cards import ModelCard
@@ -23,6 +23,15 @@ _WHAT = (
     "A layer of rank r builds all its outputs from r patterns. Lower the rank of conv1, the first layer, and watch its "
     "filters lose detail."
 )
+# Gradio's own button leaves out the header.
+_COPY = """async (table) => {
+  const button = document.querySelector('#lr-ranks-copy'), rows = [table.headers, ...table.data];
+  let said = 'Copied';
+  try { await navigator.clipboard.writeText(rows.map((row) => row.join('\\t')).join('\\n') + '\\n'); }
+  catch { said = 'The browser did not allow it'; }
+  button.textContent = said;
+  setTimeout(() => { button.textContent = 'Copy the table'; }, 3000);
+}"""
 _CRITERIA = {"flops": "FLOPs"}
 
 
@@ -33,7 +42,7 @@ def build(page: Page, tab: gr.Tab) -> None:
     gr.Markdown(_WHAT)
     pictures = gr.HTML("", js_on_load=MOVE, elem_id="lr-conv1")
     other.render()
-    summary = gr.Markdown(macs_summary(default.cost, page.desk.service.zoo.reference), elem_id="lr-cost")
+    summary = gr.Markdown(macs_summary(default, page.desk.service.zoo), elem_id="lr-cost")
     ranks = gr.Plot(ranks_figure(default), show_label=False, elem_id="lr-ranks-plot")
     with gr.Row():
         macs = gr.Plot(macs_figure(default), show_label=False, min_width=320)
@@ -41,11 +50,12 @@ def build(page: Page, tab: gr.Tab) -> None:
     table = gr.Dataframe(
         rank_rows(default),
         headers=RANK_HEADERS,
-        label="The chosen model in numbers (the button at the top right copies them)",
+        label="The chosen model in numbers",
         interactive=False,
-        buttons=["copy"],
+        buttons=[],
         elem_id="lr-ranks-table",
     )
+    copy = gr.Button("Copy the table", size="sm", elem_id="lr-ranks-copy")
     with gr.Column(visible=False, elem_id="lr-history") as history:
         gr.Markdown("### How these ranks were learned")
         note = gr.Markdown()
@@ -58,10 +68,12 @@ def build(page: Page, tab: gr.Tab) -> None:
     ) -> tuple[str, go.Figure, go.Figure, go.Figure, list[list[str | int | float]]]:
         card = page.card(model)
         second = page.card(compared) if compared and compared != model else None
-        reference = page.desk.service.zoo.reference
-        text = macs_summary(card.cost, reference)
+        zoo = page.desk.service.zoo
+        text = macs_summary(card, zoo)
         if second:
-            text = f"**{card.title}**: {text}\n\n**{second.title}**: {macs_summary(second.cost, reference)}"
+            text = f"**{card.title}**: {text}\n\n**{second.title}**: {macs_summary(second, zoo)}"
+        if layer is not None:
+            text += f"\n\n{layer_summary(card.cost.layers[layer])}"
         return (
             text,
             ranks_figure(card, second, layer),
@@ -73,7 +85,8 @@ def build(page: Page, tab: gr.Tab) -> None:
     def show_filters(model: str, path: str) -> str:
         try:
             photo = Photo.from_file(Path(path or FIRST_PHOTO))
-            return rank_view(page.desk.inspection.filters_at_each_rank(page.card(model), photo))
+            card = page.card(model)
+            return rank_view(page.desk.inspection.filters_at_each_rank(card, photo), card.ranks[0])
         except LowRankError as error:
             return message(str(error))
 
@@ -81,6 +94,7 @@ def build(page: Page, tab: gr.Tab) -> None:
         visible, text, ranks_by_step, cost_by_step = _history(page, page.card(model))
         return gr.Column(visible=visible), text, ranks_by_step, cost_by_step
 
+    copy.click(None, table, None, js=_COPY, **QUIET)
     drawn = [summary, ranks, macs, params, table]
     page.when_open(
         tab, [chosen.change, other.change, page.layer.change], show, [chosen, other, page.layer], drawn, **QUIET

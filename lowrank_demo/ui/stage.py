@@ -19,6 +19,8 @@ from .events import QUIET
 from .page import FIRST_PHOTO, Desk, Items, Page, short_hash, warn
 from .present_stage import more_value, photo_value, refused_value, stage_config
 
+# With a change of the photos, the browser says how many clicks came before it.
+_CLICKS = "(_, ...values) => [String(window.lowrankClicks || 0), ...values]"
 _OWN = ASSETS / "examples"
 EXAMPLES = (FIRST_PHOTO, _OWN / "cat.jpg", _OWN / "coffee.jpg")
 """A photo from the gradio package and two from this project."""
@@ -75,6 +77,8 @@ def build(page: Page) -> None:
         return (value, path) if number == asked.photos else (gr.skip(), gr.skip())
 
     def first(model: str, asked: Asked) -> tuple[Any, Any]:
+        if asked.photos:
+            return gr.skip(), gr.skip()
         return answered(str(EXAMPLES[0]), model, asked)
 
     def clicked(path: str, click: int, model: str, asked: Asked) -> tuple[Any, Any]:
@@ -86,9 +90,11 @@ def build(page: Page) -> None:
     def example(model: str, asked: Asked, event: gr.EventData) -> tuple[Any, Any]:
         return clicked(str(EXAMPLES[int(event.example) % len(EXAMPLES)]), int(event.click), model, asked)
 
-    def changed(items: Items, model: str, asked: Asked, path: str) -> tuple[Any, Any]:
+    def changed(clicks: str, items: Items, model: str, asked: Asked, path: str) -> tuple[Any, Any]:
         """Show the first new photo. If there is none, and the one shown is gone, show another."""
         before, asked.known = asked.known, tuple(one for one, _ in items or [])
+        if int(clicks) < asked.clicks:  # a click that came later has arrived before
+            return gr.skip(), gr.skip()
         new = next((one for one in asked.known if one not in before), None)
         if new is None and (path in asked.known or path not in before):
             return gr.skip(), gr.skip()
@@ -99,13 +105,16 @@ def build(page: Page) -> None:
         asked.known = tuple(one for one, _ in items or [])
         return clicked(asked.known[int(event.photo)], int(event.click), model, asked)
 
-    def more(path: str, event: gr.EventData) -> str:
+    def answers(path: str, model: str, downloaded: str = "") -> str:
         path = path or str(EXAMPLES[0])
         try:
-            found = desk.paths.answers(Photo.from_file(Path(path)), page.card(str(event.model)).family)
-            return more_value(short_hash(path), found, _ready(desk))
+            found = desk.paths.answers(Photo.from_file(Path(path)), page.card(model).family)
+            return more_value(short_hash(path), found, _ready(desk), downloaded=downloaded)
         except LowRankError as error:
-            return more_value(short_hash(path), None, _ready(desk), str(error))
+            return more_value(short_hash(path), None, _ready(desk), error, downloaded)
+
+    def more(path: str, event: gr.EventData) -> str:
+        return answers(path, str(event.model))
 
     def download(
         path: str,
@@ -115,12 +124,13 @@ def build(page: Page) -> None:
         def show(state: DownloadProgress) -> None:
             progress(state.bytes_done / state.bytes_total if state.bytes_total else 0, desc=state.text)
 
+        model = str(event.model)
         try:
-            desk.service.fetch(page.card(str(event.model)), show)
+            desk.service.fetch(page.card(model), show)
         except LowRankError as error:
             warn(error)
-            return more_value("", None, _ready(desk)), gr.skip()
-        return more(path, event), time.time_ns()
+            return more_value("", None, _ready(desk), downloaded=model), gr.skip()
+        return answers(path, model, model), time.time_ns()
 
     def opened(event: gr.EventData) -> tuple[gr.Tabs, int]:
         return gr.Tabs(selected="ranks"), int(event.layer) % len(LAYERS)
@@ -140,7 +150,7 @@ def build(page: Page) -> None:
         **QUIET,
     }
     page.loaded(first, [page.chosen, asked], **listener)
-    page.photos.change(changed, [page.photos, page.chosen, asked, shown], **listener)
+    page.photos.change(changed, [page.opened, page.photos, page.chosen, asked, shown], js=_CLICKS, **listener)
     stage.focus(picked, [page.photos, page.chosen, asked], **listener)
     stage.click(example, [page.chosen, asked], **listener)
     stage.input(
@@ -156,4 +166,4 @@ def build(page: Page) -> None:
         show_progress="minimal",
     )
     stage.release(settled, asked, page.chosen, trigger_mode="multiple", **QUIET)
-    stage.select(opened, None, [page.tabs, page.layer], **QUIET)
+    stage.select(opened, None, [page.tabs, page.layer], trigger_mode="multiple", **QUIET)

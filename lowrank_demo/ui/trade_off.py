@@ -105,7 +105,7 @@ def build(page: Page, tab: gr.Tab) -> None:
         show_progress_on=plot,
         trigger_mode="always_last",
     )
-    clicks.click(choose, None, [page.stage, page.chosen], **QUIET)
+    clicks.click(choose, None, [page.stage, page.chosen], trigger_mode="multiple", **QUIET)
 
 
 def _pick(sets: list[PhotoSet], title: str | None) -> PhotoSet | None:

@@ -14,7 +14,7 @@ from ..errors import LowRankError, UnknownJob
 from ..runtime.words import counted
 from ..serve.answers import ModelStatus
 from ..serve.places import BUILDERS, MAX_MODELS
-from ..serve.uploads import Upload
+from ..serve.uploads import SAMPLE, Upload
 from .events import QUIET
 from .page import Page, warn
 from .present import message
@@ -26,6 +26,8 @@ _WELCOME = message(
     "Choose a file and models, then press Start. Errors appear here as they are measured, beside the published ones.",
     "lr-welcome",
 )
+_OWN = "A file on this server."
+_NO_SET = "This server has only three sample photos: no labelled set was found that may be passed on."
 _RESTARTED = "The server was restarted; the validation was lost. Start it again."
 _LISTED = 10
 """Largest number of refusals to list."""
@@ -37,25 +39,26 @@ def build(page: Page, tab: gr.Tab) -> None:
     desk, job, timer, finished = page.desk, page.job, page.timer, page.finished
     files, validations = desk.files, desk.validations
     names = files.names()
+    own = [name for name in names if name != SAMPLE]
     with gr.Row():
         with gr.Column(scale=2, min_width=280):
             file = gr.Dropdown(
                 names,
                 value=names[0] if names else None,
                 label="Labelled file",
-                info="A file on this server; or upload a zip of photos in class-named folders: lion/1.jpg, 291/2.jpg.",
+                info=_OWN if own else _NO_SET,
                 elem_id="lr-file",
                 render=False,
             )
             upload = gr.File(
-                label="Your own photos, as a zip",
+                label="Your own photos: a zip of class-named folders, such as lion/1.jpg, 291/2.jpg",
                 file_types=[".zip"],
                 height=165,
                 elem_id="lr-upload",
                 render=False,
             )
             # A server without labelled files asks for the visitor's first.
-            for one in (file, upload) if names else (upload, file):
+            for one in (file, upload) if own else (upload, file):
                 one.render()
             chosen = gr.Dropdown(
                 [(_model_label(status), status.card.id) for status in desk.service.models()],

@@ -55,7 +55,10 @@ def test_each_rank_and_its_pictures() -> None:
     )
     np.testing.assert_allclose(steps[-1].maps, whole.relu().numpy(), atol=1e-3)
 
-    data = json.loads(unescape(re.findall(r'data-steps="([^"]+)"', rank_view(steps))[0]))
+    view = rank_view(steps, 4)
+    assert 'value="4"' in view
+    assert view.count("lr-cut-off") == len(steps) - 4
+    data = json.loads(unescape(re.findall(r'data-steps="([^"]+)"', view)[0]))
     assert data[1]["text"].startswith("Rank 2: 2,178 stored numbers in place of 34,848; ")
     pictures = [
         np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition("base64,")[2])))) for uri in data[4]["pictures"]

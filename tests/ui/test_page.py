@@ -12,9 +12,11 @@ from urllib.parse import quote
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
+from lowrank_demo.models.architecture import LAYERS
 from lowrank_demo.models.zoo import Zoo
+from lowrank_demo.ui.present import RANK_HEADERS
 from tests.helpers.app import RunningApp
 from tests.helpers.pages import answers, drop, opened, settle, title
 from tests.helpers.photos import photo_path
@@ -40,7 +42,7 @@ def test_explore(app: RunningApp, page: Page) -> None:
     expect(page.locator(".st-photo figcaption")).to_contain_text("lion.jpg")
     page.get_by_role("tab", name="Explore").click()
     summary = page.locator("#lr-truncated")
-    expect(summary).to_contain_text("λ = 1e-4, μ = 0.01: ranks 7, ")
+    expect(summary).to_contain_text("λ = 1.00e-4, μ = 0.01: ranks 7, ")
     for plot in ("ranks", "spectra", "path"):
         expect(page.locator(f"#lr-truncated-{plot} .js-plotly-plot")).to_be_visible()
     page.locator("#lr-lambda input[type=range]").focus()
@@ -54,6 +56,12 @@ def test_explore(app: RunningApp, page: Page) -> None:
     answers = page.locator("#lr-truncated-answers tbody tr")
     expect(answers).to_have_count(1)
     expect(page.locator("#lr-truncated-answers thead")).to_contain_text("cut to 143 MFLOPs")
+    page.locator("#lr-play").click()
+    expect(answers).to_have_count(0)
+    page.locator("#lr-stop").click()
+    page.locator("#lr-lambda input[type=number]").fill("-3.95")
+    page.keyboard.press("Enter")
+    expect(summary).to_contain_text("ranks 7, 28, 69, 71, 88, ")
     page.locator("#lr-truncated-file input").click()
     page.get_by_role("option", name="sample-photos.lmdb").click()
     page.locator("#lr-truncated-measure").click()
@@ -173,7 +181,11 @@ def test_a_link_restores_the_tab(app: RunningApp, page: Page) -> None:
 
 def test_a_link_to_what_is_not_there(app: RunningApp, page: Page) -> None:
     opened(page, app, "scheme=9&version=v1")
-    expect(page.get_by_text('There is no model "published/scheme_9/v1"').first).to_be_visible()
+    toast = page.locator(".toast-body")
+    expect(toast).to_contain_text('There is no model "published/scheme_9/v1"')
+    expect(toast).to_contain_text("This link")
+    expect(toast).not_to_contain_text("Warning")
+    expect(toast).not_to_contain_text("expected one of")
     assert answers(page)[0] == "lion"
 
 
@@ -276,6 +288,48 @@ def test_validate_ones_own_photos(app: RunningApp, page: Page, tmp_path: Path) -
     expect(page.locator(".lr-job.lr-done")).to_contain_text("Done: your photos, 2 images")
 
 
+def test_start_waits_for_the_zip(app: RunningApp, page: Page, tmp_path: Path) -> None:
+    """It once validated another file than the one that was being unpacked. Downloads belong to the report shown."""
+    open_validate(page, app)
+    page.locator("#lr-start").click()
+    expect(page.locator("#lr-json")).to_be_visible(timeout=60_000)
+    file = tmp_path / "many.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        for number in range(400):
+            archive.write(photo_path("lion.jpg"), f"lion/{number}.jpg")
+    page.set_input_files("#lr-upload input[type=file]", str(file))
+    expect(page.locator("#lr-start")).to_have_text("Your zip is being unpacked")
+    expect(page.locator("#lr-start")).to_be_disabled()
+    expect(page.locator("#lr-json")).to_have_count(0)
+    expect(page.locator("#lr-validation")).to_contain_text("400 photos are ready", timeout=60_000)
+    expect(page.locator("#lr-start")).to_be_enabled()
+
+
+def test_the_table_is_copied_with_its_header(app: RunningApp, browser: Browser, zoo: Zoo) -> None:
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    opened(page, app, "tab=ranks")
+    page.get_by_role("button", name="Copy the table").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    lines = page.evaluate("navigator.clipboard.readText()").splitlines()
+    context.close()
+    assert lines[0].split("\t") == RANK_HEADERS
+    assert [line.split("\t")[0] for line in lines[1:9]] == [layer.name for layer in LAYERS]
+
+
+def test_no_buttons_of_plotly_and_none_left_by_a_download(app: RunningApp, page: Page) -> None:
+    opened(page, app, "tab=ranks")
+    expect(page.locator("#lr-ranks-plot .js-plotly-plot")).to_be_visible()
+    tools = page.locator(".lr-tools").count()
+    for kind in ("SVG", "PNG"):
+        with page.expect_download():
+            page.locator("#lr-ranks-plot").get_by_role("button", name=f"as {kind}").click()
+    page.wait_for_timeout(500)
+    assert page.locator(".lr-tools").count() == tools
+    for bar in page.locator(".modebar-container").all():
+        expect(bar).to_be_hidden()
+
+
 def test_figures_as_files(app: RunningApp, page: Page, zoo: Zoo) -> None:
     opened(page, app, "scheme=2&version=v5&family=preview&tab=ranks")
     figure = page.locator("#lr-ranks-plot")
@@ -289,7 +343,7 @@ def test_figures_as_files(app: RunningApp, page: Page, zoo: Zoo) -> None:
     assert kept["SVG"].lstrip().startswith(b"<svg")
     assert Image.open(io.BytesIO(kept["PNG"])).width > 1000
     rows = list(csv.reader(io.StringIO(kept["CSV"].decode())))
-    assert rows[0] == ["series", "layer", "rank, % of full rank", "label"]
+    assert rows[0] == ["series", "layer", "rank, % of full rank", "rank"]
     shares = {row[1]: float(row[2]) for row in rows[1:] if "v5" in row[0]}
     layers = zoo.get("preview/scheme_2/v5").cost.layers
     assert shares == {cost.layer.name: pytest.approx(100 * cost.rank / cost.full_rank) for cost in layers}

@@ -87,7 +87,7 @@ def test_the_scheme_never_leaves_what_is_ready(app: RunningApp, page: Page) -> N
     expect(title(page)).to_contain_text("Scheme 1")
     expect(title(page)).to_contain_text("bundled")
     assert answers(page)
-    expect(page.locator(".st-download")).to_have_count(0)
+    expect(page.get_by_role("button", name=re.compile("^Download"))).to_have_count(0)
     page.wait_for_url(re.compile("scheme=1"))
 
 
@@ -104,7 +104,11 @@ def test_nothing_is_downloaded_without_a_click(app: RunningApp, page: Page) -> N
     button.click()
     expect(page.get_by_role("button", name="Downloading…")).to_have_count(0)
     expect(page.get_by_role("button", name="Download 171 MB")).to_be_enabled()
-    page.locator(".st-family").get_by_text("bundled, ready").click()
+    assert answers(page)[0] == "lion", "the last answer stays"
+    expect(page.locator(".st-sure")).to_contain_text("Last answer, of Scheme 2 · v5 · bundled")
+    page.get_by_role("button", name="Use the bundled weights").click()
+    expect(title(page)).to_contain_text("bundled")
+    expect(page.locator(".st-top.st-old")).to_have_count(0)
     assert answers(page)[0] == "lion"
 
 
@@ -112,8 +116,8 @@ def test_published_weights_are_fetched_by_a_click(app: RunningApp, page: Page) -
     opened(page, app, "scheme=2&version=v5")
     expect(title(page)).to_contain_text("authors'")
     # Another test may have fetched them before.
-    if page.locator(".st-download").count():
-        page.locator(".st-download").click()
+    if page.get_by_role("button", name=re.compile("^Download")).count():
+        page.get_by_role("button", name=re.compile("^Download")).click()
     expect(page.locator(".st-top li")).to_have_count(5)
     expect(title(page)).to_contain_text("Scheme 2 · v5 · authors'")
 
@@ -213,6 +217,39 @@ def test_the_later_move_wins_when_its_request_arrives_first(app: RunningApp, pag
         held[0].continue_()
     page.wait_for_timeout(1500)
     assert page.url == chosen
+
+
+def test_a_click_wins_over_a_drop_that_arrives_after_it(app: RunningApp, page: Page) -> None:
+    opened(page, app)
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if "tower" in (route.request.post_data or ""):
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/queue/join*", hold)
+    drop(page, photo_path("tower.jpg"))
+    while not held:
+        page.wait_for_timeout(50)
+    page.get_by_role("button", name="Example photo coffee.jpg").click()
+    expect(page.locator(".st-photo figcaption")).to_contain_text("coffee.jpg")
+    page.unroute("**/queue/join*")
+    for route in held:
+        route.continue_()
+    page.wait_for_timeout(2000)
+    expect(page.locator(".st-photo figcaption")).to_contain_text("coffee.jpg")
+
+
+def test_arrows_move_the_tabs(app: RunningApp, page: Page) -> None:
+    opened(page, app)
+    page.get_by_role("tab", name="Photos").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("tab", name="Ranks")).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_role("tab", name="Ranks")).to_be_focused()
+    page.keyboard.press("End")
+    expect(page.get_by_role("tab", name="How it works")).to_have_attribute("aria-selected", "true")
 
 
 def test_a_photo_dropped_on_the_first_view(app: RunningApp, page: Page) -> None:

@@ -88,7 +88,7 @@ def test_a_truncated_point_survives_a_reload(app: RunningApp, page: Page) -> Non
     drop(page, photo_path("lion.jpg"))
     expect(page.locator(".st-photo figcaption")).to_contain_text("lion.jpg")
     page.get_by_role("tab", name="Explore").click()
-    expect(page.locator("#lr-truncated")).to_contain_text("λ = 1e-4, μ = 0.01: ranks 7, ")
+    expect(page.locator("#lr-truncated")).to_contain_text("λ = 1.00e-4, μ = 0.01: ranks 7, ")
     page.locator("#lr-truncated-file input").click()
     page.get_by_role("option", name="sample-photos.lmdb").click()
     page.locator("#lr-truncated-measure").click()
