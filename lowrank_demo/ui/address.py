@@ -73,7 +73,7 @@ def build(page: Page, titles: Sequence[str]) -> None:
         except LowRankError as error:
             # Keep only the reason: the whole message lists every model.
             reason, _, _ = str(error).partition(";")
-            warn(f"The link names a model that is not here. {reason}.", "This link")
+            warn(f"The link names a model that is not here. {reason}.")
         return shown
 
     page.loaded(restore, None, restored, **QUIET)

@@ -97,7 +97,7 @@ class Page:
         """Return the updates that choose a model, or its nearest neighbour if it is a cut that is not on a path."""
         on_path = self.desk.paths.nearest(card)
         if on_path.ranks != card.ranks:
-            gr.Info("The slider has no network of exactly these ranks, so it shows the nearest one.", title="Nearest")
+            gr.Info("The slider has no network of exactly these ranks, so it shows the nearest one.")
         # The time makes this a new value: the browser ignores a model that it was told before, even if its visitor
         # has moved on since.
         return {self.stage: gr.HTML(model=on_path.id, asked=time.time_ns()), self.chosen: on_path.id}
@@ -222,6 +222,6 @@ def _slider(name: str, elem_id: str, bounds: tuple[float, float], value: float, 
     )
 
 
-def warn(sentence: LowRankError | str, title: str = "That did not work") -> None:
+def warn(sentence: LowRankError | str) -> None:
     """Show a sentence as a warning on the page. It is escaped, because the page would render markup in it."""
-    gr.Warning(escape(str(sentence), quote=False), title=title)
+    gr.Warning(escape(str(sentence), quote=False))

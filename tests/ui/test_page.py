@@ -183,8 +183,6 @@ def test_a_link_to_what_is_not_there(app: RunningApp, page: Page) -> None:
     opened(page, app, "scheme=9&version=v1")
     toast = page.locator(".toast-body")
     expect(toast).to_contain_text('There is no model "published/scheme_9/v1"')
-    expect(toast).to_contain_text("This link")
-    expect(toast).not_to_contain_text("Warning")
     expect(toast).not_to_contain_text("expected one of")
     assert answers(page)[0] == "lion"
 
