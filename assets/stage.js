@@ -214,7 +214,7 @@ const drawPlot = () => {
   const lines = config.errors;
   const points = [...Object.values(lines.series).flat(), ...(lines.reference ? [lines.reference] : [])];
   const xs = points.concat(path()).map((one) => one.mflops);
-  const least = Math.log(Math.min(...xs, 100)), most = Math.log(1.05 * Math.max(...xs));
+  const least = Math.log(Math.min(...xs, 140)), most = Math.log(1.05 * Math.max(...xs));
   const ys = points.map((point) => point.error), spread = Math.max(...ys) - Math.min(...ys);
   // Cuts far below the last version err always: their part of the line runs along the upper edge.
   const far = Object.values(lines.lines).flat().some(([, error]) => error > Math.max(...ys) + 1);
@@ -226,14 +226,14 @@ const drawPlot = () => {
     shown.push(shape('line', { x1: left, x2: width - right, y1: yOf(tick), y2: yOf(tick), class: 'grid' }),
       shape('text', { x: left - 5, y: yOf(tick) + 3, 'text-anchor': 'end' }, String(tick)));
   }
-  for (const tick of [25, 50, 100, 200, 400, 700]) {
+  for (const tick of [75, 100, 150, 200, 300, 400, 700]) {
     if (Math.log(tick) > most + 0.01 || Math.log(tick) < least) continue;
     shown.push(shape('text', { x: xOf(tick), y: height - 16, 'text-anchor': 'middle' }, String(tick)));
   }
   shown.push(shape('text', { x: (left + width - right) / 2, y: height - 3, 'text-anchor': 'middle' }, 'MFLOPs'));
   for (const [scheme, some] of Object.entries(lines.series)) {
     const line = lines.lines[scheme]?.length ? lines.lines[scheme] : some.map((one) => [one.mflops, one.error]);
-    shown.push(shape('polyline', { points: line.map(([mflops, error]) => `${xOf(mflops)},${yOf(error)}`).join(' '), class: scheme + (scheme === state.scheme ? ' on' : '') }));
+    shown.push(shape('polyline', { points: line.filter(([mflops]) => Math.log(mflops) >= least).map(([mflops, error]) => `${xOf(mflops)},${yOf(error)}`).join(' '), class: scheme + (scheme === state.scheme ? ' on' : '') }));
     for (const one of some) {
       const dot = shape('circle', { cx: xOf(one.mflops), cy: yOf(one.error), r: 3.2, class: scheme + (scheme === state.scheme ? ' on' : '') });
       dot.append(shape('title', {}, `${one.title}: ${one.mflops} MFLOPs, ${one.error} %`));

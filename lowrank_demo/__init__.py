@@ -24,11 +24,10 @@ def low_rank_alexnet(
         version: ``v1`` to ``v4`` or ``v5``.
         pretrained: Load the weights, downloading them if necessary; otherwise the weights are random.
         progress: Show the progress of the download on standard error.
-        family: ``published`` for the weights of the paper, ``preview`` for those bundled with the app.
+        family: ``published`` for the weights of the paper, ``bundled`` for those bundled with the app.
 
     Returns:
-        The network: float32, on the CPU, in evaluation mode if ``pretrained``. It then answers as ``validate`` does:
-        where the card states ``pre_shrink``, it reduces its images first.
+        The network: float32, on the CPU, in evaluation mode if ``pretrained``.
 
     Raises:
         lowrank_demo.errors.UnknownModel: The model does not exist.
@@ -38,14 +37,10 @@ def low_rank_alexnet(
     from .models.download import print_download
     from .models.store import WeightStore
     from .nn.alexnet import LowRankAlexNet
-    from .nn.fuse import shrink_first
     from .settings import Settings
 
     store = WeightStore.from_settings(Settings.from_environment())
     card = store.zoo.get(f"{family}/{scheme}/{version}")
     if not pretrained:
         return LowRankAlexNet(card.scheme, card.ranks)
-    network = fetch_network(store, card, print_download if progress else None)
-    if card.pre_shrink:
-        shrink_first(network, card.pre_shrink)
-    return network
+    return fetch_network(store, card, print_download if progress else None)

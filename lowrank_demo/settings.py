@@ -133,7 +133,7 @@ class Settings:
     """Folder whose LMDB files visitors may validate on, by name; None for one in ``cache_dir``."""
     max_megapixels: Annotated[int, _Digits, within(ge=1, le=2_000)] = 64
     """Millions of pixels of one photo, read from its header before it is decoded."""
-    max_models_mb: Annotated[int, _Digits, within(ge=1, le=1_000_000)] = 400
+    max_models_mb: Annotated[int, _Digits, within(ge=1, le=1_000_000)] = 1000
     """Megabytes of loaded networks to keep; the least recently used one is dropped first."""
 
     @field_validator("engine")

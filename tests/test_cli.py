@@ -43,7 +43,7 @@ def test_models(zoo: Zoo) -> None:
     assert [model["id"] for model in models] == [card.id for card in zoo]
     v5 = next(model for model in models if model["id"] == "published/scheme_2/v5")
     assert (v5["macs"], v5["published"]["mflops"], v5["weights"]) == (151526320, 151, "to download")
-    assert next(model for model in models if model["id"].startswith("preview"))["weights"] == "bundled"
+    assert next(model for model in models if model["id"].startswith("bundled"))["weights"] == "bundled"
     table = run("models").stdout
     assert all(card.id in table for card in zoo)
     assert "7 28 69 71 88 506 349 255" in table
@@ -56,7 +56,7 @@ def test_classify(tmp_path: Path) -> None:
     done = run("classify", lion, str(bad), "--json")
     assert done.returncode == 2
     answer = json.loads(done.stdout)
-    assert answer["model"] == "preview/scheme_2/v5"
+    assert answer["model"] == "bundled/scheme_2/v5"
     good, refused = answer["photos"]
     assert "lion" in [guess["name"] for guess in good["top"]]
     assert len(good["top"]) == 5
@@ -98,9 +98,9 @@ MISSING = [
     "train compress RUN",
     "train finetune RUN",
     "convert x/y --to OUT",
-    "convert preview/scheme_2/v5 --to OUT --file NOTHING",
+    "convert bundled/scheme_2/v5 --to OUT --file NOTHING",
     "export x/y --to OUT",
-    "export preview/scheme_2/v5 --to OUT --file NOTHING",
+    "export bundled/scheme_2/v5 --to OUT --file NOTHING",
     "publish-weights x/y --repo owner/name",
 ]
 

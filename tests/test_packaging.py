@@ -110,7 +110,9 @@ def test_the_wheel_holds_the_package_and_its_assets_alone(installation: Installa
     package = (path for path in (ROOT / "lowrank_demo").rglob("*") if path.is_file() and path.suffix != ".md")
     assets = [path for path in (ROOT / "assets").rglob("*") if path.is_file() and "preview" not in path.parts]
     assert names == {path.relative_to(ROOT).as_posix() for path in package if path.suffix != ".pyc"} | {
-        f"lowrank_demo/{path.relative_to(ROOT).as_posix()}" for path in assets if path.name != "screenshot.png"
+        f"lowrank_demo/{path.relative_to(ROOT).as_posix()}"
+        for path in assets
+        if path.name not in ("screenshot.png", "rail.webp")
     }
     assert {"lowrank_demo/assets/zoo.json", "lowrank_demo/assets/style.css", "lowrank_demo/py.typed"} <= names
 
@@ -129,7 +131,7 @@ def test_models(installation: Installation) -> None:
     done = installation.run("python", "-m", "lowrank_demo", "models")
     assert done.returncode == 0, done.stderr
     assert "published/scheme_1/v1" in done.stdout
-    assert "bundled" in next(line for line in done.stdout.splitlines() if line.startswith("preview/scheme_2/v5"))
+    assert "bundled" in next(line for line in done.stdout.splitlines() if line.startswith("bundled/scheme_2/v5"))
 
 
 def test_the_console_script(installation: Installation) -> None:

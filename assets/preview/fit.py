@@ -36,12 +36,12 @@ def fit(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, stage.learning_rate, total_steps=total)
     checkpoint = config.folder / f"{name}.pt"
     first = 0
-    run = [total, batch, config.seed, config.data.train.stat().st_size]
+    run = [total, batch, config.seed, config.data.train.stat().st_size, str(stage)]
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         if state["run"] != run:
             raise UsageError(
-                f"{checkpoint} is from a run with other photos, epochs, batch size or seed; expected one of this run: "
+                f"{checkpoint} is from a run with other photos, settings or seed; expected one of this run: "
                 "delete it to start again."
             )
         torch.set_rng_state(state["rng"])

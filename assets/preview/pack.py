@@ -1,8 +1,8 @@
 """Measure the trained versions on the photos that none of them saw, and put them into the app.
 
-    python assets/preview/pack.py run.toml measured [--assets FOLDER]
+    python assets/preview/pack.py longer.toml measured [--assets FOLDER]
 
-Writes the weight file to ``weights`` in the app's assets. In ``zoo.json`` there, replaces the family's cards and the
+Writes the weight file to ``weights`` in the app's assets. In ``zoo.json`` there, replaces the bundled cards and the
 errors of the cuts between and below the versions. If stopped, the next run measures what is still missing.
 """
 
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from lowrank_demo.models.architecture import SCHEMES
+from lowrank_demo.models.cards import BUNDLED_FAMILY
 from lowrank_demo.models.path import path_of
 from lowrank_demo.models.zoo import read_zoo
 from lowrank_demo.runtime.files import atomic_write
@@ -45,10 +46,9 @@ NOTE = (
 def main(config_file: Path, measured: Path, assets: Path) -> None:
     """Measure and pack."""
     config = read_config(config_file)
-    models, family = config.folder / "models", config.output.family
-    cards = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(models.glob(f"*{CARD_SUFFIX}"))]
-    for card in cards:
-        card["measured"] = []
+    models, family = config.folder / "models", BUNDLED_FAMILY
+    made = sorted(models.glob(f"{config.output.family}-*{CARD_SUFFIX}"))
+    cards = [{**json.loads(path.read_text(encoding="utf-8")), "family": family, "measured": []} for path in made]
     zoo = json.loads((assets / "zoo.json").read_text(encoding="utf-8"))
     zoo["cuts"] = [one for one in zoo.get("cuts", []) if one["family"] != family]
     others = [one for one in zoo["models"] if one["family"] != family]
@@ -124,7 +124,9 @@ class Measuring:
                 str(report),
             )
             zoo = str(self.models / "zoo.json")
-            subprocess.run([sys.executable, *command], env={**os.environ, "LOWRANK_ZOO": zoo}, check=True)
+            # Only these models, not those in the folder of the recipe's own ones.
+            environment = {**os.environ, "LOWRANK_ZOO": zoo, "LOWRANK_MODELS_DIR": ""}
+            subprocess.run([sys.executable, *command], env=environment, check=True)
         return json.loads(report.read_text(encoding="utf-8"))["models"]
 
 

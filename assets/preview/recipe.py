@@ -45,8 +45,8 @@ STEPS = (
     Step("features", _script("features.py", "teach.toml"), "heads/features.npy"),
     Step("heads", _script("heads.py", "heads.toml")),
     Step("match", _script("match.py", "match.toml")),
-    Step("convolutions", (*PROGRAM, "train", "finetune", "run.toml", "--resume")),
-    Step("pack", _script("pack.py", "run.toml", "measured")),
+    Step("longer", _script("match.py", "longer.toml")),
+    Step("pack", _script("pack.py", "longer.toml", "measured")),
 )
 
 
@@ -77,7 +77,7 @@ def main(folder: Path, until: str) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Make the bundled weights.")
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder for everything: 15 GB")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder for everything: 25 GB")
     parser.add_argument("--until", choices=[step.name for step in STEPS], default=STEPS[-1].name, help="the last step")
     arguments = parser.parse_args()
     main(arguments.folder.resolve(), arguments.until)

@@ -76,7 +76,6 @@ class Classifier:
 
     Args:
         network: The network with its weights. It is copied, not changed.
-        pre_shrink: The model card's ``pre_shrink``.
         device: Device to run on.
         arithmetic: Engine and precision.
     """
@@ -84,12 +83,11 @@ class Classifier:
     def __init__(
         self,
         network: LowRankAlexNet,
-        pre_shrink: int | None,
         device: torch.device,
         arithmetic: Arithmetic = Arithmetic(),
     ) -> None:
         self.device = device
-        self._module = _prepare(network, pre_shrink, device, arithmetic)
+        self._module = _prepare(network, device, arithmetic)
 
     @torch.inference_mode()
     def logits(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -195,14 +193,12 @@ def _decode_batch(contents: Sequence[Admitted], decoder: Decoder) -> tuple[Decod
     return every, times
 
 
-def _prepare(
-    network: LowRankAlexNet, pre_shrink: int | None, device: torch.device, arithmetic: Arithmetic
-) -> nn.Module:
+def _prepare(network: LowRankAlexNet, device: torch.device, arithmetic: Arithmetic) -> nn.Module:
     if arithmetic.engine == "openvino":
         from ..nn.openvino import openvino_form
 
-        return openvino_form(network, pre_shrink, arithmetic.precision)
-    return inference_form(network, pre_shrink, _DTYPES[arithmetic.precision]).to(device)
+        return openvino_form(network, arithmetic.precision)
+    return inference_form(network, _DTYPES[arithmetic.precision]).to(device)
 
 
 def _answer_batch(decoded: Decoded, times: Mapping[int, Time], classifier: Classifier) -> list[Prediction | ImageError]:

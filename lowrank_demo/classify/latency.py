@@ -35,13 +35,12 @@ def measure(card: ModelCard, device: torch.device, arithmetic: Arithmetic = Arit
     The weights are random, because they do not change the time: the model need not be downloaded.
 
     Args:
-        card: The model; only its scheme, ranks and ``pre_shrink`` matter.
+        card: The model; only its scheme and ranks matter.
         device: Device to run on.
         arithmetic: Engine and precision.
     """
-    classifier = Classifier(
-        LowRankAlexNet(card.scheme, [max(rank, 1) for rank in card.ranks]), card.pre_shrink, device, arithmetic
-    )
+    network = LowRankAlexNet(card.scheme, [max(rank, 1) for rank in card.ranks])
+    classifier = Classifier(network, device, arithmetic)
     image = torch.randn(1, 3, INPUT_SIZE, INPUT_SIZE, device=device)
     times: list[float] = []
     for _ in range(_WARM_UP + _REPEATS):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor
-
 from ..models.architecture import LAYERS, Layer
 from ..models.cards import ModelCard
 from ..models.download import OnProgress
@@ -13,36 +11,27 @@ from ..models.store import LocalFile, WeightStore
 from ..nn.alexnet import LowRankAlexNet
 from ..nn.nested import Version
 from ..nn.state_dict import read_network, read_version
-from .calibration import measure_statistics
 from .refactor import truncated
 
 
-def load_network(
-    card: ModelCard, file: LocalFile, layers: Sequence[Layer] = LAYERS, photos: Tensor | None = None
-) -> LowRankAlexNet:
+def load_network(card: ModelCard, file: LocalFile, layers: Sequence[Layer] = LAYERS) -> LowRankAlexNet:
     """Return the card's network: float32, on the CPU, in evaluation mode, truncated if the card says so.
 
-    Truncation keeps the first components of a nested file, and the truncated SVD of any other.
+    Truncation keeps the first components of a nested file, with the biases and the batch normalisation's statistics of
+    the version that is cut, and the truncated SVD of any other.
 
     Args:
         card: The model.
         file: Its verified weights.
         layers: The dense layers that it factors.
-        photos: Normalised float32 [n, 3, 227, 227], n of 2 or more. A truncated network gets its batch normalisation's
-            statistics from these; without them, it keeps those of the model that it was cut from.
 
     Raises:
         WeightsRefused: The file is not what the card describes, or was changed since it was verified.
     """
     if file.format == "nested":
-        network = read_version(Version(card.scheme, card.version, card.ranks), file, layers)
-    else:
-        network = read_network(card.scheme, card.truncated_from or card.ranks, file, layers)
-        if card.truncated_from:
-            network = truncated(network, card.ranks).eval()
-    if card.truncated_from and photos is not None:
-        measure_statistics(network, photos)
-    return network
+        return read_version(Version(card.scheme, card.version, card.ranks), file, layers)
+    network = read_network(card.scheme, card.truncated_from or card.ranks, file, layers)
+    return truncated(network, card.ranks).eval() if card.truncated_from else network
 
 
 def fetch_network(store: WeightStore, card: ModelCard, on_progress: OnProgress | None = None) -> LowRankAlexNet:

@@ -18,7 +18,7 @@ from ..runtime.schema import KnownKeys, Number, Refusal, matching, parse, within
 from ..runtime.words import lambda_text
 from .architecture import LAYERS, NetworkCost, Scheme, full_rank, network_cost
 
-DEFAULT_FAMILY, BUNDLED_FAMILY = "published", "preview"
+DEFAULT_FAMILY, BUNDLED_FAMILY = "published", "bundled"
 """Families of the authors' weights, and of this project's own, which are beside the zoo."""
 
 
@@ -122,8 +122,6 @@ class ModelCard(KnownKeys):
     """The first is the one that the page quotes and draws."""
     published: Published | None = None
     """What the paper's release states about the model; None if it is not from there."""
-    pre_shrink: Annotated[StrictInt, within(ge=16, le=255)] | None = None
-    """Shortest edge to which a photo is reduced, and then enlarged again, before the standard pipeline."""
     history: _FileName | None = None
     """File with the rank history of the training run, beside the weights."""
     # Not among the keys that a message lists.
@@ -192,7 +190,7 @@ class ModelCard(KnownKeys):
         return replace(self, ranks=given, truncated_from=self.ranks, published=None, measured=(), history=None)
 
 
-FAMILY_WORDS = {DEFAULT_FAMILY: "authors'", BUNDLED_FAMILY: "bundled"}
+FAMILY_WORDS = {DEFAULT_FAMILY: "authors'"}
 """How to show a family's name to people; a family that is not listed keeps its own name."""
 
 

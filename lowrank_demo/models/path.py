@@ -15,9 +15,9 @@ from .zoo import Zoo
 
 BETWEEN = 5
 """Cuts between two versions."""
-BELOW = 12
-"""Cuts below the last version."""
-_SMALLER = 0.8
+BELOW = 8
+"""Cuts below the last version. The smallest has half its ranks, and its answers mean nothing."""
+_SMALLER = 0.92
 """Ratio of the ranks of two cuts below the last version."""
 
 

@@ -24,6 +24,9 @@ Format = Literal["pickle", "safetensors", "nested"]
 Where = Literal["bundled", "cached", "to download", "missing"]
 """``missing``: bundled weights, or a user's own, that were beside their card when it was read but no longer are."""
 
+_NAMED = 2
+"""Largest number of models that a message names."""
+
 
 @dataclass(frozen=True)
 class LocalFile:
@@ -95,6 +98,8 @@ class WeightStore:
     def _here(self) -> str:
         """Name the models whose weights are on this machine."""
         here = [card.id for card in self.zoo if self.where(card) in ("bundled", "cached")]
+        if len(here) > _NAMED:
+            here[_NAMED:] = [f"and {len(here) - _NAMED} more"]
         return ", ".join(here) or "there is none"
 
     def _cached(self, card: ModelCard) -> LocalFile | None:

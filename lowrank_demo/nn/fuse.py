@@ -1,48 +1,17 @@
-"""Prepare a network for inference: batch normalisation folded into ``U``, channels last, optional pre-shrink."""
+"""Prepare a network for inference: batch normalisation folded into ``U``, channels last."""
 
 from __future__ import annotations
 
 import copy
-import functools
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from ..models.architecture import INPUT_SIZE
 from .alexnet import LowRankAlexNet, LowRankLayer
 
-RESIZED_EDGE = 256
 _PART = 16
 """Images at a time: of 8, 16 and 64, 16 was measured to be the fastest through the first two pooling layers."""
-
-
-class Shrink(nn.Module):
-    """Removes fine detail from photos: scales them down to a shortest edge of ``edge``, then up again.
-
-    Some weights were trained on small photos, and sharp detail misleads them. This module works on the crop, so that
-    all models share one input pipeline; ``edge`` is in pixels of the whole photo (shortest edge 256), as on the card.
-    """
-
-    def __init__(self, edge: int) -> None:
-        super().__init__()
-        self.size = round(INPUT_SIZE * edge / RESIZED_EDGE)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return images without fine detail, float [n, 3, 227, 227] like the input."""
-        small = F.interpolate(images, size=self.size, mode="bilinear", antialias=True)
-        return F.interpolate(small, size=images.shape[-2:], mode="bilinear")
-
-
-def shrink_first(network: nn.Module, edge: int) -> None:
-    """Make a network shrink its images first, as :func:`inference_form` does."""
-    # A hook keeps the network's class and the keys of its state_dict; a Shrink in front of it would change both.
-    network.register_forward_pre_hook(functools.partial(_shrunk, Shrink(edge)))
-
-
-def _shrunk(shrink: Shrink, _network: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return shrink(arguments[0]), *arguments[1:]
 
 
 class InParts(nn.Module):
@@ -74,18 +43,14 @@ class Cast(nn.Module):
         return images.to(self.dtype)
 
 
-def inference_form(
-    network: LowRankAlexNet, pre_shrink: int | None = None, dtype: torch.dtype = torch.float32
-) -> nn.Module:
+def inference_form(network: LowRankAlexNet, dtype: torch.dtype = torch.float32) -> nn.Module:
     """Return a faster equivalent of ``network.eval()``; the given network is left unchanged.
 
     Args:
         network: A network with its weights loaded.
-        pre_shrink: The card's ``pre_shrink``, applied to the images first.
         dtype: Dtype of weights and activations: float32, or bfloat16 on hardware that multiplies it faster. conv1 and
             the last product stay in float32.
     """
-    stages: list[nn.Module] = [Shrink(pre_shrink)] if pre_shrink else []
     features, classifier = folded(network)
     if dtype != torch.float32:
         # Rounding errors of conv1 would pass through all other layers, and rounding could make logits equal.
@@ -93,7 +58,7 @@ def inference_form(
         classifier = [*(module.to(dtype) for module in classifier[:-1]), Cast(torch.float32), classifier[-1]]
     pools = [place for place, module in enumerate(features) if isinstance(module, nn.MaxPool2d)]
     early = pools[1] + 1
-    stages += [InParts(features[:early]), *features[early:], nn.Flatten(), *classifier]
+    stages = (InParts(features[:early]), *features[early:], nn.Flatten(), *classifier)
     fused = nn.Sequential(*stages).eval().requires_grad_(False)
     return fused.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..models.architecture import INPUT_SIZE
 from .alexnet import LowRankAlexNet
-from .fuse import Shrink, folded
+from .fuse import folded
 
 _PART = 64
 """Images at a time: as fast as fewer, and memory does not grow with the batch."""
@@ -37,7 +37,7 @@ class OpenVinoNetwork(nn.Module):
             # Pinning would put all processes of a machine on its first cores.
             "ENABLE_CPU_PINNING": False,
         }
-        self._request = openvino.Core().compile_model(_graph(layers), "CPU", settings).create_infer_request()
+        self._request = openvino.Core().compile_model(graph(layers), "CPU", settings).create_infer_request()
         self._lock = threading.Lock()
 
     def forward(self, images: Tensor) -> Tensor:
@@ -48,23 +48,21 @@ class OpenVinoNetwork(nn.Module):
         return torch.cat([torch.from_numpy(answer) for answer in answers])
 
 
-def openvino_form(network: LowRankAlexNet, pre_shrink: int | None, precision: str) -> nn.Module:
+def openvino_form(network: LowRankAlexNet, precision: str) -> nn.Module:
     """Return an equivalent of ``network.eval()`` that OpenVINO computes, on the CPU only.
 
     Args:
         network: A network with its weights loaded; it is left unchanged.
-        pre_shrink: The card's ``pre_shrink``, applied to the images first.
         precision: ``fp32`` or ``bf16``, as for :class:`OpenVinoNetwork`.
     """
     features, classifier = folded(network)
-    compiled = OpenVinoNetwork([*features, nn.Flatten(), *classifier], precision)
-    return nn.Sequential(Shrink(pre_shrink), compiled) if pre_shrink else compiled
+    return OpenVinoNetwork([*features, nn.Flatten(), *classifier], precision)
 
 
 # Why not openvino.convert_model: logits and speed are the same, but it starts slower. Importing torch and OpenVINO,
 # converting and compiling takes 6.5 to 7.6 s of CPU time; with this graph it takes 3.0 to 3.3 s, of which 0.13 to
 # 0.27 s build and compile (ranks of scheme 1 v1 and scheme 2 v5, cold processes, OpenVINO 2026.4.1, torch 2.13).
-def _graph(layers: Iterable[nn.Module]) -> openvino.Model:
+def graph(layers: Iterable[nn.Module]) -> openvino.Model:
     """Return the layers as an OpenVINO model, whose input is float32 [n, 227, 227, 3]."""
     images = op.parameter([-1, INPUT_SIZE, INPUT_SIZE, 3], openvino.Type.f32)
     value = op.transpose(images, op.constant([0, 3, 1, 2])).output(0)

@@ -41,7 +41,7 @@ from lowrank_demo.nn.alexnet import LowRankAlexNet
 network = LowRankAlexNet.from_pretrained("FOLDER_OR_REPOSITORY")  # logits of float [n, 3, 227, 227]
 ```
 
-Input: RGB, shortest edge 256, centre crop 227, ImageNet mean and standard deviation.{{ shrink }}
+Input: RGB, shortest edge 256, centre crop 227, ImageNet mean and standard deviation.
 """
 
 
@@ -118,6 +118,5 @@ def _readme(card: ModelCard) -> str:
             macs=f"{card.cost.macs / 1e6:.2f}",
             dense=f"{DENSE_MACS / 1e6:.0f}",
             params=f"{card.cost.params / 1e6:.2f}",
-            shrink=f" Photos are first reduced to a shortest edge of {card.pre_shrink}." if card.pre_shrink else "",
         )
     )

@@ -18,7 +18,6 @@ from ..errors import DataError, NotWritten, UsageError
 from ..models.architecture import INPUT_SIZE
 from ..models.cards import ModelCard
 from ..nn.alexnet import LowRankAlexNet
-from ..nn.fuse import Shrink
 from ..runtime.files import atomic_write
 
 _TOLERANCE = 1e-4
@@ -29,8 +28,7 @@ _INPUT = "RGB, shortest edge 256, centre crop 227, minus (0.485, 0.456, 0.406), 
 def export_onnx(card: ModelCard, network: LowRankAlexNet, target: Path) -> float:
     """Write an ONNX file that maps ``images``, float32 [n, 3, 227, 227], to ``logits``, float32 [n, 1000].
 
-    The file is kept only if ONNX Runtime computes the same logits from it as torch. It includes the card's
-    ``pre_shrink``.
+    The file is kept only if ONNX Runtime computes the same logits from it as torch.
 
     Args:
         card: The model; its id, ranks and licence go into the file's metadata.
@@ -54,12 +52,11 @@ def export_onnx(card: ModelCard, network: LowRankAlexNet, target: Path) -> float
             f"ONNX export needs the package {error.name}, which is not installed; run `pip install onnxscript "
             "onnxruntime`."
         ) from error
-    stages = [Shrink(card.pre_shrink)] if card.pre_shrink else []
-    module = nn.Sequential(*stages, network).eval()
+    network.eval()
     example = torch.randn(2, 3, INPUT_SIZE, INPUT_SIZE)
     with _silent_exporter():
         program = torch.onnx.export(
-            module,
+            network,
             (example,),
             input_names=["images"],
             output_names=["logits"],
@@ -74,7 +71,7 @@ def export_onnx(card: ModelCard, network: LowRankAlexNet, target: Path) -> float
     try:
         with atomic_write(target) as temporary:
             program.save(temporary)
-            difference = _largest_difference(module, onnxruntime.InferenceSession(temporary))
+            difference = _largest_difference(network, onnxruntime.InferenceSession(temporary))
             if not difference <= _TOLERANCE:
                 raise DataError(
                     f"The ONNX file's logits differ from torch's by {difference:.1e} of the largest logit; expected at "

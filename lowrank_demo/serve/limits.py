@@ -24,7 +24,7 @@ _MAX_MARKS = 50_000
 _UPLOAD = "/gradio_api/upload"
 _ROUTES = re.compile(r"/gradio_api/(upload|queue/join|call/.+|cancel|reset|mcp(/.*)?)/?$")
 """Routes that take a body. Gradio has more, for recordings and for building apps: they have no limits of their own."""
-_MAX_HELD = 200_000_000
+_MAX_HELD = 400_000_000
 """Limit on the bytes of all JSON bodies that are arriving or being read."""
 _JSON_SECONDS = 120.0
 """Longest time that a JSON body may take."""

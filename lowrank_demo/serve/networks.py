@@ -58,7 +58,7 @@ class Networks:
             known = self._in_memory(key)
             if known:
                 return known
-            made = self._prepare(fetch_network(self._weights, card, on_progress), card, device)
+            made = self._prepare(fetch_network(self._weights, card, on_progress), device)
             with self._lock:
                 self._known[key] = made, self._size(card)
                 while len(self._known) > 1 and sum(size for _, size in self._known.values()) > self._most:
@@ -89,12 +89,12 @@ class Networks:
         weights = self._weights.ensure(card, on_progress)
         # An OpenVINO network answers one caller at a time, so a pass has its own.
         known = self._in_memory((card.id, str(device))) if self._settings.arithmetic.engine == "torch" else None
-        return LoadedModel(card, weights.sha256, known or self._prepare(load_network(card, weights), card, device))
+        return LoadedModel(card, weights.sha256, known or self._prepare(load_network(card, weights), device))
 
-    def _prepare(self, network: LowRankAlexNet, card: ModelCard, device: torch.device) -> Classifier:
+    def _prepare(self, network: LowRankAlexNet, device: torch.device) -> Classifier:
         from ..classify.inference import Classifier
 
-        return Classifier(network, card.pre_shrink, device, self._settings.arithmetic)
+        return Classifier(network, device, self._settings.arithmetic)
 
     def _size(self, card: ModelCard) -> int:
         return card.cost.fp32_bytes // (2 if self._settings.precision == "bf16" else 1)

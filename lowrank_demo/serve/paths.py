@@ -135,14 +135,9 @@ class Paths:
         if not can_be_cut([card for card in path if not card.truncated_from]):
             return [service.networks.get(card, device).logits for card in path]
         from ..lowrank.slices import fetch_slices
-        from ..nn.fuse import shrink_first
 
         key = (path[0].family, path[0].scheme)
         with self._loading:
             if key not in self._networks:
-                made = fetch_slices(service.weights, path, device)
-                for card, network in zip(path, made, strict=True):
-                    if card.pre_shrink:
-                        shrink_first(network, card.pre_shrink)
-                self._networks[key] = list(made)
+                self._networks[key] = [*fetch_slices(service.weights, path, device)]
             return self._networks[key]

@@ -30,7 +30,6 @@ def model_json(status: ModelStatus) -> dict[str, Any]:
         "published": published_json(card),
         "measured": [{**_measured_json(one), "command": one.command} for one in card.measured],
         "weights": status.where,
-        "pre_shrink": card.pre_shrink,
         "licence": card.licence,
         "provenance": card.provenance,
         "note": card.note,

@@ -6,6 +6,7 @@ The file is a NumPy array: float16 logits [views, images, classes].
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,6 +15,14 @@ from torch import Tensor
 from ..errors import DataError, UsageError
 from ..models.architecture import NUM_CLASSES
 from ..runtime.words import counted
+
+
+class Kept(Protocol):
+    """What was computed from every view of the training images, and is read again for each batch."""
+
+    def __getitem__(self, place: tuple[int, int]) -> Tensor:
+        """Return the values of one view of one image, float16."""
+        ...
 
 
 class Answers:

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from ..data.lmdb.reader import LmdbReader, check_label
 from ..decode.base import MEAN, STD
 from ..decode.pillow import decode_one
-from .answers import Answers
+from .answers import Kept
 from .augmentation import augment
 from .config import DataConfig
 
@@ -53,7 +53,7 @@ class LmdbImages(Dataset[tuple[Tensor, int, Tensor]]):
         self._labelled = labelled
         self.passes = 0
         """Number of finished passes over the file, which decides the view."""
-        self.answers: Answers | None = None
+        self.answers: Kept | None = None
         """A teacher's answers to the views of these images."""
         self._reader: LmdbReader | None = None
         with LmdbReader(path) as reader:

@@ -32,7 +32,7 @@ def load_teacher(name: str, device: torch.device) -> nn.Module | None:
     if ":" not in name:
         store = WeightStore.from_settings(Settings.from_environment())
         card = store.zoo.get(name)
-        return inference_form(fetch_network(store, card, print_download), card.pre_shrink).to(device)
+        return inference_form(fetch_network(store, card, print_download)).to(device)
     module_name, _, function = name.partition(":")
     try:
         made = getattr(importlib.import_module(module_name), function)()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _WHOSE = {
     "published": "The paper's authors trained these on ImageNet and released them. Weights are downloaded from their "
     "release when you ask for them.",
-    "preview": "This project trained these, at ranks that the paper learned, so that the app answers without a "
+    "bundled": "This project trained these, at ranks that the paper learned, so that the app answers without a "
     "download. They show how low rank works, not how good the paper's models are.",
 }
 _OTHERS = "Whoever runs this server added these. Their cards say where they come from."

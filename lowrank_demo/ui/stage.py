@@ -22,8 +22,11 @@ from .present_stage import more_value, photo_value, refused_value, stage_config
 # With a change of the photos, the browser says how many clicks came before it.
 _CLICKS = "(_, ...values) => [String(window.lowrankClicks || 0), ...values]"
 _OWN = ASSETS / "examples"
-EXAMPLES = (FIRST_PHOTO, _OWN / "cat.jpg", _OWN / "coffee.jpg")
-"""A photo from the gradio package and two from this project."""
+EXAMPLES = (
+    FIRST_PHOTO,
+    *(_OWN / f"{name}.jpg" for name in ("zebra", "killer-whale", "sports-car", "pizza", "cat", "coffee")),
+)
+"""A photo from the gradio package and some from this project. The bundled weights know most of them."""
 
 
 def create(desk: Desk, model: str) -> gr.HTML:

@@ -61,7 +61,7 @@ def build(page: Page, tab: gr.Tab) -> None:
         )
         source = gr.Radio(_SOURCES, value="published", label="Errors from", scale=3, min_width=260, elem_id="lr-source")
         photos = gr.Dropdown(
-            [paper.title], value=paper.title, label="Photos", scale=2, min_width=240, elem_id="lr-measured-on"
+            [paper.title], value=paper.title, label="Photos", scale=2, min_width=400, elem_id="lr-measured-on"
         )
     plot = gr.Plot(
         pareto_figure(service.zoo, paper, "top1", page.card(chosen.value)), show_label=False, elem_id="lr-pareto-plot"

@@ -261,11 +261,11 @@ def _zoo() -> Zoo:
 
 
 def _classifier(card: ModelCard, precision: str) -> Classifier:
-    return Classifier(LowRankAlexNet(card.scheme, card.ranks), None, DEVICE, Arithmetic("torch", precision))
+    return Classifier(LowRankAlexNet(card.scheme, card.ranks), DEVICE, Arithmetic("torch", precision))
 
 
 def _module(card: ModelCard, dtype: torch.dtype) -> nn.Module:
-    return inference_form(LowRankAlexNet(card.scheme, card.ranks), None, dtype).to(DEVICE)
+    return inference_form(LowRankAlexNet(card.scheme, card.ranks), dtype).to(DEVICE)
 
 
 def _trainer(network: nn.Module, stage: StageConfig, batches: Batches) -> Trainer:

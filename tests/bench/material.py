@@ -85,4 +85,4 @@ def published(zoo: Zoo) -> list[ModelCard]:
 
 def random_classifier(card: ModelCard, arithmetic: Arithmetic = Arithmetic()) -> Classifier:
     """The card's network with random weights, on the CPU: as fast as the trained one."""
-    return Classifier(LowRankAlexNet(card.scheme, card.ranks), None, CPU, arithmetic)
+    return Classifier(LowRankAlexNet(card.scheme, card.ranks), CPU, arithmetic)

@@ -114,7 +114,7 @@ def test_measured_errors_alone(zoo: Zoo) -> None:
 def test_measured_errors_of_the_cards_are_lines_of_their_own(zoo: Zoo) -> None:
     def measured(model: str, top1: float, images: int | None = 1000, dataset: str = "a thousand photos") -> ModelCard:
         first = Measurement(top1, top1 / 2, dataset, "validate", images)
-        return replace(zoo.get(model), family="preview", published=None, measured=(first, replace(first, top1=1.0)))
+        return replace(zoo.get(model), family="bundled", published=None, measured=(first, replace(first, top1=1.0)))
 
     small, large = measured("scheme_2/v5", 66.0), measured("scheme_2/v1", 60.0)
     cards = (zoo.get("published/scheme_2/v5"), small, large, measured("scheme_1/v4", 65.0))
@@ -124,7 +124,7 @@ def test_measured_errors_of_the_cards_are_lines_of_their_own(zoo: Zoo) -> None:
     name = "Scheme 2 · bundled"
     assert names(figure) == ["Scheme 1 · bundled", name, "chosen model"]
     drawn = points(figure, name)
-    assert list(drawn) == ["preview/scheme_2/v5", "preview/scheme_2/v1"]
+    assert list(drawn) == ["bundled/scheme_2/v5", "bundled/scheme_2/v1"]
     assert [y for _, y in drawn.values()] == [66.0, 60.0]
     assert "lines" in trace_of(figure, name).mode
     margins = trace_of(figure, name).error_y
@@ -145,13 +145,13 @@ def test_measured_errors_of_the_cards_are_lines_of_their_own(zoo: Zoo) -> None:
     assert "chosen: not measured<br>on these photos" in notes(figure)
     low, high = figure.layout.xaxis.range
     assert low < others.mflops(chosen) < high, "the line that marks it is in sight"
-    assert "preview/scheme_1/v3" not in str(pareto_figure(others, first, "top1").data)
+    assert "bundled/scheme_1/v3" not in str(pareto_figure(others, first, "top1").data)
     paper: Any = pareto_figure(others, published(others), "top1", small)
     assert not [one for one in names(paper) if "bundled" in one]
 
 
 def test_families_of_one_set_differ_by_dashes(zoo: Zoo) -> None:
-    results = [ModelResult(zoo.get(name), 100, 50.0, 20.0, 1.0) for name in (*IDS[:2], "preview/scheme_2/v5", IDS[2])]
+    results = [ModelResult(zoo.get(name), 100, 50.0, 20.0, 1.0) for name in (*IDS[:2], "bundled/scheme_2/v5", IDS[2])]
     (photos,) = of_reports([a_report(*results)])
     figure: Any = pareto_figure(zoo, photos, "top1")
     assert names(figure) == ["Scheme 2 · bundled", PAPER] or names(figure) == [PAPER, "Scheme 2 · bundled"]
@@ -160,7 +160,7 @@ def test_families_of_one_set_differ_by_dashes(zoo: Zoo) -> None:
 
 
 def test_truncated_models_are_marked_and_stay_in_sight(zoo: Zoo) -> None:
-    card = zoo.get("preview/scheme_2/v5")
+    card = zoo.get("bundled/scheme_2/v5")
     truncated = card.truncated([1] * 8)
     results = [ModelResult(one, 100, error, error / 2, 1.0) for one, error in ((card, 43.0), (truncated, 99.0))]
     reports = [a_report(result) for result in results]

@@ -24,7 +24,7 @@ def test_what_the_paper_states(zoo: Zoo) -> None:
 
 
 def test_a_card_stands_in_each_set_it_was_measured_on(zoo: Zoo) -> None:
-    paper, one, two = zoo.get("scheme_2/v5"), zoo.get("preview/scheme_2/v5"), zoo.get("preview/scheme_1/v4")
+    paper, one, two = zoo.get("scheme_2/v5"), zoo.get("bundled/scheme_2/v5"), zoo.get("bundled/scheme_1/v4")
     first, again = Measurement(50, 20, "sharp", "validate", 10), Measurement(60, 30, "sharp", "validate", 10)
     larger, uncounted = replace(first, images=11), replace(first, dataset="others", images=None)
     cards = (
@@ -42,7 +42,7 @@ def test_a_card_stands_in_each_set_it_was_measured_on(zoo: Zoo) -> None:
 
 
 def test_files_that_were_validated_on(zoo: Zoo) -> None:
-    one, two = zoo.get("preview/scheme_2/v5"), zoo.get("preview/scheme_1/v4")
+    one, two = zoo.get("bundled/scheme_2/v5"), zoo.get("bundled/scheme_1/v4")
     reports = [
         a_report("a.lmdb", 10, (one, 50.0), (two, 60.0)),
         a_report("b.lmdb", 1, (one, 0.0)),
@@ -57,7 +57,7 @@ def test_files_that_were_validated_on(zoo: Zoo) -> None:
 
 
 def test_sources(zoo: Zoo) -> None:
-    report = a_report("a.lmdb", 10, (zoo.get("preview/scheme_2/v5"), 50.0))
+    report = a_report("a.lmdb", 10, (zoo.get("bundled/scheme_2/v5"), 50.0))
     assert sets_of("published", zoo, [report]) == [published(zoo)]
     assert sets_of("cards", zoo, [report]) == of_cards(zoo)
     assert sets_of("validations", zoo, [report]) == of_reports([report])

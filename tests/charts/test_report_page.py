@@ -13,7 +13,7 @@ from tests.helpers.examples import CONDITIONS
 
 
 def a_report(zoo: Zoo) -> Report:
-    cards = [zoo.get("scheme_2/v5"), zoo.get("preview/scheme_2/v5")]
+    cards = [zoo.get("scheme_2/v5"), zoo.get("bundled/scheme_2/v5")]
     return Report(
         file="<img src=x>.lmdb",
         total=100,

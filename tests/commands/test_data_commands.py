@@ -23,7 +23,7 @@ from tests.helpers.terminal import stopped_under_way
 
 pytestmark = pytest.mark.spread
 
-PREVIEW = "preview/scheme_2/v5"
+V5 = "bundled/scheme_2/v5"
 
 
 @pytest.fixture
@@ -59,11 +59,14 @@ def test_from_folder_to_report(imagenet: Path, tmp_path: Path) -> None:
     report, table = tmp_path / "report.json", tmp_path / "report.csv"
     done = run("validate", "--lmdb-file", str(out), "--json", str(report), "--csv", str(table), "--check-file")
     assert done.returncode == 0, done.stderr
-    assert PREVIEW in done.stdout
+    assert V5 in done.stdout
     assert "3 images of val" in done.stdout
     data = json.loads(report.read_text())
     assert (data["count"], data["unreadable"]) == (3, 0)
-    assert [model["id"] for model in data["models"]] == ["preview/scheme_1/v4", PREVIEW]
+    assert [model["id"] for model in data["models"]] == [
+        *(f"bundled/scheme_1/v{number}" for number in range(1, 5)),
+        *(f"bundled/scheme_2/v{number}" for number in range(1, 6)),
+    ]
     assert data["images_per_second"] > 0
     assert data["conditions"] | {"decoder": "any"} == {
         "decoder": "any",

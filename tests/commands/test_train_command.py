@@ -10,7 +10,7 @@ import torch
 from lowrank_demo.commands.train import _device
 from tests.helpers.commands import run
 
-CONFIG = '[data]\ntrain = "a.lmdb"\nvalidation = "a.lmdb"\n[finetune]\nstart = "preview/scheme_2/v5"\nepochs = 1\n'
+CONFIG = '[data]\ntrain = "a.lmdb"\nvalidation = "a.lmdb"\n[finetune]\nstart = "bundled/scheme_2/v5"\nepochs = 1\n'
 
 
 def test_the_engine_of_the_app_does_not_choose_the_device(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="needs devices, pipes and signals"),
 ]
 
-PREVIEW = "preview/scheme_2/v5"
+V5 = "bundled/scheme_2/v5"
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def validate(file: Path, *options: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    done = run("validate", "--lmdb-file", str(file), "--models", PREVIEW, *map(str, options), **environment)
+    done = run("validate", "--lmdb-file", str(file), "--models", V5, *map(str, options), **environment)
     assert "Traceback" not in done.stderr
     return done
 
@@ -67,8 +67,8 @@ def test_a_report_that_fails_costs_nothing(file: Path, tmp_path: Path) -> None:
     done = validate(file, "--json", "/dev/full", "--csv", table)
     assert done.returncode == 2
     assert "/dev/full could not be written (No space left on device)" in done.stderr
-    assert PREVIEW in done.stdout
-    assert PREVIEW in table.read_text()
+    assert V5 in done.stdout
+    assert V5 in table.read_text()
     assert len(list(states.iterdir())) == 1
     again = validate(file, "--json", tmp_path / "report.json", "--resume")
     assert again.returncode == 0
@@ -100,14 +100,14 @@ def test_reports_go_to_pipes_and_links(file: Path, tmp_path: Path) -> None:
     assert json.loads(read[0])["count"] == 8
     assert pipe.is_fifo()
     assert link.is_symlink()
-    assert PREVIEW in (tmp_path / "table.csv").read_text()
+    assert V5 in (tmp_path / "table.csv").read_text()
 
 
 def test_a_report_on_standard_output_is_alone_there(file: Path) -> None:
     for name in ("-", "/dev/stdout"):
         done = validate(file, "--json", name)
         assert json.loads(done.stdout)["count"] == 8
-        assert PREVIEW in done.stderr, "the table"
+        assert V5 in done.stderr, "the table"
 
 
 def test_a_new_start_is_said(file: Path) -> None:
@@ -127,7 +127,7 @@ def test_variables_that_a_launcher_left(file: Path, tmp_path: Path) -> None:
 def test_a_termination_saves_the_pass(tmp_path: Path, number: signal.Signals) -> None:
     labelled, report = tmp_path / "long.lmdb", tmp_path / "report.json"
     build_long_lmdb(labelled, 2000)
-    command = ("validate", "--lmdb-file", str(labelled), "--models", PREVIEW, "--json", str(report))
+    command = ("validate", "--lmdb-file", str(labelled), "--models", V5, "--json", str(report))
     code, _, said = stopped_under_way(command, {}, number)
     assert code == 130
     assert number == signal.SIGHUP or "--resume continues from here" in said
@@ -146,7 +146,7 @@ def test_every_command_prints_in_every_encoding(tmp_path: Path) -> None:
 
 def test_a_full_standard_output_is_one_sentence(file: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "LOWRANK_CACHE_DIR": str(tmp_path / "cache")}
-    command = [sys.executable, "-m", "lowrank_demo", "validate", "--lmdb-file", str(file), "--models", PREVIEW]
+    command = [sys.executable, "-m", "lowrank_demo", "validate", "--lmdb-file", str(file), "--models", V5]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(command, env=environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 2
@@ -156,8 +156,8 @@ def test_a_full_standard_output_is_one_sentence(file: Path, tmp_path: Path) -> N
 
 def test_a_full_standard_error_costs_nothing(file: Path, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    command = [sys.executable, "-m", "lowrank_demo", "validate", "--lmdb-file", str(file), "--models", PREVIEW]
+    command = [sys.executable, "-m", "lowrank_demo", "validate", "--lmdb-file", str(file), "--models", V5]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([*command, "--json", str(report)], stdout=subprocess.PIPE, stderr=full, check=True)
     assert json.loads(report.read_text())["count"] == 8
-    assert PREVIEW.encode() in done.stdout
+    assert V5.encode() in done.stdout

@@ -21,7 +21,7 @@ from tests.helpers.app import RunningApp, running_app
 
 ADDRESS, PORT = "1.2.3.4", 9000
 URL = f"http://{ADDRESS}:{PORT}/remote.jpg"
-MODEL = "preview/scheme_2/v5"
+MODEL = "bundled/scheme_2/v5"
 
 
 def listen(reached: list[str]) -> None:

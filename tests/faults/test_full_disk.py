@@ -25,7 +25,7 @@ from tests.helpers.zips import uploaded
 
 pytestmark = pytest.mark.spread
 
-MODEL = "preview/scheme_2/v5"
+MODEL = "bundled/scheme_2/v5"
 
 
 def fill(disk: Path, leave: int = 0) -> Path:

@@ -14,7 +14,7 @@ from tests.faults.client import ApiClient
 from tests.helpers.app import RunningApp, running_app
 from tests.helpers.photos import photo_path
 
-MODEL = "preview/scheme_2/v5"
+MODEL = "bundled/scheme_2/v5"
 
 
 @pytest.fixture(scope="module")

@@ -155,7 +155,7 @@ def test_validation(times: int, tmp_path: Path) -> None:
     build_long_lmdb(file, 200)
 
     def command(name: str) -> list[str]:
-        return ["validate", "--lmdb-file", str(file), "--models", "preview/scheme_2/v5", "--json", str(tmp_path / name)]
+        return ["validate", "--lmdb-file", str(file), "--models", "bundled/scheme_2/v5", "--json", str(tmp_path / name)]
 
     def sums(name: str) -> dict[str, object]:
         report = json.loads((tmp_path / name).read_text())
@@ -203,7 +203,7 @@ validation = "train.lmdb"
 batch_size = 8
 workers = 0
 [finetune]
-start = "preview/scheme_2/v5"
+start = "bundled/scheme_2/v5"
 frozen_layers = 2
 epochs = 4
 learning_rate = 0.0001

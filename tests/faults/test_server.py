@@ -28,7 +28,7 @@ from tests.helpers.photos import photo_path
 from tests.helpers.server import FileServer
 from tests.helpers.zips import zipped
 
-MODEL = "preview/scheme_2/v5"
+MODEL = "bundled/scheme_2/v5"
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from tests.helpers.server import FileServer
 pytestmark = pytest.mark.spread
 
 ID = "published/scheme_2/v5"
-IN_USE = "preview/scheme_2/v5"
+IN_USE = "bundled/scheme_2/v5"
 
 
 def answer_of(service: Service, model: str) -> list[tuple[str, float]]:

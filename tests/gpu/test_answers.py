@@ -30,7 +30,7 @@ from tests.gpu.conftest import GPU
 from tests.helpers.paths import ROOT
 
 pytestmark = pytest.mark.gpu
-MODEL = "preview/scheme_2/v5"
+MODEL = "bundled/scheme_2/v5"
 
 
 def photos_of(records: list[Record]) -> list[Photo]:
@@ -92,7 +92,7 @@ def test_nine_models_in_one_pass(file: Path, records: list[Record], zoo: Zoo, de
     count = min(64, len(records))
 
     def losses(on: torch.device) -> list[int]:
-        models = [(name, Classifier(network, None, on)) for name, network in networks]
+        models = [(name, Classifier(network, on)) for name, network in networks]
         with LmdbReader(file) as reader:
             validation = Validation(reader, models, PillowDecoder(64_000_000, 4), records=range(count))
             for _ in validation:

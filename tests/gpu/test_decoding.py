@@ -78,8 +78,8 @@ def test_pixels_and_decisions(
     images = [record.image for record in records]
     if edge != 256:
         images = [enlarged(image, edge) for image in images]
-    card = zoo.get("preview/scheme_2/v5")
-    classifier = Classifier(fetch_network(WeightStore.from_settings(settings), card), card.pre_shrink, CPU)
+    card = zoo.get("bundled/scheme_2/v5")
+    classifier = Classifier(fetch_network(WeightStore.from_settings(settings), card), CPU)
     found = decoder.decode(images, oriented=False)
     assert found.decoders == (decoder.name,) * len(images)
     assert decoder.name == ("dali-gpu" if GPU else "dali-cpu")

@@ -34,7 +34,7 @@ def batches(records: list[Record], tmp_path: Path) -> Batches:
 
 @pytest.mark.timeout(300)
 def test_training_in_bf16_and_resuming(batches: Batches, zoo: Zoo, settings: Settings, tmp_path: Path) -> None:
-    card = zoo.get("preview/scheme_2/v5")
+    card = zoo.get("bundled/scheme_2/v5")
     stage = StageConfig(epochs=2, precision="bf16", learning_rate=1e-3, warmup_epochs=0, ema=0.9)
 
     def trainer(checkpoint: str) -> Trainer:

@@ -10,6 +10,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from lowrank_demo.lowrank.load import load_network
+from lowrank_demo.models.store import WeightStore
+from lowrank_demo.models.zoo import read_zoo
 from lowrank_demo.nn.alexnet import LowRankAlexNet
 from lowrank_demo.nn.nested import Version, merged
 from lowrank_demo.settings import ASSETS
@@ -74,11 +77,15 @@ def nested_models(folder: Path, change: Callable[[dict[str, Tensor]], object] = 
 def own_model(folder: Path) -> Path:
     """Fill a folder with a user's own model as ``train finetune`` leaves it, rank history included; return it."""
     folder.mkdir()
-    zoo = json.loads((ASSETS / "zoo.json").read_text())
-    card = next(model for model in zoo["models"] if model["family"] == "preview" and model["version"] == "v5")
-    (folder / "own.safetensors").write_bytes((ASSETS / card["weights"]["file"]).read_bytes())
+    zoo = read_zoo(ASSETS / "zoo.json")
+    bundled = zoo.get("bundled/scheme_2/v5")
+    network = load_network(bundled, WeightStore(zoo, folder).ensure(bundled))
+    file = folder / "own.safetensors"
+    safetensors.torch.save_file(quantised(network.state_dict(), "int8"), file)
+    cards = json.loads((ASSETS / "zoo.json").read_text())["models"]
+    card = next(one for one in cards if one["family"] == "bundled" and one["version"] == "v5")
     card |= {"family": "own", "version": "mine", "history": "own.history.json"}
-    card["weights"]["file"] = "own.safetensors"
+    card["weights"] = {"file": file.name, "sha256": sha256(file), "format": "safetensors"}
     (folder / "own.card.json").write_text(json.dumps(card))
     (folder / "own.history.json").write_text(json.dumps(HISTORY))
     return folder

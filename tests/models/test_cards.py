@@ -37,7 +37,7 @@ def test_bundled_weights_are_there_with_their_digest(zoo: Zoo) -> None:
 
 
 def test_unknown_model_lists_the_known(zoo: Zoo) -> None:
-    with pytest.raises(UnknownModel, match=r'"scheme_3/v1".*published/scheme_1/v1.*preview/scheme_2/v5'):
+    with pytest.raises(UnknownModel, match=r'"scheme_3/v1".*published/scheme_1/v1.*bundled/scheme_2/v5'):
         zoo.get("scheme_3/v1")
     with pytest.raises(UnknownModel) as caught:
         zoo.get("x" * 10_000)

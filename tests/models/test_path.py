@@ -10,7 +10,7 @@ import pytest
 from lowrank_demo.models.path import BELOW, BETWEEN, path_of
 from lowrank_demo.models.zoo import Zoo, read_zoo
 from lowrank_demo.settings import ASSETS
-from tests.helpers.models import NESTED_RANKS, nested_models
+from tests.helpers.models import NESTED_RANKS, nested_models, own_model
 
 
 def test_published_versions_are_not_cut(zoo: Zoo) -> None:
@@ -19,12 +19,22 @@ def test_published_versions_are_not_cut(zoo: Zoo) -> None:
     assert not any(card.truncated_from for card in path)
 
 
-def test_below_the_only_version(zoo: Zoo) -> None:
-    path = path_of(zoo, "preview", "scheme_2")
-    assert path[0].id == "preview/scheme_2/v5"
+def test_below_the_only_version(tmp_path: Path) -> None:
+    zoo = read_zoo(ASSETS / "zoo.json", own_model(tmp_path / "own"))
+    path = path_of(zoo, "own", "scheme_2")
+    assert path[0].id == "own/scheme_2/mine"
     assert len(path) == 1 + BELOW
     assert all(a.cost.macs > b.cost.macs for a, b in pairwise(path))
-    assert path[-1].cost.macs < path[0].cost.macs / 8
+    assert path[-1].cost.macs < 0.55 * path[0].cost.macs
+    assert all(zoo.get(card.id) == card for card in path), "each has an id by which it is found"
+
+
+@pytest.mark.parametrize(("scheme", "versions"), [("scheme_1", 4), ("scheme_2", 5)])
+def test_through_the_bundled_versions(zoo: Zoo, scheme: str, versions: int) -> None:
+    path = path_of(zoo, "bundled", scheme)
+    assert [card.version for card in path if not card.truncated_from] == [f"v{i}" for i in range(1, versions + 1)]
+    assert len(path) == versions + (versions - 1) * BETWEEN + BELOW
+    assert all(a.cost.macs > b.cost.macs for a, b in pairwise(path))
     assert all(zoo.get(card.id) == card for card in path), "each has an id by which it is found"
 
 
@@ -51,15 +61,15 @@ def test_figures_as_published(zoo: Zoo, published_models: list[dict]) -> None:
     for published in published_models:
         card = zoo.get(f"{published['scheme']}/{published['version']}")
         assert zoo.mflops(card) == published["mflops"]
-    assert zoo.mflops(zoo.get("preview/scheme_2/v5")) == zoo.mflops(zoo.get("published/scheme_2/v5")) == 151
+    assert zoo.mflops(zoo.get("bundled/scheme_2/v5")) == zoo.mflops(zoo.get("published/scheme_2/v5")) == 151
 
 
 @pytest.mark.parametrize(
     ("model", "title"),
     [
         ("published/scheme_2/v5", "Scheme 2 · v5 · authors'"),
-        ("preview/scheme_1/v4", "Scheme 1 · v4 · bundled"),
-        ("preview/scheme_2/v5@6-22-55-57-70-405-279-204", "Scheme 2 · cut to 122 MFLOPs · bundled"),
+        ("bundled/scheme_1/v4", "Scheme 1 · v4 · bundled"),
+        ("bundled/scheme_2/v5@6-22-55-57-70-405-279-204", "Scheme 2 · cut to 122 MFLOPs · bundled"),
     ],
 )
 def test_titles(zoo: Zoo, model: str, title: str) -> None:

@@ -74,7 +74,7 @@ def test_offline_the_error_lists_usable_models_and_comes_quickly(settings: Setti
     dead = f"http://127.0.0.1:{free_port()}/x"
     offline = dataclasses.replace(settings, zoo=zoo_with(tmp_path / "zoo", {ID: {"url": dead}}))
     began = time.monotonic()
-    with pytest.raises(WeightsUnavailable, match=r"v5 are not.*here: preview/scheme_1/v4, preview/scheme_2/v5"):
+    with pytest.raises(WeightsUnavailable, match=r"v5 are not.*here: bundled/scheme_1/v1, .*, and 7 more"):
         store(offline).ensure(read_zoo(offline.zoo).get(ID))
     assert time.monotonic() - began < 3
 
@@ -119,13 +119,13 @@ def test_own_weights_that_are_gone_are_missing(settings: Settings, tmp_path: Pat
         weights.ensure(card)
     assert str(caught.value) == (
         f"The weights of own/scheme_2/mine are missing; expected {folder / 'own.safetensors'}. Put the file there "
-        "again, or choose a model whose weights are here: preview/scheme_1/v4, preview/scheme_2/v5."
+        "again, or choose a model whose weights are here: bundled/scheme_1/v1, bundled/scheme_1/v2, and 7 more."
     )
 
 
 def test_int8_weights_are_scaled_back(settings: Settings) -> None:
     zoo = read_zoo(settings.zoo)
-    card = zoo.get("preview/scheme_2/v5")
+    card = zoo.get("bundled/scheme_2/v5")
     file = store(settings).ensure(card)
     from safetensors.torch import load_file
 

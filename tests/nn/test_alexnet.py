@@ -58,8 +58,8 @@ def test_unknown_version() -> None:
         low_rank_alexnet("scheme_1", "v9")
 
 
-def test_preview_pretrained() -> None:
-    network = low_rank_alexnet("scheme_2", "v5", pretrained=True, progress=False, family="preview")
+def test_bundled_pretrained() -> None:
+    network = low_rank_alexnet("scheme_2", "v5", pretrained=True, progress=False, family="bundled")
     assert not network.training
     assert network.state_dict()["features.0.V.weight"].dtype == torch.float32
 
@@ -67,9 +67,8 @@ def test_preview_pretrained() -> None:
 @pytest.mark.parametrize("model", ["scheme_1/v4", "scheme_2/v5"])
 def test_pretrained_answers_as_validate_does(zoo: Zoo, settings: Settings, model: str) -> None:
     scheme, version = model.split("/")
-    card = zoo.get(f"preview/{model}")
-    assert card.pre_shrink, "which the network alone would not apply"
-    network = low_rank_alexnet(scheme, version, pretrained=True, progress=False, family="preview")
+    card = zoo.get(f"bundled/{model}")
+    network = low_rank_alexnet(scheme, version, pretrained=True, progress=False, family="bundled")
     validated = Networks(settings, WeightStore.from_settings(settings)).for_pass(card, torch.device("cpu"))
     images = torch.randn(2, 3, 227, 227)
     with torch.inference_mode():

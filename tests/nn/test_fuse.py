@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from lowrank_demo.nn.alexnet import LowRankAlexNet
 from lowrank_demo.nn.fuse import inference_form
@@ -21,13 +20,3 @@ def test_same_logits_as_the_plain_network(scheme: str) -> None:
         torch.testing.assert_close(fused(images), expected, atol=1e-4, rtol=1e-4)
     assert all(torch.equal(before[key], tensor) for key, tensor in network.state_dict().items())
     assert not any(isinstance(m, torch.nn.modules.batchnorm._BatchNorm) for m in fused.modules())
-
-
-def test_pre_shrink_comes_first() -> None:
-    torch.manual_seed(2)
-    network = LowRankAlexNet("scheme_2", [4, 5, 6, 7, 8, 9, 10, 11]).eval()
-    images = torch.randn(2, 3, 227, 227)
-    small = F.interpolate(images, size=85, mode="bilinear", antialias=True)  # 227 * 96 / 256
-    blurred = F.interpolate(small, size=227, mode="bilinear")
-    with torch.inference_mode():
-        torch.testing.assert_close(inference_form(network, 96)(images), network(blurred), atol=1e-4, rtol=1e-4)

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from lowrank_demo.nn.alexnet import LowRankAlexNet
-from lowrank_demo.nn.fuse import inference_form
 from lowrank_demo.nn.openvino import OpenVinoNetwork, openvino, openvino_form
 from tests.helpers.paths import ROOT
 
@@ -30,24 +29,16 @@ def test_same_logits_as_the_plain_network(network: LowRankAlexNet) -> None:
     images = torch.randn(35, 3, 227, 227)  # two whole parts and a smaller one
     before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
     with torch.inference_mode():
-        found = openvino_form(network, None, "fp32")(images.contiguous(memory_format=torch.channels_last))
+        found = openvino_form(network, "fp32")(images.contiguous(memory_format=torch.channels_last))
         torch.testing.assert_close(found, network(images), atol=1e-4, rtol=1e-4)
     assert all(torch.equal(before[key], tensor) for key, tensor in network.state_dict().items())
-
-
-def test_pre_shrink_comes_first(network: LowRankAlexNet) -> None:
-    images = torch.randn(2, 3, 227, 227)
-    with torch.inference_mode():
-        expected = inference_form(network, 96)(images)
-        torch.testing.assert_close(openvino_form(network, 96, "fp32")(images), expected, atol=1e-4, rtol=1e-4)
-        assert not torch.allclose(expected, inference_form(network)(images), atol=1e-4, rtol=1e-4)
 
 
 def test_bf16_is_near(network: LowRankAlexNet) -> None:
     images = torch.randn(4, 3, 227, 227)
     with torch.inference_mode():
         expected = network(images)
-        found = openvino_form(network, None, "bf16")(images)
+        found = openvino_form(network, "bf16")(images)
     assert found.dtype == torch.float32
     assert torch.allclose(found, expected, atol=1e-4, rtol=1e-4) != HAS_BF16, "without bf16, OpenVINO computes in fp32"
     # 0.035 to 0.051 over twelve random networks: another network would differ by more than 1.
@@ -55,7 +46,7 @@ def test_bf16_is_near(network: LowRankAlexNet) -> None:
 
 
 def test_asked_from_several_threads(network: LowRankAlexNet) -> None:
-    compiled = openvino_form(network, None, "fp32")
+    compiled = openvino_form(network, "fp32")
     batches = [torch.randn(3, 3, 227, 227) for _ in range(6)]
     with torch.inference_mode():
         expected = [compiled(batch) for batch in batches]

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +26,11 @@ from lowrank_demo.models.store import WeightStore
 from lowrank_demo.models.zoo import read_zoo
 from lowrank_demo.nn.alexnet import LowRankAlexNet
 from lowrank_demo.nn.nested import NestedAlexNet, Version, merged
-from lowrank_demo.settings import ASSETS, Settings
+from lowrank_demo.settings import ASSETS
 from lowrank_demo.train.batches import evenly_spaced
 from lowrank_demo.train.config import DataConfig, FinetuneConfig, RunConfig, read_config
 from lowrank_demo.train.output import write_nested
 from tests.helpers.lmdb_files import build_long_lmdb
-from tests.helpers.models import nested_models
 
 SCRIPTS = Path(__file__).parents[2] / "assets" / "preview"
 TENCH, GOLDFISH = "n01440764", "n01443537"
@@ -212,7 +212,9 @@ def test_matching_trains_the_convolutions_of_the_version_that_is_drawn(tmp_path:
     images = torch.randn(4, 3, 227, 227)
     nested.versions = (versions[1],)
     whole = nested.network_of(versions[1]).train()
-    torch.testing.assert_close(network(images), whole.features(images).flatten(1))
+    features, logits = network(images)
+    torch.testing.assert_close(features, whole.features(images).flatten(1))
+    assert logits.shape == (4, 1000)
 
     before = {name: tensor.clone() for name, tensor in nested.tensors().items()}
     wanted = torch.rand(4, 9216)
@@ -226,13 +228,14 @@ def test_matching_trains_the_convolutions_of_the_version_that_is_drawn(tmp_path:
 
     def losses(epoch: int) -> Iterator[torch.Tensor]:
         for _ in range(4):
-            loss = torch.nn.functional.mse_loss(network(images), wanted)
+            loss = torch.nn.functional.mse_loss(network(images)[0], wanted)
             seen.append(loss.item())
             yield loss
 
     fit.fit(network, losses, 4, config, "match")
     assert seen[-1] < 0.9 * seen[0]
-    changed = {name for name, tensor in nested.tensors().items() if not torch.equal(tensor, before[name])}
+    weights = {name: tensor for name, tensor in nested.tensors().items() if isinstance(tensor, torch.nn.Parameter)}
+    changed = {name for name, tensor in weights.items() if not torch.equal(tensor, before[name])}
     assert {name.partition("features.")[0] for name in changed} == {"scheme_2/", "scheme_2/v2/"}
     v = "scheme_2/features.0.V.weight"
     assert torch.equal(nested.tensors()[v][2], before[v][2]), "a component that v2 does not have"
@@ -242,7 +245,9 @@ def test_matching_trains_the_convolutions_of_the_version_that_is_drawn(tmp_path:
     assert len(seen) == 8
     assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
     (tmp_path / "train.lmdb").write_bytes(b"other photos")
-    with pytest.raises(UsageError, match=r"match\.pt is from a run with other photos.*: delete it to start again"):
+    with pytest.raises(
+        UsageError, match=r"match\.pt is from a run with other photos, settings or seed.*: delete it to start again"
+    ):
         fit.fit(network, losses, 4, config, "match")
 
 
@@ -250,7 +255,7 @@ def test_packed_cards_say_what_was_measured(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.syspath_prepend(SCRIPTS)
     pack = importlib.import_module("pack")
     (tmp_path / "run.toml").write_text(
-        '[data]\ntrain = "sharp.lmdb"\nvalidation = "sharp.lmdb"\n[output]\nfamily = "packed"\nformat = "float16"\n'
+        '[data]\ntrain = "sharp.lmdb"\nvalidation = "sharp.lmdb"\n[output]\nfamily = "longer"\nformat = "float16"\n'
     )
     build_long_lmdb(tmp_path / "sharp.lmdb", 5)
     config = read_config(tmp_path / "run.toml")
@@ -262,15 +267,16 @@ def test_packed_cards_say_what_was_measured(tmp_path: Path, monkeypatch: pytest.
     (assets / "weights").mkdir(parents=True)
     zoo = json.loads((ASSETS / "zoo.json").read_text())
     zoo["models"] = [one for one in zoo["models"] if one["family"] == "published"]
-    zoo["models"].append({**zoo["models"][0], "family": "packed", "version": "old"})
+    zoo["models"].append({**zoo["models"][0], "family": "bundled", "version": "old"})
     (assets / "zoo.json").write_text(json.dumps(zoo))
 
     monkeypatch.setattr(pack, "SETS", {"sharp": "five photos"})
+    monkeypatch.setenv("LOWRANK_MODELS_DIR", str(config.folder / "models"))  # as the recipe does
     pack.main(tmp_path / "run.toml", tmp_path, assets)
     packed = read_zoo(assets / "zoo.json")
     assert len(packed.cards) == len(zoo["models"]) + 1
-    cards = [card for card in packed if card.family == "packed"]
-    assert [card.id for card in cards] == ["packed/scheme_2/v1", "packed/scheme_2/v2"]
+    cards = [card for card in packed if card.family == "bundled"]
+    assert [card.id for card in cards] == ["bundled/scheme_2/v1", "bundled/scheme_2/v2"]
     store = WeightStore(packed, tmp_path / "cache")
     images = evenly_spaced(tmp_path / "sharp.lmdb", 5)
     for card in cards:
@@ -282,7 +288,7 @@ def test_packed_cards_say_what_was_measured(tmp_path: Path, monkeypatch: pytest.
         right = sum(label in row for label, row in enumerate(top.tolist()))  # the labels are 0 to 4
         assert measured.top5 == 100 - 20 * right
 
-    path = path_of(packed, "packed", "scheme_2")
+    path = path_of(packed, "bundled", "scheme_2")
     assert len(path) > len(cards)
     for card in path:
         assert card.measured[0].images == 5
@@ -299,7 +305,27 @@ def test_packed_cards_say_what_was_measured(tmp_path: Path, monkeypatch: pytest.
     write_nested(config, NestedAlexNet(versions, merged(states)), dict.fromkeys(versions, 2e-5))
     pack.main(tmp_path / "run.toml", tmp_path, assets)
     again = read_zoo(assets / "zoo.json")
-    assert {card.measured[0].top5 for card in path_of(again, "packed", "scheme_2")} == {60.0}
+    assert {card.measured[0].top5 for card in path_of(again, "bundled", "scheme_2")} == {60.0}
+
+
+def test_each_step_starts_from_what_the_one_before_it_wrote(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(SCRIPTS)
+    recipe = importlib.import_module("recipe")
+    steps = {step.name: step for step in recipe.STEPS}
+    runs = [read_config(SCRIPTS / name) for name in ("heads.toml", "match.toml", "longer.toml")]
+    for before, run in pairwise(runs):
+        assert {one.partition("/")[0] for one in run.finetune.start} == {before.output.family}
+        assert len(run.finetune.start) == len(run.finetune.ranks_of) == 9
+    assert {run.finetune.answers for run in runs} == {SCRIPTS / steps["teacher"].result}
+    assert {run.folder for run in runs} == {SCRIPTS / Path(steps["features"].result).parent}
+    assert [steps[name].command[-1] for name in ("heads", "match", "longer")] == [
+        "heads.toml",
+        "match.toml",
+        "longer.toml",
+    ]
+    assert "longer.toml" in steps["pack"].command
+    # The app has this family already, and two cards of one model are an error.
+    assert "bundled" not in {run.output.family for run in runs}
 
 
 def test_the_recipe_begins_in_a_new_folder_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,25 +346,3 @@ def test_the_recipe_begins_in_a_new_folder_and_goes_on(tmp_path: Path, monkeypat
         assert (run / "second.done").exists()
         (run / "second.done").unlink()  # as if it had been stopped between its end and the mark
     recipe.main(run, "second")
-
-
-def test_slices_with_both_statistics(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.syspath_prepend(SCRIPTS)
-    monkeypatch.setenv("LOWRANK_MODELS_DIR", str(nested_models(tmp_path / "models")))
-    slices = importlib.import_module("slices")
-    build_long_lmdb(tmp_path / "five.lmdb", 5)  # labels 0 to 4
-    photos = evenly_spaced(tmp_path / "five.lmdb", 5)
-    slices.main(tmp_path / "five.lmdb", photos, "nested")
-    title, *lines = capsys.readouterr().out.splitlines()
-    assert title.endswith("of 5 photos")
-    names = ["v1@3-5-5-5-5-7-6-6", "v2@1-2-2-2-2-3-2-2", "v2@1-1-1-1-1-1-1-1"]
-    assert [line.split()[0] for line in lines] == [f"nested/scheme_2/{name}" for name in names]
-    store = WeightStore.from_settings(Settings.from_environment())
-    card = store.zoo.get(lines[0].split()[0])
-    for given, found in ((None, lines[0].split()[1:3]), (photos, lines[0].split()[3:])):
-        with torch.no_grad():
-            top = load_network(card, store.ensure(card), photos=given)(photos).topk(5).indices.tolist()
-        right1, right5 = (sum(i in row[:count] for i, row in enumerate(top)) for count in (1, 5))
-        assert found == [f"{100 - 20 * right1:.2f}", f"{100 - 20 * right5:.2f}"]

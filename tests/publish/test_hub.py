@@ -23,16 +23,16 @@ from lowrank_demo.nn.alexnet import LowRankAlexNet
 from tests.helpers.models import zoo_with
 from tests.helpers.paths import ROOT, sha256
 
-PREVIEW = "preview/scheme_2/v5"
+V5 = "bundled/scheme_2/v5"
 
 
 @torch.no_grad()
 def test_a_converted_model_answers_as_before(zoo: Zoo, tmp_path: Path) -> None:
     folder = tmp_path / "new" / "v5"
-    assert main(["convert", PREVIEW, "--to", str(folder)]) == 0
+    assert main(["convert", V5, "--to", str(folder)]) == 0
     assert {file.name for file in folder.iterdir()} == {"README.md", "config.json", "model.safetensors"}
     assert [file.name for file in folder.parent.iterdir()] == ["v5"], "nothing else is left"
-    card = zoo.get(PREVIEW)
+    card = zoo.get(V5)
     source = LocalFile(zoo.folder / card.weights.file, card.weights.sha256, card.weights.format)
     images = torch.randn(2, 3, 227, 227)
     loaded = LowRankAlexNet.from_pretrained(folder)
@@ -70,7 +70,7 @@ def test_a_published_file_is_checked_and_converted(
 
 def test_a_truncated_model_and_a_file_that_lacks_a_key(tmp_path: Path) -> None:
     folder = tmp_path / "truncated"
-    assert main(["convert", f"{PREVIEW}@3-5-5-5-5-20-20-0", "--to", str(folder)]) == 0
+    assert main(["convert", f"{V5}@3-5-5-5-5-20-20-0", "--to", str(folder)]) == 0
     assert json.loads((folder / "config.json").read_text())["ranks"] == [3, 5, 5, 5, 5, 20, 20, 1]
     assert LowRankAlexNet.from_pretrained(folder).ranks == (3, 5, 5, 5, 5, 20, 20, 1)
     weights = folder / "model.safetensors"
@@ -83,7 +83,7 @@ def test_a_truncated_model_and_a_file_that_lacks_a_key(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no limit of a file's size")
 def test_a_place_that_cannot_be_written_is_found_first(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["convert", PREVIEW, "--to", "/proc/model"]) == 1
+    assert main(["convert", V5, "--to", "/proc/model"]) == 1
     assert "/proc/model cannot be written (No such file or directory); choose another place." in capsys.readouterr().err
 
 
@@ -92,7 +92,7 @@ def test_a_place_that_cannot_be_written_is_found_first(capsys: pytest.CaptureFix
 )
 def test_a_place_that_takes_no_more_is_one_sentence(tmp_path: Path, command: tuple[str, ...]) -> None:
     ended = subprocess.run(
-        ["sh", "-c", 'ulimit -f 100; exec "$@"', "sh", sys.executable, "-m", "lowrank_demo", *command, PREVIEW],
+        ["sh", "-c", 'ulimit -f 100; exec "$@"', "sh", sys.executable, "-m", "lowrank_demo", *command, V5],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)},
         capture_output=True,

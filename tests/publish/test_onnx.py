@@ -27,21 +27,21 @@ from tests.helpers.photos import photo_path
 
 pytestmark = pytest.mark.spread
 
-PREVIEW = "preview/scheme_2/v5"
+V5 = "bundled/scheme_2/v5"
 
 
 def test_an_exported_model_answers_as_the_app(zoo: Zoo, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, link = tmp_path / "v5.onnx", tmp_path / "link"
     link.symlink_to(file.name)
-    assert main(["export", PREVIEW, "--to", str(link)]) == 0
+    assert main(["export", V5, "--to", str(link)]) == 0
     assert "logits differ by" in capsys.readouterr().out
     assert link.is_symlink()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "v5.onnx"]
     session = onnxruntime.InferenceSession(file)
-    assert session.get_modelmeta().custom_metadata_map["model"] == PREVIEW
-    card = zoo.get(PREVIEW)
+    assert session.get_modelmeta().custom_metadata_map["model"] == V5
+    card = zoo.get(V5)
     source = LocalFile(zoo.folder / card.weights.file, card.weights.sha256, card.weights.format)
-    classifier = Classifier(load_network(card, source), card.pre_shrink, torch.device("cpu"))
+    classifier = Classifier(load_network(card, source), torch.device("cpu"))
     photos = []
     for name in ("lion.jpg", "tower.jpg", "cheetah1.jpg", "lion.jpg", "tower.jpg"):
         data = io.BytesIO()
@@ -58,13 +58,13 @@ def test_a_file_that_computes_something_else_is_not_kept(
     """One bias of a thousand differs in what the exporter writes."""
     right = torch.onnx.export
 
-    def wrong(module: torch.nn.Sequential, *arguments: Any, **options: Any) -> Any:
+    def wrong(module: torch.nn.Module, *arguments: Any, **options: Any) -> Any:
         other = copy.deepcopy(module)
-        other.get_parameter(f"{len(other) - 1}.classifier.8.U.bias").data[7] += 0.1
+        other.get_parameter("classifier.8.U.bias").data[7] += 0.1
         return right(other, *arguments, **options)
 
     monkeypatch.setattr(torch.onnx, "export", wrong)
-    assert main(["export", PREVIEW, "--to", str(tmp_path / "v5.onnx")]) == 2
+    assert main(["export", V5, "--to", str(tmp_path / "v5.onnx")]) == 2
     assert "it was not kept" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
@@ -73,7 +73,7 @@ def test_a_file_that_computes_something_else_is_not_kept(
 def test_a_place_that_is_no_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("pipe")
-    assert main(["export", PREVIEW, "--to", str(tmp_path / "link")]) == 1
+    assert main(["export", V5, "--to", str(tmp_path / "link")]) == 1
     assert "link is a device or a pipe; expected the name of a file" in capsys.readouterr().err
     assert (tmp_path / "pipe").is_fifo()
 
@@ -82,7 +82,7 @@ def test_without_the_packages_it_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    assert main(["export", PREVIEW, "--to", str(tmp_path / "v5.onnx")]) == 1
+    assert main(["export", V5, "--to", str(tmp_path / "v5.onnx")]) == 1
     # It names the packages of the extra, because pip knows the extra only in a clone.
     extra = re.search(r"^onnx = (.+)$", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     assert extra is not None

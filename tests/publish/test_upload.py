@@ -12,6 +12,9 @@ import safetensors.torch
 import torch
 
 from lowrank_demo.errors import NotWritten, UsageError
+from lowrank_demo.lowrank.load import load_network
+from lowrank_demo.models.store import WeightStore
+from lowrank_demo.models.zoo import read_zoo
 from lowrank_demo.publish.upload import stage_space, staging_folder
 from lowrank_demo.settings import ASSETS
 from tests.helpers import commands
@@ -22,7 +25,7 @@ from tests.helpers.photos import photo_path
 
 pytestmark = pytest.mark.spread
 
-PREVIEW = "preview/scheme_2/v5"
+V5 = "bundled/scheme_2/v5"
 
 
 def run(hub: StandInHub, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -36,7 +39,7 @@ def test_weights_go_to_a_hub_and_are_fetched_from_it(hub: StandInHub, pickled: P
     zoo = zoo_with(tmp_path, {"published/scheme_2/v5": {"sha256": sha256(pickled), "file": pickled.name}})
     (cache / pickled.name).write_bytes(pickled.read_bytes())
     own = {"LOWRANK_ZOO": str(zoo), "LOWRANK_CACHE_DIR": str(cache)}
-    command = ["publish-weights", "published/scheme_2/v5", PREVIEW, "--repo", "somebody/weights"]
+    command = ["publish-weights", "published/scheme_2/v5", V5, "--repo", "somebody/weights"]
 
     looked = run(hub, *command, **own)
     assert looked.returncode == 0, looked.stderr
@@ -53,10 +56,13 @@ def test_weights_go_to_a_hub_and_are_fetched_from_it(hub: StandInHub, pickled: P
     assert set(hub.files) - {".gitattributes"} == {
         "README.md",
         "published-scheme_2-v5.safetensors",
-        "preview-scheme_2-v5.safetensors",
+        "bundled-scheme_2-v5.safetensors",
     }
-    bundled = ASSETS / "weights" / "preview-scheme_2-v5.safetensors"
-    assert hub.files["preview-scheme_2-v5.safetensors"] == bundled.read_bytes()
+    zoo = read_zoo(ASSETS / "zoo.json")
+    slice_ = load_network(zoo.get(V5), WeightStore(zoo, tmp_path).ensure(zoo.get(V5))).state_dict()
+    sent_slice = safetensors.torch.load(hub.files["bundled-scheme_2-v5.safetensors"])
+    assert sent_slice.keys() == slice_.keys()
+    assert all(torch.equal(sent_slice[key], slice_[key]) for key in slice_)
     before = torch.load(pickled, weights_only=True)
     after = safetensors.torch.load(hub.files["published-scheme_2-v5.safetensors"])
     assert before.keys() == after.keys()
@@ -84,7 +90,7 @@ def test_the_space_goes_without_tests_and_tools(hub: StandInHub) -> None:
 
 
 def test_a_refusal_is_one_sentence(hub: StandInHub, tmp_path: Path) -> None:
-    command = ["publish-weights", PREVIEW, "--repo", "somebody/weights", "--upload"]
+    command = ["publish-weights", V5, "--repo", "somebody/weights", "--upload"]
     hub.refuses = True
     refused = run(hub, *command)
     assert refused.returncode == 3
@@ -97,10 +103,10 @@ def test_a_refusal_is_one_sentence(hub: StandInHub, tmp_path: Path) -> None:
     unreachable = run(hub, *command, HF_ENDPOINT="http://127.0.0.1:9")
     assert unreachable.returncode == 3
     assert "was not uploaded" in unreachable.stderr
-    wrong = run(hub, "publish-weights", f"{PREVIEW}@3-5-5-5-5-20-20-9", "--repo", "a/b")
+    wrong = run(hub, "publish-weights", f"{V5}@3-5-5-5-5-20-20-9", "--repo", "a/b")
     assert wrong.returncode == 1
     assert "is a truncated model" in wrong.stderr
-    unnamed = run(hub, "publish-weights", PREVIEW, "--repo", "a b/c", "--upload")
+    unnamed = run(hub, "publish-weights", V5, "--repo", "a b/c", "--upload")
     assert unnamed.returncode == 1
     assert '"a b/c" is not the name of a repository; expected owner/name.' in unnamed.stderr
 

@@ -13,7 +13,7 @@ from lowrank_demo.serve.service import Service
 from lowrank_demo.settings import Settings
 from tests.helpers.photos import photo_path
 
-PREVIEW = "preview/scheme_2/v5"
+V5 = "bundled/scheme_2/v5"
 
 
 def test_a_time_is_measured_once(settings: Settings) -> None:
@@ -24,7 +24,7 @@ def test_a_time_is_measured_once(settings: Settings) -> None:
 
 def test_views_of_a_model(settings: Settings) -> None:
     service = Service(settings)
-    inspection, card = Inspection(service), service.zoo.get(PREVIEW)
+    inspection, card = Inspection(service), service.zoo.get(V5)
     spectra, filters = inspection.spectra(card), inspection.filters(card)
     assert [len(values) for values in spectra.values] == list(card.ranks)
     truncated = card.truncated([1] * 8)
@@ -38,7 +38,7 @@ def test_views_of_a_model(settings: Settings) -> None:
 
 def test_evidence_of_one_photo(settings: Settings) -> None:
     service = Service(settings)
-    inspection, card = Inspection(service), service.zoo.get(PREVIEW)
+    inspection, card = Inspection(service), service.zoo.get(V5)
     photo = Photo.from_file(photo_path("lion.jpg"))
     view, (found,) = inspection.evidence(photo, [card])
     answer = service.classify([photo], card)[0]

@@ -12,7 +12,7 @@ from lowrank_demo.serve.service import Service
 from lowrank_demo.settings import Settings
 from tests.helpers.lmdb_files import build_long_lmdb
 
-PREVIEW = "preview/scheme_2/v5"
+V5 = "bundled/scheme_2/v5"
 
 
 @pytest.fixture
@@ -24,15 +24,15 @@ def file(tmp_path: Path) -> Path:
 
 def test_memory_keeps_the_most_recent_models(served_settings: Settings) -> None:
     service = Service(dataclasses.replace(served_settings, max_models_mb=60))
-    first = service.networks.get(service.zoo.get(PREVIEW), service.machine.device)
-    assert service.networks.get(service.zoo.get(PREVIEW), service.machine.device) is first
+    first = service.networks.get(service.zoo.get(V5), service.machine.device)
+    assert service.networks.get(service.zoo.get(V5), service.machine.device) is first
     service.networks.get(service.zoo.get("scheme_2/v5"), service.machine.device)
-    assert service.networks.get(service.zoo.get(PREVIEW), service.machine.device) is not first
+    assert service.networks.get(service.zoo.get(V5), service.machine.device) is not first
 
 
 def test_threads_that_ask_at_once_get_one_network(settings: Settings) -> None:
     service = Service(settings)
-    card, device = service.zoo.get(PREVIEW), service.machine.device
+    card, device = service.zoo.get(V5), service.machine.device
     with ThreadPoolExecutor(4) as pool:
         networks = list(pool.map(lambda _: service.networks.get(card, device), range(4)))
     assert len({id(network) for network in networks}) == 1
@@ -40,7 +40,7 @@ def test_threads_that_ask_at_once_get_one_network(settings: Settings) -> None:
 
 def test_a_model_in_memory_is_not_loaded_again(settings: Settings, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     service = Service(settings)
-    card = service.zoo.get(PREVIEW)
+    card = service.zoo.get(V5)
     classifier = service.networks.get(card, service.machine.device)
 
     def refuse(*args: object) -> None:
@@ -54,8 +54,8 @@ def test_a_model_in_memory_is_not_loaded_again(settings: Settings, file: Path, m
 
 def test_a_validation_leaves_the_models_of_visitors_in_memory(settings: Settings, file: Path) -> None:
     service = Service(dataclasses.replace(settings, max_models_mb=60))
-    card = service.zoo.get(PREVIEW)
+    card = service.zoo.get(V5)
     classifier = service.networks.get(card, service.machine.device)
-    with service.open_validation(file, [service.zoo.get("preview/scheme_1/v4")], batch_size=8) as run:
+    with service.open_validation(file, [service.zoo.get("bundled/scheme_1/v4")], batch_size=8) as run:
         next(iter(run))
     assert service.networks.get(card, service.machine.device) is classifier

@@ -25,16 +25,16 @@ def photo(name: str = "lion.jpg") -> Photo:
 def test_answers_are_those_of_each_model_alone(settings: Settings) -> None:
     service = Service(settings)
     paths = Paths(service)
-    found = paths.answers(photo(), "preview")
+    found = paths.answers(photo(), "bundled")
     assert found.view.shape == (227, 227, 3)
-    assert set(found.answers) == {card.id for path in paths.paths["preview"].values() for card in path}
-    for model in ("preview/scheme_2/v5", "preview/scheme_1/v4", paths.paths["preview"]["scheme_2"][4].id):
+    assert set(found.answers) == {card.id for path in paths.paths["bundled"].values() for card in path}
+    for model in ("bundled/scheme_2/v5", "bundled/scheme_1/v4", paths.paths["bundled"]["scheme_2"][4].id):
         alone = service.classify([photo()], service.zoo.get(model))[0]
         assert not isinstance(alone, ImageError)
         assert found.answers[model].classes[0] == alone.top[0].label.index
         shares = [guess.probability for guess in alone.top]
         assert found.answers[model].probabilities == pytest.approx(shares, abs=2e-3)
-    assert paths.answers(photo(), "preview") is found, "a photo that was answered is not answered again"
+    assert paths.answers(photo(), "bundled") is found, "a photo that was answered is not answered again"
 
 
 def test_models_that_must_be_downloaded_are_left_out(settings: Settings) -> None:
@@ -45,7 +45,7 @@ def test_a_photo_that_cannot_be_used(settings: Settings) -> None:
     paths = Paths(Service(settings))
     for data in (b"", b"no photo", photo_path("lion.jpg").read_bytes()[:3000]):
         with pytest.raises(ImageError):
-            paths.answers(Photo.from_bytes(data), "preview")
+            paths.answers(Photo.from_bytes(data), "bundled")
 
 
 def test_too_many_at_once_are_told_to_wait(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,13 +58,13 @@ def test_too_many_at_once_are_told_to_wait(settings: Settings, monkeypatch: pyte
         return [lambda _: torch.zeros(1, 1000)] * len(path)
 
     monkeypatch.setattr(paths, "_load", load)
-    threads = [threading.Thread(target=paths.answers, args=(photo(), "preview")) for _ in range(6)]
+    threads = [threading.Thread(target=paths.answers, args=(photo(), "bundled")) for _ in range(6)]
     for thread in threads:
         thread.start()
     for _ in threads:
         assert waiting.acquire(timeout=20)
     with pytest.raises(Busy):
-        paths.answers(photo(), "preview")
+        paths.answers(photo(), "bundled")
     release.set()
     for thread in threads:
         thread.join()
@@ -73,7 +73,8 @@ def test_too_many_at_once_are_told_to_wait(settings: Settings, monkeypatch: pyte
 def test_the_nearest_of_a_path(settings: Settings) -> None:
     paths = Paths(Service(settings))
     whole = paths.first()
-    assert whole.id == "preview/scheme_2/v5"
+    assert whole.id == "bundled/scheme_2/v5"
     assert paths.nearest(whole) == whole
-    cut = whole.truncated([6, 22, 55, 57, 70, 400, 279, 204])
-    assert paths.nearest(cut) == paths.paths["preview"]["scheme_2"][1]
+    cut = whole.truncated([6, 26, 63, 65, 81, 466, 321, 230])
+    path = paths.paths["bundled"]["scheme_2"]
+    assert paths.nearest(cut) == path[path.index(whole) + 1]

@@ -19,7 +19,7 @@ from lowrank_demo.serve.validations import ValidationStatus
 from lowrank_demo.settings import Settings
 from tests.helpers.photos import photo_path
 
-PREVIEW = "preview/scheme_2/v5"
+V5 = "bundled/scheme_2/v5"
 
 
 def test_every_model_is_json(zoo: Zoo) -> None:
@@ -64,7 +64,7 @@ def test_measured_errors_come_with_their_margins(zoo: Zoo) -> None:
 def test_an_answer_and_a_refusal(settings: Settings) -> None:
     service = Service(settings)
     photos = [Photo.from_file(photo_path("lion.jpg")), Photo.from_bytes(b"hello", "bad.jpg")]
-    answers = service.classify(photos, service.zoo.get(PREVIEW))
+    answers = service.classify(photos, service.zoo.get(V5))
     good, bad = predictions_json(photos, answers)
     assert isinstance(answers[0], Prediction)
     best = answers[0].top[0]

@@ -32,7 +32,7 @@ from tests.helpers.models import own_model, zoo_with
 from tests.helpers.photos import photo_path
 from tests.helpers.server import FileServer
 
-PREVIEW = "preview/scheme_2/v5"
+V5 = "bundled/scheme_2/v5"
 
 
 def photo(name: str = "lion.jpg") -> Photo:
@@ -40,7 +40,7 @@ def photo(name: str = "lion.jpg") -> Photo:
 
 
 def test_default_is_a_model_that_is_here(settings: Settings, served_settings: Settings) -> None:
-    assert Service(settings).default_model().id == PREVIEW
+    assert Service(settings).default_model().id == V5
     served = Service(served_settings)
     served.weights.ensure(served.zoo.get("scheme_2/v5"))
     assert Service(served_settings).default_model().id == "published/scheme_2/v5", "a cached published one comes first"
@@ -49,10 +49,10 @@ def test_default_is_a_model_that_is_here(settings: Settings, served_settings: Se
 def test_limits(settings: Settings) -> None:
     service = Service(dataclasses.replace(settings, max_photos=2, max_file_mb=1))
     with pytest.raises(TooManyPhotos, match="3 photos came at once; expected at most 2"):
-        service.classify([photo()] * 3, service.zoo.get(PREVIEW))
+        service.classify([photo()] * 3, service.zoo.get(V5))
     with pytest.raises(UnknownModel):
         service.zoo.get("scheme_7/v5")
-    big, good = service.classify([Photo.from_bytes(b"x" * 2_000_000, "big.jpg"), photo()], service.zoo.get(PREVIEW))
+    big, good = service.classify([Photo.from_bytes(b"x" * 2_000_000, "big.jpg"), photo()], service.zoo.get(V5))
     assert isinstance(big, ImageError)
     assert "2 MB" in str(big)
     assert isinstance(good, Prediction)
@@ -60,7 +60,7 @@ def test_limits(settings: Settings) -> None:
 
 def test_file_that_vanished(settings: Settings) -> None:
     service = Service(settings)
-    (answer,) = service.classify([Photo.from_file(Path("/nowhere/gone.jpg"))], service.zoo.get(PREVIEW))
+    (answer,) = service.classify([Photo.from_file(Path("/nowhere/gone.jpg"))], service.zoo.get(V5))
     assert isinstance(answer, ImageError)
     assert "/nowhere" not in str(answer)
 
@@ -68,7 +68,7 @@ def test_file_that_vanished(settings: Settings) -> None:
 def test_a_model_that_cannot_be_had_leaves_the_others(settings: Settings, tmp_path: Path) -> None:
     dead = {"url": f"http://127.0.0.1:{free_port()}/x"}
     service = Service(dataclasses.replace(settings, zoo=zoo_with(tmp_path / "z", {"published/scheme_1/v1": dead})))
-    here = service.zoo.get(PREVIEW)
+    here = service.zoo.get(V5)
     assert isinstance(service.classify([photo()], here)[0], Prediction)
     with pytest.raises(WeightsUnavailable):
         service.classify([photo()], service.zoo.get("scheme_1/v1"))
@@ -80,7 +80,7 @@ def test_threads_get_their_own_answers(settings: Settings) -> None:
     names = ["lion.jpg", "tower.jpg", "cheetah1.jpg", "cheetah.jpg"]
 
     def top(name: str) -> str:
-        (answer,) = service.classify([photo(name)], service.zoo.get(PREVIEW))
+        (answer,) = service.classify([photo(name)], service.zoo.get(V5))
         assert isinstance(answer, Prediction)
         return answer.top[0].label.name
 
@@ -112,7 +112,7 @@ def test_slow_downloads_leave_the_others_alone(
         time.sleep(0.05)
     assert len(told) == 2
     assert all(sentence.startswith("Weights are being downloaded for other visitors; try again") for sentence in told)
-    (answer,) = service.classify(photos, service.zoo.get("preview/scheme_2/v5"))
+    (answer,) = service.classify(photos, service.zoo.get("bundled/scheme_2/v5"))
     assert isinstance(answer, Prediction)
     file_server.stall_after = None  # for those that try now
     file_server.closing.set()
@@ -126,16 +126,16 @@ def test_warm_up_loads_the_default(settings: Settings, tmp_path: Path) -> None:
     # Were it not in memory, it would have to be read again, and the file is not what its card says.
     (tmp_path / "nothing").touch()
     service.weights.ensure = lambda card, on_progress=None: LocalFile(tmp_path / "nothing", "0" * 64, "safetensors")
-    assert service.networks.get(service.zoo.get(PREVIEW), service.machine.device)
+    assert service.networks.get(service.zoo.get(V5), service.machine.device)
     with pytest.raises(WeightsRefused):
-        service.networks.get(service.zoo.get("preview/scheme_1/v4"), service.machine.device)
+        service.networks.get(service.zoo.get("bundled/scheme_1/v4"), service.machine.device)
 
 
 def test_compare_is_what_each_model_says_alone(settings: Settings, tmp_path: Path) -> None:
     service = Service(dataclasses.replace(settings, models_dir=own_model(tmp_path / "models")))
     photos = [photo(), Photo.from_bytes(b"no photo", "bad.jpg"), photo("tower.jpg")]
     compared = service.compare(photos, service.ready_models())
-    assert {card.id for card in compared.cards} >= {PREVIEW, "own/scheme_2/mine"}
+    assert {card.id for card in compared.cards} >= {V5, "own/scheme_2/mine"}
     assert [card.cost.macs for card in compared.cards] == sorted((c.cost.macs for c in compared.cards), reverse=True)
     for card, answers in zip(compared.cards, compared.answers, strict=True):
         alone = service.classify(photos, card)
@@ -169,7 +169,7 @@ def test_a_truncated_model_is_the_whole_one_with_its_products_truncated(settings
 def test_truncating_leaves_room_for_others(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Others are answered with a model in memory while two are truncated, and a third is refused."""
     service = Service(settings)
-    card = service.zoo.get("preview/scheme_2/v5")
+    card = service.zoo.get("bundled/scheme_2/v5")
     service.classify([photo()], card)
     cuts = [card.truncated([*card.ranks[:7], card.ranks[7] - i]) for i in range(1, 4)]
     begun, go_on, inner = threading.Semaphore(0), threading.Event(), service.networks.get
@@ -195,14 +195,14 @@ def test_truncating_leaves_room_for_others(settings: Settings, monkeypatch: pyte
 def test_a_comparison_asks_first_those_in_memory(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """With room for one model, comparing two again loads one, not both."""
     service = Service(dataclasses.replace(settings, max_models_mb=60))
-    cards = [service.zoo.get("preview/scheme_2/v5"), service.zoo.get("preview/scheme_1/v4")]
+    cards = [service.zoo.get("bundled/scheme_2/v5"), service.zoo.get("bundled/scheme_1/v4")]
     first = service.compare([photo()], cards)
-    loaded: list[str] = []
+    loaded: list[Any] = []
     inner = service.networks._prepare
 
-    def prepare(network: Any, card: ModelCard, *args: Any) -> Any:
-        loaded.append(card.id)
-        return inner(network, card, *args)
+    def prepare(network: Any, *args: Any) -> Any:
+        loaded.append(network.ranks)
+        return inner(network, *args)
 
     monkeypatch.setattr(service.networks, "_prepare", prepare)
     again = service.compare([photo()], cards)

@@ -23,7 +23,7 @@ from tests.helpers.lmdb_files import build_long_lmdb
 from tests.helpers.photos import photo_path
 from tests.helpers.zips import uploaded
 
-PREVIEW = "preview/scheme_2/v5"
+V5 = "bundled/scheme_2/v5"
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def service(settings: Settings, folder: Path) -> Service:
 
 @pytest.fixture
 def card(service: Service) -> ModelCard:
-    return service.zoo.get(PREVIEW)
+    return service.zoo.get(V5)
 
 
 @pytest.fixture
@@ -161,7 +161,7 @@ def test_sample_is_usable_at_once(settings: Settings, tmp_path: Path) -> None:
     files = LabelledFiles(settings, [(photo_path("lion.jpg"), 291)], tmp_path / "sets")
     validations = Validations(service, files)
     assert files.names() == [SAMPLE]
-    status = finished(validations, validations.start(SAMPLE, [service.zoo.get(PREVIEW)]))
+    status = finished(validations, validations.start(SAMPLE, [service.zoo.get(V5)]))
     assert status.state == "done"
     assert status.report is not None
     assert (status.report.count, status.report.models[0].top5_error) == (1, 0.0)
@@ -273,7 +273,7 @@ def test_cancelling_ends_the_loading(
 
     monkeypatch.setattr(service.networks, "for_pass", load)
     with validations._changed:  # so that the id is known before the loading begins
-        job = validations.start(SAMPLE, [card, service.zoo.get("preview/scheme_1/v4")])
+        job = validations.start(SAMPLE, [card, service.zoo.get("bundled/scheme_1/v4")])
     status = finished(validations, job)
     assert (status.state, loaded) == ("cancelled", [card.id])
 
@@ -288,7 +288,7 @@ def test_too_many_models(validations: Validations, card: ModelCard) -> None:
 def test_a_model_that_cannot_be_loaded_is_left_out(
     service: Service, validations: Validations, card: ModelCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken, other = service.zoo.get("preview/scheme_1/v4"), card.truncated([*card.ranks[:7], 9])
+    broken, other = service.zoo.get("bundled/scheme_1/v4"), card.truncated([*card.ranks[:7], 9])
     inner = service.networks.for_pass
 
     def load(one: ModelCard, *args: Any) -> Any:

@@ -344,7 +344,7 @@ def test_finetune_starts_from_a_model_at_another_ones_ranks(
 def test_nested_versions_share_one_file_that_training_continues_from(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    start = 'start = "preview/scheme_2/v5"\nranks_of = ["scheme_2/v5", "scheme_1/v4", "scheme_2/v4"]\ncalibration = 8'
+    start = 'start = "bundled/scheme_2/v5"\nranks_of = ["scheme_2/v5", "scheme_1/v4", "scheme_2/v4"]\ncalibration = 8'
     config = configure(folder, {"finetune": start})
     cards = stages.finetune(read_config(config), False, Processes.join())
     assert len(re.findall(r"[ \d.]+,[ \d.]+,[ \d.]+ %$", capsys.readouterr().out.strip())) == 1, "an error for each"
@@ -391,7 +391,7 @@ def test_nested_versions_share_one_file_that_training_continues_from(
 
 def test_an_interrupted_run_is_resumed_and_the_app_takes_its_model(folder: Path) -> None:
     """Through the command line, on the full network: Ctrl-C in the second epoch, then --resume."""
-    config = str(configure(folder, {"finetune": 'start = "preview/scheme_2/v5"'}, finetune=2))
+    config = str(configure(folder, {"finetune": 'start = "bundled/scheme_2/v5"'}, finetune=2))
     process = subprocess.Popen(
         [sys.executable, "-m", "lowrank_demo", "train", "finetune", config],
         cwd=ROOT,
@@ -436,10 +436,10 @@ def test_an_interrupted_run_is_resumed_and_the_app_takes_its_model(folder: Path)
 
 
 def test_an_unknown_start_is_one_sentence(folder: Path) -> None:
-    config = configure(folder, {"finetune": 'start = "preview/scheme_2/v9"'})
+    config = configure(folder, {"finetune": 'start = "bundled/scheme_2/v9"'})
     done = run("train", "finetune", str(config))
     assert done.returncode != 0
-    assert 'There is no model "preview/scheme_2/v9"' in done.stderr
+    assert 'There is no model "bundled/scheme_2/v9"' in done.stderr
     assert "Traceback" not in done.stderr
 
 

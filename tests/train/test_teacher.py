@@ -35,20 +35,20 @@ def colours_alone() -> nn.Module:
 
 
 def test_a_model_by_its_id_answers_as_the_app_does(zoo: Zoo, settings: Settings) -> None:
-    card = zoo.get("preview/scheme_2/v5")
+    card = zoo.get("bundled/scheme_2/v5")
     images = torch.randn(2, 3, 227, 227)
     teacher = load_teacher(card.id, CPU)
     assert teacher is not None
     network = load_network(card, WeightStore(zoo, settings.cache_dir).ensure(card))
-    wanted = Classifier(network, card.pre_shrink, CPU).logits(images)
+    wanted = Classifier(network, CPU).logits(images)
     torch.testing.assert_close(teacher(images), wanted)
     assert not any(parameter.requires_grad for parameter in teacher.parameters())
 
 
 def test_what_is_not_there_is_one_sentence() -> None:
     assert load_teacher("", CPU) is None
-    with pytest.raises(UnknownModel, match='There is no model "preview/scheme_2/v9"'):
-        load_teacher("preview/scheme_2/v9", CPU)
+    with pytest.raises(UnknownModel, match='There is no model "bundled/scheme_2/v9"'):
+        load_teacher("bundled/scheme_2/v9", CPU)
     for name in ("no_such_package:teacher", f"{__name__}:no_such_function", ":"):
         with pytest.raises(UsageError, match=rf'^The teacher "{name}" cannot be made .*; expected a model\'s id'):
             load_teacher(name, CPU)

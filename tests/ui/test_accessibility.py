@@ -26,7 +26,7 @@ GRADIOS_OWN = {("nested-interactive", 'button[aria-label="Click to Upload"]')}
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_no_serious_violations(app: RunningApp, page: Page, theme: str) -> None:
-    opened(page, app, f"__theme={theme}&scheme=2&version=v5&family=preview")
+    opened(page, app, f"__theme={theme}&scheme=2&version=v5&family=bundled")
     drop(page, photo_path("lion.jpg"), photo_path("tower.jpg"))
     expect(page.locator("#lr-photos .grid-wrap img")).to_have_count(2)
     found: list[str] = []

@@ -20,7 +20,7 @@ from tests.helpers.app import RunningApp
 from tests.helpers.paths import ROOT
 from tests.helpers.photos import photo_path
 
-PREVIEW = "preview/scheme_2/v5"
+V5 = "bundled/scheme_2/v5"
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_endpoints(client: Client) -> None:
 
 def test_classify(client: Client) -> None:
     files = [handle_file(str(photo_path(name))) for name in ("lion.jpg", "tower.jpg")]
-    lion, tower = client.predict(files=files, model=PREVIEW, api_name="/classify")
+    lion, tower = client.predict(files=files, model=V5, api_name="/classify")
     assert (lion["file"], tower["file"]) == ("lion.jpg", "tower.jpg")
     assert "lion" in [guess["name"] for guess in lion["top"]]
     for photo in (lion, tower):
@@ -66,7 +66,7 @@ def test_classify(client: Client) -> None:
 
 def http_classify(app: RunningApp, files: object) -> str:
     """Ask as plain HTTP does, and return the stream of events."""
-    body = json.dumps({"data": [files, PREVIEW]}).encode()
+    body = json.dumps({"data": [files, V5]}).encode()
     request = urllib.request.Request(f"{app.url}/gradio_api/call/classify", body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=30) as response:
         event = json.load(response)["event_id"]
@@ -76,8 +76,8 @@ def http_classify(app: RunningApp, files: object) -> str:
 
 def test_one_file_needs_no_list(client: Client, app: RunningApp) -> None:
     lion = photo_path("lion.jpg")
-    (alone,) = client.predict(files=handle_file(str(lion)), model=PREVIEW, api_name="/classify")
-    (listed,) = client.predict(files=[handle_file(str(lion))], model=PREVIEW, api_name="/classify")
+    (alone,) = client.predict(files=handle_file(str(lion)), model=V5, api_name="/classify")
+    (listed,) = client.predict(files=[handle_file(str(lion))], model=V5, api_name="/classify")
     assert (alone["file"], alone["top"]) == ("lion.jpg", listed["top"])
     address = "data:image/jpeg;base64," + base64.b64encode(lion.read_bytes()).decode()
     for sent in (address, [address], {"path": address}):
@@ -126,7 +126,7 @@ def test_bad_requests_get_one_sentence(client: Client, tmp_path: Path) -> None:
         (lambda: client.predict(files=[lion], model="scheme_9/v1", api_name="/classify"), 'no model "scheme_9/v1"'),
         (lambda: client.predict(model="x", api_name="/ranks"), 'no model "x"'),
         (lambda: client.predict(file="long.lmdb", models=["no/such"], api_name="/validate"), 'no model "no/such"'),
-        (lambda: client.predict(files=[lion] * 65, model=PREVIEW, api_name="/classify"), "at most 64"),
+        (lambda: client.predict(files=[lion] * 65, model=V5, api_name="/classify"), "at most 64"),
     ):
         with pytest.raises(AppError, match=sentence) as caught:
             call()
@@ -136,7 +136,7 @@ def test_bad_requests_get_one_sentence(client: Client, tmp_path: Path) -> None:
     empty = tmp_path / "empty.png"
     empty.touch()
     files = [handle_file(str(path)) for path in (bad, empty, photo_path())]
-    text, nothing, good = client.predict(files=files, model=PREVIEW, api_name="/classify")
+    text, nothing, good = client.predict(files=files, model=V5, api_name="/classify")
     assert "is a text" in text["error"]
     assert "empty" in nothing["error"]
     assert good["top"]
@@ -180,17 +180,17 @@ def wait_for(client: Client, job: str, condition: Callable[[dict], bool]) -> dic
 
 
 def test_validation(client: Client) -> None:
-    started = client.predict(file="sample-photos.lmdb", models=[PREVIEW], api_name="/validate")
+    started = client.predict(file="sample-photos.lmdb", models=[V5], api_name="/validate")
     status = wait_for(client, started["job"], lambda s: s["state"] == "done")
     report = status["report"]
     assert (report["count"], report["unreadable"], report["complete"]) == (3, 0, True)
     (model,) = report["models"]
-    assert model["id"] == PREVIEW
+    assert model["id"] == V5
     assert model["count"] == 3
 
 
 def test_validation_waits_and_is_cancelled(client: Client) -> None:
-    jobs = [client.predict(file="long.lmdb", models=[PREVIEW], api_name="/validate")["job"] for _ in range(2)]
+    jobs = [client.predict(file="long.lmdb", models=[V5], api_name="/validate")["job"] for _ in range(2)]
     running = wait_for(client, jobs[0], lambda s: bool(s["results"]))
     assert running["progress"]["total"] == 2000
     assert running["progress"]["seconds_left"] > 0
@@ -206,7 +206,7 @@ def test_validation_waits_and_is_cancelled(client: Client) -> None:
 @pytest.mark.parametrize("file", ["/etc/passwd", "../long.lmdb", "nothing.lmdb"])
 def test_validation_takes_no_path(client: Client, file: str) -> None:
     with pytest.raises(AppError, match=r"expected one of: long\.lmdb, sample-photos\.lmdb"):
-        client.predict(file=file, models=[PREVIEW], api_name="/validate")
+        client.predict(file=file, models=[V5], api_name="/validate")
 
 
 def test_a_guessed_job(client: Client) -> None:

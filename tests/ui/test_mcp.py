@@ -15,7 +15,7 @@ from tests.helpers.app import running_app
 from tests.helpers.packages import MCP, installed
 from tests.helpers.photos import photo_path
 
-PREVIEW = "preview/scheme_2/v5"
+V5 = "bundled/scheme_2/v5"
 ASK = """
 import asyncio, json, sys
 from mcp import ClientSession
@@ -49,10 +49,10 @@ def test_a_real_client(extra: Path, tmp_path: Path) -> None:
         calls = [
             ("ranks", {"model": "scheme_1/v2"}),
             ("ranks", {"model": "nobody's"}),
-            ("classify", {"files": [f"data:image/jpeg;base64,{lion}"], "model": PREVIEW}),
-            ("classify", {"files": [f"{app.url}/gradio_api/file=/etc/passwd"], "model": PREVIEW}),
-            ("classify", {"files": ["http://127.0.0.1:9/photo.jpg"], "model": PREVIEW}),
-            ("classify", {"files": ["data:image/jpeg;base64,!"], "model": PREVIEW}),
+            ("classify", {"files": [f"data:image/jpeg;base64,{lion}"], "model": V5}),
+            ("classify", {"files": [f"{app.url}/gradio_api/file=/etc/passwd"], "model": V5}),
+            ("classify", {"files": ["http://127.0.0.1:9/photo.jpg"], "model": V5}),
+            ("classify", {"files": ["data:image/jpeg;base64,!"], "model": V5}),
         ]
         asked = subprocess.run(
             [sys.executable, "-c", ASK, app.url],

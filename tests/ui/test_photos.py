@@ -10,8 +10,8 @@ from tests.helpers.app import RunningApp
 from tests.helpers.pages import drop, settle
 from tests.helpers.photos import open_photo, photo_path
 
-BUNDLED = "scheme=2&version=v5&family=preview"
-SCHEME_1 = "preview/scheme_1/v4"
+BUNDLED = "scheme=2&version=v5&family=bundled"
+SCHEME_1 = "bundled/scheme_1/v4"
 
 
 def at(page: Page, app: RunningApp, query: str = BUNDLED) -> None:
@@ -58,7 +58,7 @@ def test_a_row_a_photo_and_the_selected_one_in_full(app: RunningApp, page: Page,
     expect(shown_card(page).locator("footer")).to_contain_text("decoded by")
     expect(pictures(page)).to_have_count(2)
     expect(pictures(page).first.locator("img")).to_have_attribute(
-        "alt", "Photo lit where Scheme 1 · v4 · bundled sees lion, 60 %"
+        "alt", "Photo lit where Scheme 1 · v1 · bundled sees lion, 82 %"
     )
 
     # By keyboard: what is shown changes at once, and the old evidence is gone with it.

@@ -58,7 +58,7 @@ def test_drag_and_drop_and_share(app: RunningApp, breaches: tuple[Page, list[str
         route.fulfill(body="https://cdn-uploads.huggingface.co/x.png", headers={"Access-Control-Allow-Origin": "*"})
 
     page.route("https://huggingface.co/**", hub)
-    opened(page, app, "scheme=2&version=v5&family=preview")
+    opened(page, app, "scheme=2&version=v5&family=bundled")
     photo = {"data": base64.b64encode(photo_path("lion.jpg").read_bytes()).decode(), "name": "lion.jpg"}
     page.locator("#lr-photos input[type=file]").wait_for(state="attached")
     page.evaluate(_DROP, photo)

@@ -53,7 +53,7 @@ def test_each_row_has_its_own_decode_time(zoo: Zoo) -> None:
 
 
 def test_a_cut_that_is_chosen(zoo: Zoo) -> None:
-    whole = zoo.get("preview/scheme_2/v5")
+    whole = zoo.get("bundled/scheme_2/v5")
     cut = zoo.truncated(whole, [max(1, rank // 2) for rank in whole.ranks])
     compared = Comparison((whole, cut), ((saying(1),), (saying(2),)), (None,))
     view = photos_view(zoo, photos("a.jpg"), compared, cut, keys(1))
@@ -64,7 +64,7 @@ def test_a_cut_that_is_chosen(zoo: Zoo) -> None:
 
 
 def test_a_chosen_model_that_is_not_here(zoo: Zoo) -> None:
-    ready = zoo.get("preview/scheme_2/v5")
+    ready = zoo.get("bundled/scheme_2/v5")
     compared = Comparison((ready,), ((saying(1),),), (None,))
     view = photos_view(zoo, photos("a.jpg"), compared, zoo.get("scheme_1/v1"), keys(1))
     assert "chosen</small>" not in view

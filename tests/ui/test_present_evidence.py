@@ -19,7 +19,7 @@ def test_lit_where_the_weight_lies(zoo: Zoo) -> None:
     weight = np.full((227, 227), -0.1, np.float32)
     weight[60:120, 60:120] = 0.5
     label = ImageNetClass(7, "n01514668", "<cock>", ("cock",))
-    cards = [zoo.get("scheme_1/v1"), zoo.get("preview/scheme_2/v5")]
+    cards = [zoo.get("scheme_1/v1"), zoo.get("bundled/scheme_2/v5")]
     photo = np.full((227, 227, 3), (200, 40, 40), np.uint8)
     shown = evidence_view(photo, cards, [Occlusion(label, 0.9, weight), Occlusion(label, 0.2, weight * 0)])
     assert "<cock>" not in shown

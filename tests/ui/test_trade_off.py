@@ -66,12 +66,12 @@ def test_published_errors_come_first(app: RunningApp, page: Page) -> None:
     expect(plot).not_to_contain_text("fewer MFLOPs")
     expect(plot.locator(".legend")).not_to_contain_text("authors'")
     measured = models(page)
-    assert "preview/scheme_2/v5" in measured
+    assert "bundled/scheme_2/v5" in measured
     assert not [model for model in measured if model.startswith("published/")]
 
 
 def test_a_click_on_a_point_chooses_its_model(app: RunningApp, page: Page) -> None:
-    opened(page, app, "scheme=2&version=v5&family=preview&tab=trade-off")
+    opened(page, app, "scheme=2&version=v5&family=bundled&tab=trade-off")
     for scheme, version in (("1", "v2"), ("2", "v1")):
         click_point(page, f"published/scheme_{scheme}/{version}")
         expect(title(page)).to_contain_text(f"Scheme {scheme} · {version}")
@@ -84,15 +84,15 @@ def test_a_click_on_a_point_chooses_its_model(app: RunningApp, page: Page) -> No
 
 
 def test_a_truncated_point_survives_a_reload(app: RunningApp, page: Page) -> None:
-    opened(page, app, "scheme=2&version=v5&family=preview")
+    opened(page, app, "scheme=2&version=v5&family=bundled")
     drop(page, photo_path("lion.jpg"))
     expect(page.locator(".st-photo figcaption")).to_contain_text("lion.jpg")
     page.get_by_role("tab", name="Explore").click()
-    expect(page.locator("#lr-truncated")).to_contain_text("λ = 1.00e-4, μ = 0.01: ranks 7, ")
+    expect(page.locator("#lr-truncated")).to_contain_text("λ = 1.00e-4, μ = 0.01: ranks ")
     page.locator("#lr-truncated-file input").click()
     page.get_by_role("option", name="sample-photos.lmdb").click()
     page.locator("#lr-truncated-measure").click()
-    expect(page.locator(".lr-job.lr-done .lr-scroll table")).to_contain_text("preview/scheme_2/v5@7-", timeout=60_000)
+    expect(page.locator(".lr-job.lr-done .lr-scroll table")).to_contain_text("bundled/scheme_2/v5@", timeout=60_000)
     page.get_by_role("tab", name="Trade-off", exact=True).click()
     settle(page)
     page.locator("#lr-source").get_by_label("measured here").check()
@@ -103,7 +103,7 @@ def test_a_truncated_point_survives_a_reload(app: RunningApp, page: Page) -> Non
     chosen = title(page).text_content() or ""
     # The slider has its own cuts: a click chooses the one of them that is nearest.
     page.wait_for_url(re.compile(r"version=v5(@|%40)[\d-]+"))
-    assert "family=preview" in page.url
+    assert "family=bundled" in page.url
     before = unquote(page.url)
     page.reload()
     expect(page.locator(".st")).to_have_attribute("data-ready", "true", timeout=60_000)
@@ -113,7 +113,7 @@ def test_a_truncated_point_survives_a_reload(app: RunningApp, page: Page) -> Non
     assert unquote(page.url) == before
 
 
-@pytest.mark.parametrize("query", ["scheme=2&version=v5", "scheme=2&version=v5&family=preview"])
+@pytest.mark.parametrize("query", ["scheme=2&version=v5", "scheme=2&version=v5&family=bundled"])
 def test_words_fit_a_phone(app: RunningApp, page: Page, query: str) -> None:
     page.set_viewport_size({"width": 390, "height": 900})
     opened(page, app, f"{query}&tab=trade-off")

@@ -37,9 +37,9 @@ from tests.helpers.examples import CONDITIONS
 from tests.helpers.paths import SHARED_LMDB
 from tests.helpers.photos import encoded, open_photo
 
-PREVIEW = "preview/scheme_2/v5"
-BUNDLED = ["preview/scheme_1/v4", PREVIEW]
-TRUNCATED = f"{PREVIEW}@7-20-40-40-40-100-100-100"
+V5 = "bundled/scheme_2/v5"
+BUNDLED = ["bundled/scheme_1/v4", V5]
+TRUNCATED = f"{V5}@7-20-40-40-40-100-100-100"
 CPU = torch.device("cpu")
 
 
@@ -49,7 +49,7 @@ def decoder(settings: Settings, name: str = "auto") -> Decoder:
 
 def classifier(seed: int) -> Classifier:
     torch.manual_seed(seed)
-    return Classifier(LowRankAlexNet("scheme_2", [4, 8, 12, 12, 12, 32, 32, 32]).eval(), None, CPU)
+    return Classifier(LowRankAlexNet("scheme_2", [4, 8, 12, 12, 12, 32, 32, 32]).eval(), CPU)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ class ByHand:
 
 @pytest.fixture(scope="module")
 def network(zoo: Zoo) -> LowRankAlexNet:
-    card = zoo.get(PREVIEW)
+    card = zoo.get(V5)
     return load_network(card, LocalFile(zoo.folder / card.weights.file, card.weights.sha256, card.weights.format))
 
 
@@ -117,8 +117,7 @@ def by_hand(network: LowRankAlexNet) -> ByHand:
             left, top = (image.width - 227 + 1) // 2, (image.height - 227 + 1) // 2
             pixels = torch.from_numpy(np.asarray(image.crop((left, top, left + 227, top + 227))).copy()).float() / 255
             x = ((pixels - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])).permute(2, 0, 1)
-            small = F.interpolate(x[None], size=85, mode="bilinear", antialias=True)
-            logits = network(F.interpolate(small, size=227, mode="bilinear"))[0]
+            logits = network(x[None])[0]
             top5 = logits.topk(5).indices.tolist()
             found.right1 += top5[0] == record.label
             found.right5 += record.label in top5
@@ -132,7 +131,7 @@ def test_equals_an_independent_computation_image_by_image(
     settings: Settings, network: LowRankAlexNet, by_hand: ByHand, name: str
 ) -> None:
     with LmdbReader(SHARED_LMDB) as reader:
-        sums = finish(Validation(reader, [("m", Classifier(network, 96, CPU))], decoder(settings, name)))
+        sums = finish(Validation(reader, [("m", Classifier(network, CPU))], decoder(settings, name)))
     model = sums.models["m"]
     assert sums.count == 400
     # These images are resized, where DALI's filter and Pillow's differ by a few levels: enough to tip a near tie.
@@ -169,18 +168,18 @@ def test_labels_above_255_survive_build_read_validate(tmp_path: Path, settings: 
 
 def test_unreadable_images_are_counted_and_not_fatal(file: Path, settings: Settings, zoo) -> None:
     with LmdbReader(file) as reader:
-        sums = finish(Validation(reader, [(PREVIEW, classifier(0))], decoder(settings), batch_size=32))
+        sums = finish(Validation(reader, [(V5, classifier(0))], decoder(settings), batch_size=32))
     assert [item.index for item in sums.unreadable] == [3, 64, 65, 66, 149]
     assert sums.count == 145
-    report = make_report("file", 150, sums, [zoo.get(PREVIEW)], 10.0, CONDITIONS)
+    report = make_report("file", 150, sums, [zoo.get(V5)], 10.0, CONDITIONS)
     data = report_json(report)
     assert (data["count"], data["unreadable"], data["complete"]) == (145, 5, True)
     (model,) = data["models"]
     assert set(model) >= {"id", "count", "top1_error", "top5_error", "loss"}
-    wrong = sum(entry["count"] * entry["top1_error"] / 100 for entry in data["per_class_errors"][PREVIEW])
+    wrong = sum(entry["count"] * entry["top1_error"] / 100 for entry in data["per_class_errors"][V5])
     assert model["top1_error"] == pytest.approx(100 * wrong / 145)
-    assert sum(pair["count"] for pair in data["most_confused"][PREVIEW]) <= round(wrong)
-    assert report_csv(report).splitlines()[1].startswith(f"{PREVIEW},145,")
+    assert sum(pair["count"] for pair in data["most_confused"][V5]) <= round(wrong)
+    assert report_csv(report).splitlines()[1].startswith(f"{V5},145,")
     formula = dataclasses.replace(report.models[0], card=dataclasses.replace(report.models[0].card, family="=1+1"))
     assert report_csv(dataclasses.replace(report, models=(formula,))).splitlines()[1].startswith("'=1+1/")
 
@@ -224,7 +223,7 @@ def test_many_models_in_one_pass_equal_single_passes(file: Path, settings: Setti
 
 def test_stopped_and_resumed_has_the_same_bits(file: Path, settings: Settings) -> None:
     service = Service(settings)
-    cards = [service.zoo.get(PREVIEW)]
+    cards = [service.zoo.get(V5)]
 
     def one_pass(stop_after: int | None, resume: bool) -> tuple[Sums, int | None]:
         with service.open_validation(file, cards, batch_size=16, resume=resume) as run:
@@ -301,7 +300,7 @@ def test_a_pass_that_cannot_go_on_says_why(
 
 
 def test_a_state_of_another_file_or_slice_is_not_taken(file: Path, stopped: Service, settings: Settings) -> None:
-    cards = [stopped.zoo.get(PREVIEW)]
+    cards = [stopped.zoo.get(V5)]
     with stopped.open_validation(file, cards, batch_size=16, part=(0, 3)) as run:
         next(iter(run))
         run.checkpoint.save(run.validation.sums)

@@ -47,7 +47,7 @@ MODEL_KEYS = [
 
 @pytest.fixture
 def cards(zoo: Zoo) -> list[ModelCard]:
-    return [zoo.get("scheme_2/v5"), zoo.get("preview/scheme_2/v5")]
+    return [zoo.get("scheme_2/v5"), zoo.get("bundled/scheme_2/v5")]
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def report(cards: list[ModelCard]) -> Report:
         class_right={card.id: ({291: 54}, {291: 72}) for card in cards},
         confused={},
         conditions=CONDITIONS,
-        left_out=(("preview/scheme_1/v4", "The weights are <b>damaged</b>."),),
+        left_out=(("bundled/scheme_1/v4", "The weights are <b>damaged</b>."),),
         measured_at=datetime(2026, 7, 3, 9, 8, 7, tzinfo=timezone.utc),
     )
 
@@ -73,7 +73,7 @@ def test_json(report: Report, cards: list[ModelCard]) -> None:
     data = json.loads(dump_json(report))
     assert set(data) >= KEYS
     assert (data["file"], data["count"], data["measured_at"]) == ("photos.lmdb", 90, "2026-07-03T09:08:07+00:00")
-    assert data["left_out"] == [{"id": "preview/scheme_1/v4", "reason": "The weights are <b>damaged</b>."}]
+    assert data["left_out"] == [{"id": "bundled/scheme_1/v4", "reason": "The weights are <b>damaged</b>."}]
     assert [model["id"] for model in data["models"]] == [card.id for card in cards]
     for model in data["models"]:
         assert list(model)[: len(MODEL_KEYS)] == MODEL_KEYS
@@ -99,7 +99,7 @@ def test_html(report: Report, zoo: Zoo) -> None:
         "2026-07-03 09:08 UTC: 90 images",
         f"<b>40.00 %</b> ± {half_width(40, 90):.1f}",
         f"<b>20.00 %</b> ± {half_width(20, 90):.1f}",
-        "<b>preview/scheme_1/v4</b>: The weights are &lt;b&gt;damaged",
+        "<b>bundled/scheme_1/v4</b>: The weights are &lt;b&gt;damaged",
     ):
         assert text in page
 
@@ -107,7 +107,7 @@ def test_html(report: Report, zoo: Zoo) -> None:
 def test_text_names_who_was_left_out(report: Report) -> None:
     text = report_text(report)
     assert "90 images of photos.lmdb" in text
-    assert "preview/scheme_1/v4 was left out: The weights" in text
+    assert "bundled/scheme_1/v4 was left out: The weights" in text
     assert "left out" not in report_text(replace(report, left_out=()))
 
 

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.spread
 LAUNCHER = "torch.distributed.run"
 TORCHRUN = (sys.executable, "-m", LAUNCHER)
 TWO = ("--standalone", "--nproc-per-node", "2")
-VALIDATE = ("validate", "--models", "preview/scheme_2/v5", "--batch-size", "8")
+VALIDATE = ("validate", "--models", "bundled/scheme_2/v5", "--batch-size", "8")
 
 
 @pytest.mark.parametrize(("count", "size", "world"), [(0, 8, 3), (1, 8, 3), (67, 8, 3), (64, 8, 4), (1000, 7, 6)])
