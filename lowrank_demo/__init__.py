@@ -34,8 +34,8 @@ def low_rank_alexnet(
         lowrank_demo.errors.WeightsError: The weights cannot be downloaded, or are not the published ones.
     """
     from .lowrank.load import fetch_network
-    from .models.download import print_download
     from .models.store import WeightStore
+    from .models.transfer import print_download
     from .nn.alexnet import LowRankAlexNet
     from .settings import Settings
 

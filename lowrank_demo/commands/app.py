@@ -67,12 +67,14 @@ def serve() -> int:
         )
         warm_up = threading.Thread(target=desk.paths.warm_up, args=[Photo.from_file(EXAMPLES[0])], daemon=True)
         warm_up.start()
-        with contextlib.suppress(KeyboardInterrupt):  # Gradio expects it only once the server runs
-            demo.launch(**launch_options(desk))
-        # DALI and OpenVINO abort if Python exits while one of their threads works: wait, and let nobody begin again.
-        warm_up.join()
-        desk.validations.end()
-        service.running.take()
+        try:
+            with contextlib.suppress(KeyboardInterrupt):  # Gradio expects it only once the server runs
+                demo.launch(**launch_options(desk))
+        finally:
+            # DALI and OpenVINO abort if Python exits while one of their threads works: wait, and let nobody begin.
+            warm_up.join()
+            desk.validations.end()
+            service.running.take()
     return 0
 
 

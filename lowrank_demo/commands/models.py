@@ -73,7 +73,7 @@ def _models(args: argparse.Namespace) -> int:
 
 def _classify(args: argparse.Namespace) -> int:
     from ..errors import ImageError
-    from ..models.download import print_download
+    from ..models.transfer import print_download
     from ..serve.answers import Photo
     from ..serve.payloads import predictions_json
     from ..serve.service import Service
@@ -128,8 +128,8 @@ def _export(args: argparse.Namespace) -> int:
 
 def _weights(args: argparse.Namespace) -> tuple[ModelCard, LocalFile]:
     """Return the card that the options name, and its weight file."""
-    from ..models.download import print_download
     from ..models.store import LocalFile, WeightStore
+    from ..models.transfer import print_download
     from ..settings import Settings
 
     if args.file:

@@ -24,8 +24,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _weights(args: argparse.Namespace) -> int:
-    from ..models.download import print_download
     from ..models.store import WeightStore
+    from ..models.transfer import print_download
     from ..publish.upload import stage_weights, staging_folder
     from ..settings import Settings
 

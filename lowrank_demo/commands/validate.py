@@ -81,7 +81,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _validate(args: argparse.Namespace) -> int:
-    from ..models.download import print_download
+    from ..models.transfer import print_download
     from ..runtime.launch import Place
     from ..serve.service import Service
     from ..settings import Settings

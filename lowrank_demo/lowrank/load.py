@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from ..models.architecture import LAYERS, Layer
 from ..models.cards import ModelCard
-from ..models.download import OnProgress
 from ..models.store import LocalFile, WeightStore
+from ..models.transfer import OnProgress
 from ..nn.alexnet import LowRankAlexNet
 from ..nn.nested import Version
 from ..nn.state_dict import read_network, read_version

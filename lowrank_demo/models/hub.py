@@ -13,7 +13,7 @@ from ..errors import WeightsRefused, WeightsUnavailable
 from ..runtime.files import file_sha256
 from ..runtime.stopping import interruptible
 from ..runtime.words import reason
-from .download import OnProgress, Transfer, one_at_a_time
+from .transfer import OnProgress, Transfer, one_at_a_time
 
 if TYPE_CHECKING:
     from huggingface_hub.utils import tqdm

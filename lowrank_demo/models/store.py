@@ -16,8 +16,9 @@ from ..errors import WeightsUnavailable
 from ..runtime.files import atomic_write
 from ..settings import Settings
 from .cards import ModelCard
-from .download import OnProgress, download
+from .download import download
 from .hub import fetch_from_hub
+from .transfer import OnProgress
 from .zoo import Zoo, read_zoo
 
 Format = Literal["pickle", "safetensors", "nested"]

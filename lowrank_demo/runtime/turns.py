@@ -64,7 +64,7 @@ class FairLock:
 
     def __enter__(self) -> None:
         """Wait for the lock."""
-        self._turns.take()
+        self.take()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Release the lock."""

@@ -94,11 +94,11 @@ class RequestLimits:
             return
         is_upload = str(scope["path"]).rstrip("/").endswith(_UPLOAD)
         most = self._max_bytes if is_upload else self._max_json_bytes
-        seen, marks, complete = 0, 0, False
+        seen, held, marks, complete = 0, 0, 0, False
         form: UploadForm | None = None
 
         async def limited() -> _Message:
-            nonlocal seen, marks, complete, form
+            nonlocal seen, held, marks, complete, form
             if complete:
                 # The next message is the end of the connection, which may be a long time away.
                 return await receive()
@@ -118,6 +118,7 @@ class RequestLimits:
             if form:
                 await self._room.take(len(body) + FILE_BYTES * form.check(body))
             else:
+                held += len(body)
                 self._held += len(body)
                 if self._held > _MAX_HELD:
                     raise HTTPException(503, "Too many large requests are arriving; upload the photos instead.")
@@ -143,7 +144,7 @@ class RequestLimits:
             try:
                 await self._app(scope, limited, send)
             finally:
-                self._held -= seen
+                self._held -= held
 
     async def _pass_upload(self, scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
         """Pass an upload on, and delete what it leaves if it is not answered with success."""

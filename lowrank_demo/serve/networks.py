@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..classify.inference import Classifier
-    from ..models.download import OnProgress
+    from ..models.transfer import OnProgress
     from ..nn.alexnet import LowRankAlexNet
     from ..validate.run import LoadedModel
 

@@ -22,7 +22,7 @@ from .places import CUTTERS, DOWNLOADERS, FEW_PHOTOS, LONG_WORKERS, WORKERS, Pla
 if TYPE_CHECKING:
     from ..classify.inference import Prediction
     from ..decode.gate import Admitted
-    from ..models.download import OnProgress
+    from ..models.transfer import OnProgress
     from ..validate.run import LoadedModel, ValidationRun
 
 LentGpu: TypeAlias = Callable[[Sequence["Admitted"], Sequence[str], bool], Comparison]

@@ -15,8 +15,8 @@ from ..lowrank.load import fetch_network
 from ..lowrank.refactor import refactored
 from ..models.architecture import LAYERS, Layer
 from ..models.cards import ModelCard
-from ..models.download import print_download
 from ..models.store import WeightStore
+from ..models.transfer import print_download
 from ..nn.alexnet import LowRankAlexNet
 from ..settings import Settings
 from .batches import evenly_spaced

@@ -9,8 +9,8 @@ from torch import nn
 
 from ..errors import UsageError
 from ..lowrank.load import fetch_network
-from ..models.download import print_download
 from ..models.store import WeightStore
+from ..models.transfer import print_download
 from ..nn.fuse import inference_form
 from ..runtime.schema import shown
 from ..settings import Settings

@@ -11,7 +11,7 @@ import gradio as gr
 
 from ..errors import LowRankError
 from ..models.architecture import LAYERS
-from ..models.download import DownloadProgress
+from ..models.transfer import DownloadProgress
 from ..serve.answers import Photo
 from ..serve.places import ANSWERED
 from ..settings import ASSETS

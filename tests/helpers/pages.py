@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.helpers.app import RunningApp
 
@@ -31,6 +31,20 @@ def answers(page: Page) -> list[str]:
 def drop(page: Page, *files: Path | str) -> None:
     """Drop photos."""
     page.set_input_files("#lr-photos input[type=file]", [str(file) for file in files])
+
+
+def held_back(page: Page, part: str) -> list[Route]:
+    """Hold back requests for work whose body has this part; return the list that they go to."""
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if part in (route.request.post_data or ""):
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/queue/join*", hold)
+    return held
 
 
 def settle(page: Page) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from lowrank_demo.errors import WeightsRefused, WeightsUnavailable
-from lowrank_demo.models.download import DownloadProgress, download
+from lowrank_demo.models.download import download
+from lowrank_demo.models.transfer import DownloadProgress
 from tests.helpers.app import free_port
 from tests.helpers.server import FileServer
 
@@ -53,7 +54,7 @@ def test_an_interrupted_download_is_resumed(address: str, target: Path, file_ser
 def test_a_download_that_drips_ends(
     address: str, target: Path, file_server: FileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lowrank_demo.models.download.DOWNLOAD_SECONDS", 0.5)
+    monkeypatch.setattr("lowrank_demo.models.transfer.DOWNLOAD_SECONDS", 0.5)
     file_server.seconds_for_each_mb = 0.4
     with pytest.raises(WeightsUnavailable, match="try again: it continues where it stopped"):
         download(address, target, sha256=DIGEST, max_bytes=LIMIT)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from lowrank_demo.errors import WeightsRefused, WeightsUnavailable
-from lowrank_demo.models.download import DownloadProgress
 from lowrank_demo.models.hub import fetch_from_hub
+from lowrank_demo.models.transfer import DownloadProgress
 from tests.helpers.app import free_port
 from tests.helpers.hub import StandInHub
 
@@ -52,7 +52,7 @@ def test_a_stopped_download_is_resumed(tmp_path: Path, hub: StandInHub, monkeypa
     def stop(_: DownloadProgress) -> None:
         raise Stop
 
-    monkeypatch.setattr("lowrank_demo.models.download._REPORT_SECONDS", -1)
+    monkeypatch.setattr("lowrank_demo.models.transfer._REPORT_SECONDS", -1)
     with pytest.raises(Stop):
         fetch_from_hub("owner/models", NAME, tmp_path, max_bytes=LIMIT, on_progress=stop)
     assert not (tmp_path / NAME).exists()
@@ -63,7 +63,7 @@ def test_a_stopped_download_is_resumed(tmp_path: Path, hub: StandInHub, monkeypa
 def test_a_download_that_takes_too_long_is_resumed(
     tmp_path: Path, hub: StandInHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lowrank_demo.models.download.DOWNLOAD_SECONDS", -1)
+    monkeypatch.setattr("lowrank_demo.models.transfer.DOWNLOAD_SECONDS", -1)
     with pytest.raises(WeightsUnavailable, match="try again: it continues where it stopped"):
         fetch_from_hub("owner/models", NAME, tmp_path, max_bytes=LIMIT)
     assert not (tmp_path / NAME).exists()

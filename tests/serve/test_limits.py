@@ -306,9 +306,14 @@ def test_all_json_bodies_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     async def send(message: MutableMapping[str, Any]) -> None:
         raise AssertionError(message)
 
+    async def huge() -> MutableMapping[str, Any]:
+        return {"body": b"x" * 5000, "more_body": True}
+
     async def both() -> list[Any]:
         limited = RequestLimits(app, **most)
         call = {**UPLOAD, "path": "/gradio_api/queue/join"}
+        with pytest.raises(HTTPException, match="larger than"):  # what is refused is not held, nor given back
+            await limited(call, huge, send)
         at_once = await asyncio.gather(*(limited(call, receive, send) for _ in range(2)), return_exceptions=True)
         await limited(call, receive, send)  # both have ended: there is room again
         return at_once

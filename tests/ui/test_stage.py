@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from pillow_heif import register_heif_opener
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.helpers.app import RunningApp
-from tests.helpers.pages import answers, drop, opened, title
+from tests.helpers.pages import answers, drop, held_back, opened, title
 from tests.helpers.photos import open_photo, photo_path
 
 RAIL = "#st-range"
@@ -178,15 +178,7 @@ def test_arrows_move_the_choices(app: RunningApp, page: Page) -> None:
 
 def test_the_later_click_wins_when_its_request_arrives_first(app: RunningApp, page: Page) -> None:
     opened(page, app)
-    held: list[Route] = []
-
-    def hold(route: Route) -> None:
-        if '"click":1' in (route.request.post_data or ""):
-            held.append(route)
-        else:
-            route.continue_()
-
-    page.route("**/queue/join*", hold)
+    held = held_back(page, '"click":1')
     page.get_by_role("button", name="Example photo cat.jpg").click()
     page.get_by_role("button", name="Example photo coffee.jpg").click()
     expect(page.locator(".st-photo figcaption")).to_contain_text("coffee.jpg")
@@ -198,15 +190,7 @@ def test_the_later_click_wins_when_its_request_arrives_first(app: RunningApp, pa
 
 def test_the_later_move_wins_when_its_request_arrives_first(app: RunningApp, page: Page) -> None:
     opened(page, app)
-    held: list[Route] = []
-
-    def hold(route: Route) -> None:
-        if '"move":1' in (route.request.post_data or ""):
-            held.append(route)
-        else:
-            route.continue_()
-
-    page.route("**/queue/join*", hold)
+    held = held_back(page, '"move":1')
     page.locator(RAIL).focus()
     page.keyboard.press("End")
     page.wait_for_timeout(500)
@@ -221,15 +205,7 @@ def test_the_later_move_wins_when_its_request_arrives_first(app: RunningApp, pag
 
 def test_a_click_wins_over_a_drop_that_arrives_after_it(app: RunningApp, page: Page) -> None:
     opened(page, app)
-    held: list[Route] = []
-
-    def hold(route: Route) -> None:
-        if "tower" in (route.request.post_data or ""):
-            held.append(route)
-        else:
-            route.continue_()
-
-    page.route("**/queue/join*", hold)
+    held = held_back(page, "tower")
     drop(page, photo_path("tower.jpg"))
     while not held:
         page.wait_for_timeout(50)
