@@ -98,14 +98,18 @@ def test_nothing_is_downloaded_without_a_click(app: RunningApp, page: Page) -> N
     expect(title(page)).to_contain_text("Scheme 2 · v1 · authors'")
     button = page.get_by_role("button", name="Download 171 MB")
     expect(button).to_be_visible()
+    # The bundled v5 gave the last answer; or the authors', if another test has fetched it.
+    expect(page.locator(".st-sure")).to_contain_text("Last answer, of Scheme 2 · v5 · ")
+    before = answers(page)
+    assert len(before) == 5
     button.click()
     expect(page.locator(".toast-body")).to_contain_text("cannot be reached")
     expect(page.get_by_role("button", name="Download 171 MB")).to_be_enabled()
     button.click()
     expect(page.get_by_role("button", name="Downloading…")).to_have_count(0)
     expect(page.get_by_role("button", name="Download 171 MB")).to_be_enabled()
-    assert answers(page)[0] == "lion", "the last answer stays"
-    expect(page.locator(".st-sure")).to_contain_text("Last answer, of Scheme 2 · v5 · bundled")
+    assert answers(page) == before, "the last answer stays"
+    expect(page.locator(".st-sure")).to_contain_text("Last answer, of Scheme 2 · v5 · ")
     page.get_by_role("button", name="Use the bundled weights").click()
     expect(title(page)).to_contain_text("bundled")
     expect(page.locator(".st-top.st-old")).to_have_count(0)
