@@ -79,7 +79,16 @@ class RequestLimits:
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
         """Pass a request on, counting its body on the way."""
-        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if any(name.lower() == b"transfer-encoding" for name, _ in scope.get("headers", ())):
+            # A chunked body may come in a million pieces, which take long to read. The connection ends: if the request
+            # also states a length, a proxy may take what follows for the next request.
+            sentence = "The request does not state its length; expected a Content-Length."
+            await PlainTextResponse(sentence, 411, {"Connection": "close"})(scope, receive, send)
+            return
+        if scope["method"] in ("GET", "HEAD", "OPTIONS"):
             await self._app(scope, receive, send)
             return
         if not _ROUTES.search(scope["path"]):
@@ -87,11 +96,6 @@ class RequestLimits:
             await refusal(scope, receive, send)
             return
         deadline = asyncio.get_running_loop().time() + min(self._body_seconds, _JSON_SECONDS)
-        if any(name.lower() == b"transfer-encoding" for name, _ in scope.get("headers", ())):
-            # A chunked body may come in a million pieces, which take long to read.
-            refusal = PlainTextResponse("The request does not state its length; expected a Content-Length.", 411)
-            await refusal(scope, receive, send)
-            return
         is_upload = str(scope["path"]).rstrip("/").endswith(_UPLOAD)
         most = self._max_bytes if is_upload else self._max_json_bytes
         seen, held, marks, complete = 0, 0, 0, False
