@@ -111,6 +111,13 @@ def test_a_link_restores_the_truncation_and_the_path_plays(app: RunningApp, page
     page.locator(".st-family").get_by_text("the authors'").click()
     page.get_by_role("button", name=re.compile("^v1:")).click()
     expect(summary).to_contain_text("are not on this machine yet")
+    moved = page.locator("#lr-lambda input[type=number]")
+    before = moved.input_value()
+    for button in ("#lr-play", "#lr-truncated-measure"):
+        page.locator(button).click()
+        expect(page.locator(".toast-body").last).to_contain_text("are not on this machine yet")
+        page.locator(".toast-close").last.click()
+    assert moved.input_value() == before, "nothing plays"
 
 
 def test_stop_before_the_path_has_come(app: RunningApp, page: Page) -> None:

@@ -17,7 +17,7 @@ from tests.helpers.photos import open_photo, photo_path
 
 RAIL = "#st-range"
 MOST = 0.150
-"""Seconds in which everything follows half of the moves of the rail; other tests take the processor away from some."""
+"""Seconds in which everything follows a move of the rail: 95 % of them, or half beside other tests."""
 
 
 def test_it_is_alive_before_it_is_touched(app: RunningApp, page: Page) -> None:
@@ -37,24 +37,27 @@ def test_it_is_alive_before_it_is_touched(app: RunningApp, page: Page) -> None:
     assert stage["y"] + stage["height"] <= 900, "all of it without scrolling"
 
 
-def test_the_rail_moves_everything_at_once(app: RunningApp, page: Page) -> None:
+@pytest.mark.parametrize(("moves", "share"), [(8, 0.5), pytest.param(200, 0.95, marks=pytest.mark.long)])
+def test_the_rail_moves_everything_at_once(moves: int, share: float, app: RunningApp, page: Page) -> None:
     opened(page, app)
     page.locator(RAIL).focus()
     before = page.locator("#lr-stage").inner_text()
     # Measured in the browser: from the key to the frame after the drawing.
     times = page.evaluate(
-        """async () => {
+        """async (moves) => {
             const rail = document.querySelector('#st-range'), times = [];
-            for (let i = 0; i < 16; i++) {
-                const key = i < 8 ? 'ArrowRight' : 'ArrowLeft', began = performance.now();
+            for (let i = 0; i < 2 * moves; i++) {
+                const key = i % 16 < 8 ? 'ArrowRight' : 'ArrowLeft', began = performance.now();
                 rail.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true }));
                 await new Promise(done => requestAnimationFrame(() => setTimeout(done)));
                 times.push((performance.now() - began) / 1000);
             }
             return times.sort((a, b) => a - b);
-        }"""
+        }""",
+        moves,
     )
-    assert times[len(times) // 2] < MOST, times
+    print(f"{share:.0%} of {len(times)} moves within {times[int(share * len(times))] * 1000:.0f} ms")
+    assert times[int(share * len(times))] < MOST, times
     assert page.locator("#lr-stage").inner_text() == before, "eight to the right, eight back"
     page.keyboard.press("End")
     expect(title(page)).to_contain_text(re.compile(r"Scheme 2 · cut to \d+ MFLOPs · bundled"))
@@ -104,6 +107,7 @@ def test_nothing_is_downloaded_without_a_click(app: RunningApp, page: Page) -> N
     assert len(before) == 5
     button.click()
     expect(page.locator(".toast-body")).to_contain_text("cannot be reached")
+    expect(page.locator(".toast-body")).not_to_contain_text("Errno")
     expect(page.get_by_role("button", name="Download 171 MB")).to_be_enabled()
     button.click()
     expect(page.get_by_role("button", name="Downloading…")).to_have_count(0)
@@ -340,6 +344,11 @@ def test_phone(app: RunningApp, browser: Browser) -> None:
         box = page.locator(part).bounding_box()
         assert box
         assert box["y"] + box["height"] <= 800, f"{part} is in the first 800 pixels"
+    rail = page.locator(RAIL).bounding_box()
+    assert rail
+    page.touchscreen.tap(rail["x"] + rail["width"] - 12, rail["y"] + rail["height"] / 2)
+    expect(title(page)).to_contain_text(re.compile(r"Scheme 2 · cut to \d+ MFLOPs · bundled"))
+    expect(page.locator(".st-sure")).to_have_text("A guess among a thousand")
     page.get_by_role("tab", name="Ranks").click()
     expect(page.locator("#lr-conv1 img")).to_have_count(2)
     # While the page still grows a scroll ends early, and in some browsers it is smooth: scroll until it is there.
