@@ -216,12 +216,14 @@ const drawPlot = () => {
   const xs = points.concat(path()).map((one) => one.mflops);
   const least = Math.log(Math.min(...xs, 140)), most = Math.log(1.05 * Math.max(...xs));
   const ys = points.map((point) => point.error), spread = Math.max(...ys) - Math.min(...ys);
-  // Cuts far below the last version err always: their part of the line runs along the upper edge.
+  // Cuts far below the last version err always: their part of the line is beyond the upper edge.
   const far = Object.values(lines.lines).flat().some(([, error]) => error > Math.max(...ys) + 1);
   const low = Math.floor(Math.min(...ys) - 1), high = Math.ceil(Math.max(...ys) + 1 + (far ? spread : 0));
   const xOf = (mflops) => left + (width - left - right) * (Math.log(mflops) - least) / (most - least);
-  const yOf = (error) => top + (height - top - bottom) * (high - Math.min(error, high)) / (high - low);
-  const shown = [];
+  const yOf = (error) => top + (height - top - bottom) * (high - error) / (high - low);
+  const inside = shape('clipPath', { id: 'st-inside' });
+  inside.append(shape('rect', { x: left, y: top, width: width - left - right, height: height - top - bottom }));
+  const shown = [inside];
   for (let tick = Math.ceil(low / 2) * 2; tick <= high; tick += Math.max(2, Math.round((high - low) / 8) * 2)) {
     shown.push(shape('line', { x1: left, x2: width - right, y1: yOf(tick), y2: yOf(tick), class: 'grid' }),
       shape('text', { x: left - 5, y: yOf(tick) + 3, 'text-anchor': 'end' }, String(tick)));
@@ -233,7 +235,7 @@ const drawPlot = () => {
   shown.push(shape('text', { x: (left + width - right) / 2, y: height - 3, 'text-anchor': 'middle' }, 'MFLOPs'));
   for (const [scheme, some] of Object.entries(lines.series)) {
     const line = lines.lines[scheme]?.length ? lines.lines[scheme] : some.map((one) => [one.mflops, one.error]);
-    shown.push(shape('polyline', { points: line.filter(([mflops]) => Math.log(mflops) >= least).map(([mflops, error]) => `${xOf(mflops)},${yOf(error)}`).join(' '), class: scheme + (scheme === state.scheme ? ' on' : '') }));
+    shown.push(shape('polyline', { points: line.filter(([mflops]) => Math.log(mflops) >= least).map(([mflops, error]) => `${xOf(mflops)},${yOf(error)}`).join(' '), class: scheme + (scheme === state.scheme ? ' on' : ''), 'clip-path': 'url(#st-inside)' }));
     for (const one of some) {
       const dot = shape('circle', { cx: xOf(one.mflops), cy: yOf(one.error), r: 3.2, class: scheme + (scheme === state.scheme ? ' on' : '') });
       dot.append(shape('title', {}, `${one.title}: ${one.mflops} MFLOPs, ${one.error} %`));
@@ -248,7 +250,8 @@ const drawPlot = () => {
   const one = cut(), x = xOf(one.mflops), some = lines.series[state.scheme] || [];
   const error = some.find((point) => point.title === one.title)?.error ?? (state.family === lines.family ? one.top1 : null);
   shown.push(shape('line', { x1: x, x2: x, y1: top, y2: height - bottom, class: 'here' }));
-  if (error != null) shown.push(shape('circle', { cx: x, cy: yOf(error), r: 6.5, class: 'chosen' }));
+  if (error > high) shown.push(shape('text', { x: x + 4, y: top + 8, class: 'label' }, `↑ ${error.toFixed(1)} %`));
+  else if (error != null) shown.push(shape('circle', { cx: x, cy: yOf(error), r: 6.5, class: 'chosen' }));
   svg.replaceChildren(...shown);
   $('.st-plot p').textContent = lines.title;
 };
@@ -266,14 +269,15 @@ const drawStops = () => {
   const own = cuts.filter((one) => one.version && !published.some((stop) => stop.version === one.version));
   $('.st-stops').replaceChildren(...[...published, ...own.map((one) => ({ ...one, error: '', price: '' }))].map((stop) => {
     const here = cuts.findIndex((one) => one.version === stop.version);
+    // The published error belongs to the authors' weights alone.
+    const error = cuts[here]?.top1?.toFixed(1) ?? (cuts[here]?.published === false ? '' : stop.error);
+    const stated = here < 0 ? stop.error && `published top-1 error ${stop.error} %` : error && cuts[here].error;
     const button = make('button', {
       type: 'button', style: `left:${100 * along(stop)}%`, class: here < 0 ? 'st-away' : null, 'data-version': stop.version,
       disabled: here < 0, title: here < 0 ? 'Not among these weights' : null,
-      'aria-label': stop.error
-        ? `${stop.version}: ${stop.mflops} MFLOPs, λ ${stop.lambda}, published top-1 error ${stop.error} %`
-        : `${stop.version}: ${stop.mflops} MFLOPs`,
+      'aria-label': [`${stop.version}: ${stop.mflops} MFLOPs`, stop.lambda && `λ ${stop.lambda}`, stated].filter(Boolean).join(', '),
     }, make('b', { text: stop.version }), make('small', { text: stop.mflops }), make('small', { text: stop.price }),
-    make('small', { text: stop.error }));
+    make('small', { text: error }));
     // Where stops overlap, a click chooses the one whose middle is nearest.
     button.addEventListener('click', (event) => {
       const middle = (one) => { const { left, width } = one.getBoundingClientRect(); return left + width / 2; };

@@ -2,16 +2,19 @@
 
     python assets/preview/heads.py heads.toml
 
-Writes one weight file and a card for each version below ``models`` in the run's folder: the convolutions of stack.py at
-full rank, and heads at the ranks of the published versions. ``match.py`` brings the convolutions to their ranks from
-there. No label is used: the loss is the divergence from the teacher's answers. If stopped, the next run continues after
-the last whole epoch.
+The smallest version is trained alone. From there all are trained together, for one more epoch at a fifth of the
+learning rate: trained together from the start, all of them were worse than the smallest is alone. Writes one weight
+file and a card for each version below ``models`` in the run's folder: the convolutions of stack.py at full rank, and
+heads at the ranks of the published versions. ``match.py`` brings the convolutions to their ranks from there. No label
+is used: the loss is the divergence from the teacher's answers. If stopped, the next run continues after the last whole
+epoch.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,10 +40,12 @@ CONVOLUTIONS = tuple(layer for layer in LAYERS if layer.kind == "conv")
 STATISTICS, IMAGES = 8192, 512
 FAINT = 0.05
 HEAD = "classifier"
+TOGETHER, SLOWER = 1, 0.2
+"""Epochs of all versions together, and the share of the learning rate."""
 
 
 class Heads(nn.Module):
-    """The heads of all versions behind a batch normalisation of their features, which :meth:`folded` removes."""
+    """The heads of versions behind a batch normalisation of their features, which :meth:`folded` removes."""
 
     def __init__(self, versions: list[Version]) -> None:
         super().__init__()
@@ -52,6 +57,25 @@ class Heads(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return the logits of a version drawn at random."""
         return self.nested.part(self.nested.drawn(), HEAD, self.features(features))
+
+    @torch.no_grad()
+    def start_from(self, smallest: Heads) -> None:
+        """Make every version compute what the smallest one computes.
+
+        The components that a version has beyond have random V and zero U, so that training can use them.
+        """
+        (version,) = smallest.nested.versions
+        self.features.load_state_dict(smallest.features.state_dict())
+        given = smallest.nested.state_of(version)
+        for name, tensor in self.nested.tensors().items():
+            if name.startswith(HEAD) and name.endswith(".U.weight"):
+                tensor.zero_()
+        for one in self.nested.versions:
+            for key, tensor in self.nested.state_of(one).items():
+                if key.startswith(HEAD):
+                    # The first components of a factor, all of another tensor.
+                    part = tensor[tuple(map(slice, given[key].shape))]
+                    part.copy_(given[key])
 
     @torch.no_grad()
     def folded(self) -> None:
@@ -74,20 +98,36 @@ def main(path: Path) -> None:
     assert stage.answers is not None
     features = np.load(config.folder / "features.npy", mmap_mode="r")[0]  # the first view
     answers = Answers(stage.answers, config.data.views, len(features))
-    published = [card for card in read_zoo(ASSETS / "zoo.json") if card.published]
-    full = tuple(layer.outputs for layer in CONVOLUTIONS)
-    versions = {
-        Version("scheme_1", f"{card.scheme}-{card.version}", (*full, *card.ranks[len(full) :])): card.lambda_
-        for card in published
-    }
+    versions = head_versions()
     torch.manual_seed(config.seed)
-    heads = Heads(list(versions))
-    set_dropout(heads.nested, stage.dropout)
+    alone = Heads([smallest_of(versions)])
     per_epoch = len(features) // config.data.batch_size
-    fit(heads, lambda epoch: _losses(heads, features, answers, config, epoch), per_epoch, config, "heads")
+    set_dropout(alone.nested, stage.dropout)
+    fit(alone, lambda epoch: _losses(alone, features, answers, config, epoch), per_epoch, config, "smallest")
+    heads = Heads(list(versions))
+    heads.start_from(alone)
+    set_dropout(heads.nested, stage.dropout)
+    gentle = replace(stage, epochs=TOGETHER, learning_rate=SLOWER * stage.learning_rate)
+    together = replace(config, finetune=gentle)
+    fit(heads, lambda epoch: _losses(heads, features, answers, together, epoch), per_epoch, together, "heads")
     heads.folded()
     _complete(heads, features, evenly_spaced(config.data.train, IMAGES))
     print(*write_nested(config, heads.nested, versions), sep="\n")
+
+
+def smallest_of(versions: Iterable[Version]) -> Version:
+    """Return the version with the lowest ranks."""
+    return min(versions, key=lambda version: sum(version.ranks))
+
+
+def head_versions() -> dict[Version, float]:
+    """Return the versions whose heads are trained, behind uncut convolutions, with the λ of each."""
+    published = [card for card in read_zoo(ASSETS / "zoo.json") if card.published]
+    full = tuple(layer.outputs for layer in CONVOLUTIONS)
+    return {
+        Version("scheme_1", f"{card.scheme}-{card.version}", (*full, *card.ranks[len(full) :])): card.lambda_
+        for card in published
+    }
 
 
 def _losses(heads: Heads, features: np.ndarray, answers: Answers, config: RunConfig, epoch: int) -> Iterator[Tensor]:

@@ -24,6 +24,7 @@ from stack import FEATURES
 from torch import Tensor, nn
 
 from lowrank_demo.lowrank.calibration import measure_each
+from lowrank_demo.lowrank.refactor import order_components
 from lowrank_demo.nn.nested import NestedAlexNet, Version, merged, set_dropout
 from lowrank_demo.train.answers import Answers
 from lowrank_demo.train.batches import Batches, LmdbImages, evenly_spaced
@@ -102,6 +103,7 @@ def main(path: Path) -> None:
 
     fit(network, losses, batches.per_epoch, config, path.stem)
     measure_each(nested, evenly_spaced(config.data.train, STATISTICS_IMAGES))
+    order_components(nested)
     print(*write_nested(config, nested, lambdas), sep="\n")
 
 

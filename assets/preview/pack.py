@@ -37,7 +37,7 @@ SETS = {
 }
 """Names of the labelled files, and what they hold; the page quotes the first."""
 NOTE = (
-    "Trained for this project, so that the app answers without a download. Of 100 photos its first answer is right on "
+    "With these weights the app answers without a download. Of 100 photos its first answer is right on "
     "{top1:.0f}, and the right one is among its five for {top5:.0f}. It does not show how good the paper's models are."
 )
 """What a card tells users to expect, from the first set."""

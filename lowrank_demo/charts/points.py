@@ -42,7 +42,11 @@ class PhotoSet:
 
     def find(self, card: ModelCard) -> Errors | None:
         """Return a model's errors; None if it was not measured on this set."""
-        return next((point.errors for point in self.points if point.card.id == card.id), None)
+        points = (point.errors for point in self.points if point.card.id == card.id)
+        # A cut is not among the points, but it may have been measured, too.
+        own = card.measured if card.truncated_from else ()
+        of_cut = (one for one in own if (one.dataset, one.images) == (self.name, self.images))
+        return next(points, None) or next(of_cut, None)
 
 
 def published(zoo: Zoo) -> PhotoSet:

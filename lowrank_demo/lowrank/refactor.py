@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..nn.alexnet import LowRankAlexNet, LowRankLayer
+from ..nn.nested import NestedAlexNet
 from .c_step import Decomposition, cut_factors
 from .layers import product
 
@@ -63,3 +64,24 @@ def truncated(network: LowRankAlexNet, ranks: Sequence[int]) -> LowRankAlexNet:
         if rank == 0:
             made.get_parameter(f"{layer.key}.U.weight").zero_()
     return made
+
+
+@torch.no_grad()
+def order_components(nested: NestedAlexNet) -> None:
+    """Order the components of linear layers by their singular values, in place; no version computes anything else.
+
+    The components that a version has beyond the next smaller one are ordered among themselves. So a cut below the
+    smallest version is the truncated SVD of that version's linear layers, and a cut between two versions loses little.
+    V carries the singular values, because it is stored with a scale for each component; the columns of U have length 1.
+    """
+    tensors = nested.tensors()
+    for place, layer in enumerate(nested.layers):
+        if layer.kind != "linear":
+            continue
+        v, u = tensors[f"{layer.key}.V.weight"], tensors[f"{layer.key}.U.weight"]
+        first = 0
+        for rank in sorted({version.ranks[place] for version in nested.versions}):
+            block_v, block_u = cut_factors(v[first:rank], u[:, first:rank], "scheme_1", rank - first)
+            lengths = block_u.norm(dim=0).clamp(min=1e-12)
+            v[first:rank], u[:, first:rank] = block_v * lengths[:, None], block_u / lengths
+            first = rank

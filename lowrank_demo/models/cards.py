@@ -178,6 +178,8 @@ class ModelCard(KnownKeys):
     def truncated(self, ranks: Sequence[int]) -> ModelCard:
         """Return this model with its layers truncated to these ranks; such a model was never published or trained.
 
+        At its own ranks it is the model itself.
+
         Raises:
             UnknownModel: These are not eight ranks from 0 to the model's own.
         """
@@ -187,9 +189,15 @@ class ModelCard(KnownKeys):
                 f"{self.id} cannot be truncated to ranks {'-'.join(map(str, given))[:80]}; expected "
                 f"{len(self.ranks)} ranks from 0 to its own, {'-'.join(map(str, self.ranks))}."
             )
-        return replace(self, ranks=given, truncated_from=self.ranks, published=None, measured=(), history=None)
+        if given == self.ranks:
+            return self
+        return replace(
+            self, ranks=given, truncated_from=self.ranks, published=None, measured=(), history=None, note=_CUT_NOTE
+        )
 
 
+_CUT_NOTE = "This is a cut to lower ranks, and was not trained again at these."
+"""What a truncated model's card says in place of the note on the whole model."""
 FAMILY_WORDS = {DEFAULT_FAMILY: "authors'"}
 """How to show a family's name to people; a family that is not listed keeps its own name."""
 

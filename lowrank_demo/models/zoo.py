@@ -13,6 +13,7 @@ from pydantic import StrictInt
 
 from ..errors import CardError, UnknownModel
 from ..runtime.schema import KnownKeys, parse, read_json, shown
+from ..runtime.words import counted
 from .architecture import LAYERS, SCHEMES, Scheme
 from .cards import DEFAULT_FAMILY, Measurement, ModelCard, Name, Reference, parse_card
 
@@ -62,6 +63,10 @@ class Zoo:
             whole = [int(rank) for rank in ranks.split("-")]
             family, _, scheme = model_id.partition("/")
             if scheme in SCHEMES:
+                if len(whole) != len(LAYERS):
+                    raise UnknownModel(
+                        f"{counted(len(whole), 'rank')} came after '@'; expected {len(LAYERS)}, one for each layer."
+                    )
                 versions = [card for card in self._nested(scheme) if card.family == family]
                 if not versions:
                     raise UnknownModel(
@@ -88,6 +93,8 @@ class Zoo:
     def _cut(self, card: ModelCard, ranks: Sequence[int]) -> ModelCard:
         """Truncate a card, and add the errors of the cut if it was measured."""
         made = card.truncated(ranks)
+        if not made.truncated_from:
+            return made
         wanted = (card.family, card.scheme, card.version, made.ranks)
         found = (one.measured for one in self.cuts if (one.family, one.scheme, one.version, one.ranks) == wanted)
         return replace(made, measured=tuple(found))

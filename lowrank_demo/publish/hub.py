@@ -25,9 +25,8 @@ _TEMPLATE = """---
 
 {{ provenance }} {{ note }}
 
-AlexNet with batch normalisation in which each layer is a product of two factors whose rank was learned (Idelbayev &
-Carreira-Perpiñán, "Low-Rank Compression of Neural Nets: Learning the Rank of Each Layer", CVPR 2020).
-λ = {{ lambda_ }}.
+AlexNet with batch normalisation in which each layer is a product of two factors (Idelbayev & Carreira-Perpiñán,
+"Low-Rank Compression of Neural Nets: Learning the Rank of Each Layer", CVPR 2020). {{ ranks_from }}
 
 | | |
 |---|---|
@@ -113,7 +112,11 @@ def _readme(card: ModelCard) -> str:
             name=f"{scheme_title(card.scheme)} {card.version} ({family})",
             provenance=card.provenance,
             note=card.note,
-            lambda_=card.lambda_text,
+            ranks_from=(
+                f"Its ranks are below those of {card.version}, which were learned at λ = {card.lambda_text}."
+                if card.truncated_from
+                else f"The rank of each layer was learned, at λ = {card.lambda_text}."
+            ),
             ranks=", ".join(map(str, card.ranks)),
             macs=f"{card.cost.macs / 1e6:.2f}",
             dense=f"{DENSE_MACS / 1e6:.0f}",

@@ -51,8 +51,8 @@ _STOP = "() => { window.lowrankStopped = true; return { __type__: 'update', acti
 _ABOUT = (
     "The paper's C step keeps, layer by layer, the rank that minimises λ · cost + μ/2 · lost energy. Here it is "
     "applied once to the chosen model's weights; in training it alternates with steps that let the weights adapt. So "
-    "you see truncation, **not** the result of training at this λ. *Try it* truncates by SVD. If several versions "
-    "share one file, it keeps each layer's first components instead, and takes the rest from the nearest version."
+    "you see truncation, **not** the result of training at this λ. *Try it* truncates by SVD. Versions that share one "
+    "file are cut to each layer's first components instead, with the biases and statistics of the nearest version."
 )
 
 
@@ -191,7 +191,8 @@ def _summary(zoo: Zoo, card: ModelCard, truncation: Truncation) -> str:
     ranks = ", ".join(map(str, truncation.ranks))
     text = (
         f"**λ = {lambda_text(truncation.lambda_)}, μ = {truncation.mu:.3g}**: ranks {ranks}. "
-        f"{truncation.macs / 1e6:.0f} MFLOPs; the model has {zoo.mflops(card)}. Each layer keeps between "
+        f"{zoo.mflops(zoo.truncated(card, truncation.ranks))} MFLOPs; the model has {zoo.mflops(card)}. "
+        f"{'By SVD, each layer would keep' if card.weights.format == 'nested' else 'Each layer keeps'} between "
         f"{percent(min(truncation.energy))} and {percent(max(truncation.energy))} of its energy."
     )
     if dropped:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -97,6 +96,7 @@ def _cut(zoo: Zoo, card: ModelCard) -> dict[str, Any]:
         "ranks": card.ranks,
         "macs": [round(cost.macs / 1e6, 2) for cost in card.cost.layers],
         "error": _error(card),
+        "published": card.published is not None,
         "top1": card.measured[0].top1 if card.measured else None,
         "about": _about(card),
         "megabytes": round(card.cost.fp32_bytes / 1e6),
@@ -122,7 +122,7 @@ def _about(card: ModelCard) -> str:
         return cut
     first = card.measured[0]
     margins = [first.margin(error) or 0 for error in (first.top1, first.top5)]
-    spread = "" if first.images is None else f": {counted(first.images, 'photo')}, ± {math.ceil(max(margins))}"
+    spread = "" if first.images is None else f": {counted(first.images, 'photo')}, ± {max(margins):.1f}"
     start = f"{cut} It is" if cut else "These weights are"
     return (
         f"{start} right on {100 - first.top1:.0f} of 100 photos, and within five guesses on "
@@ -166,7 +166,7 @@ def _errors(zoo: Zoo, paths: Mapping[str, Mapping[str, Sequence[ModelCard]]]) ->
             "series": series,
             "lines": lines,
             "reference": None,
-            "title": f"Top-1 error, %: {next(iter(sets))}",
+            "title": f"Weights: {FAMILY_WORDS.get(BUNDLED_FAMILY, BUNDLED_FAMILY)}. Top-1 error, %: {next(iter(sets))}",
         }
     series = {
         scheme: [_point(zoo, card, card.published.top1) for card in zoo.of_scheme(scheme) if card.published]

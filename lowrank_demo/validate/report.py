@@ -226,14 +226,15 @@ def _cell(value: object) -> object:
 
 def report_text(report: Report) -> str:
     """Return the report as a table for the terminal, measured beside published errors."""
+    width = max(24, *(len(result.card.id) for result in report.models))
     lines = [
-        f"{'model':24} {'images':>8}  {'top-1 error %':^26}  {'top-5 error %':^26}  {'loss':>7}",
-        f"{'':24} {'':8}  {'measured published    diff':26}  {'measured published    diff':26}",
+        f"{'model':{width}} {'images':>8}  {'top-1 error %':^26}  {'top-5 error %':^26}  {'loss':>7}",
+        f"{'':{width}} {'':8}  {'measured published    diff':26}  {'measured published    diff':26}",
     ]
     for result in report.models:
         published, differences = result.card.published, result.differences or (None, None)
         lines.append(
-            f"{result.card.id:24} {result.count:8}  "
+            f"{result.card.id:{width}} {result.count:8}  "
             f"{_figures(result.top1_error, published.top1 if published else None, differences[0])}  "
             f"{_figures(result.top5_error, published.top5 if published else None, differences[1])}  "
             f"{'–' if result.loss is None else f'{result.loss:.4f}':>7}"

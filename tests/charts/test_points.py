@@ -38,6 +38,8 @@ def test_a_card_stands_in_each_set_it_was_measured_on(zoo: Zoo) -> None:
     assert sets[0].points == (Point(cards[1], first), Point(cards[2], again)), "of several of a model the first counts"
     assert sets[0].find(cards[2]) == again
     assert sets[1].find(cards[2]) is None
+    cut = replace(cards[1].truncated([1] * 8), measured=(first,))
+    assert (sets[0].find(cut), sets[1].find(cut)) == (first, None), "a cut is in no set, but states its own errors"
     assert sets[0].find(cards[0]) is None, "what was published is drawn with the published errors"
 
 

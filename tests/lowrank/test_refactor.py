@@ -6,9 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lowrank_demo.lowrank.refactor import dense_weight, refactored, truncated
+from lowrank_demo.lowrank.refactor import dense_weight, order_components, refactored, truncated
 from lowrank_demo.models.architecture import full_rank
 from lowrank_demo.nn.alexnet import LowRankAlexNet, LowRankLayer
+from lowrank_demo.nn.nested import NestedAlexNet, Version, merged
 from tests.helpers.small_alexnet import SMALL_LAYERS
 
 RANKS = (5, 9, 8, 7, 6, 10, 9, 8)
@@ -91,3 +92,25 @@ def _matrix(weight: torch.Tensor, scheme: str) -> torch.Tensor:
     return (
         weight.reshape(n, m * k1 * k2) if scheme == "scheme_1" else weight.permute(0, 2, 1, 3).reshape(n * k1, m * k2)
     )
+
+
+@torch.no_grad()
+def test_ordered_components_change_no_version_and_make_a_cut_the_truncated_svd() -> None:
+    torch.manual_seed(4)
+    small, large = (
+        Version("scheme_2", name, (*RANKS[:5], *ranks)) for name, ranks in (("v5", (6, 5, 4)), ("v1", (10, 9, 8)))
+    )
+    states = {one: LowRankAlexNet(one.scheme, one.ranks, SMALL_LAYERS).state_dict() for one in (small, large)}
+    nested = NestedAlexNet([large, small], merged(states, SMALL_LAYERS), SMALL_LAYERS)
+    x = torch.randn(2, 3, 227, 227)
+    before = {one: nested.network_of(one).eval()(x) for one in nested.versions}
+    key = next(layer.key for layer in SMALL_LAYERS if layer.kind == "linear")
+    product = dense_weight(layer_of(nested.network_of(small), key))
+    order_components(nested)
+    for one, wanted in before.items():
+        torch.testing.assert_close(nested.network_of(one).eval()(x), wanted, rtol=1e-4, atol=1e-5)
+    left, s, right = torch.linalg.svd(product, full_matrices=False)
+    pair = layer_of(nested.network_of(small), key)
+    cut = pair.U.weight[:, :3] @ pair.V.weight[:3]
+    torch.testing.assert_close(cut, left[:, :3] * s[:3] @ right[:3], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(pair.V.weight.norm(dim=1), s[:6], rtol=1e-4, atol=1e-5)

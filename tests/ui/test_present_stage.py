@@ -33,7 +33,7 @@ def test_how_good_measured_weights_are(zoo: Zoo) -> None:
     shown = first_cut(replace(zoo, cards=cards), BUNDLED_FAMILY, "scheme_2")
     assert shown["about"] == (
         "These weights are right on 34 of 100 photos, and within five guesses on 61 (one photo of each of the <1000> "
-        "classes: 1,000 photos, ± 4)."
+        "classes: 1,000 photos, ± 3.1)."
     )
     assert shown["error"] == "top-1 error 66.2 ± 2.9 % (1,000 photos)"
 
@@ -51,7 +51,7 @@ def test_the_small_plot_follows_the_bundled_networks(zoo: Zoo) -> None:
     zoo = replace(zoo, cards=(*others, *cards), cuts=(below,))
     path = [*(card for card in cards if card.scheme == "scheme_2"), zoo.truncated(cards[-1], below.ranks)]
     drawn = json.loads(stage_config(zoo, {BUNDLED_FAMILY: {"scheme_2": path}}, [], []))
-    assert drawn["errors"]["title"] == "Top-1 error, %: my photos"
+    assert drawn["errors"]["title"] == "Weights: bundled. Top-1 error, %: my photos"
     assert (drawn["errors"]["family"], drawn["errors"]["reference"]) == (BUNDLED_FAMILY, None)
     assert [point["error"] for point in drawn["errors"]["series"]["scheme_2"]] == [60.0, 61.0]
     assert drawn["errors"]["lines"]["scheme_2"] == [[166, 60.0], [151, 61.0], [122, 64.5]]

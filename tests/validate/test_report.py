@@ -111,6 +111,15 @@ def test_text_names_who_was_left_out(report: Report) -> None:
     assert "left out" not in report_text(replace(report, left_out=()))
 
 
+def test_a_long_id_shifts_no_column(report: Report) -> None:
+    first, *others = report.models
+    cut = replace(first, card=first.card.truncated([1] * 8))
+    assert len(cut.card.id) > 30
+    heads, _, *rows = report_text(replace(report, models=(cut, *others))).splitlines()
+    columns = {row[: heads.index("images") + 6].rsplit(" ", 1)[1] for row in rows[: 1 + len(others)]}
+    assert columns == {f"{one.count}" for one in report.models}
+
+
 def test_a_file_name_is_no_formula(report: Report) -> None:
     (row, _) = csv.DictReader(io.StringIO(report_csv(replace(report, file="=1+1.lmdb"))))
     assert row["file"] == "'=1+1.lmdb"
