@@ -44,14 +44,14 @@ def measure(
         card: The model; only its scheme and ranks matter.
         device: Device to run on.
         arithmetic: Engine and precision.
-        turn: Held while the network runs, not while it is made, which takes as long.
+        turn: Held during each pass, so that others need not wait for all of them.
     """
     network = LowRankAlexNet(card.scheme, [max(rank, 1) for rank in card.ranks])
     classifier = Classifier(network, device, arithmetic)
     image = torch.randn(1, 3, INPUT_SIZE, INPUT_SIZE, device=device)
     times: list[float] = []
-    with turn or nullcontext():
-        for _ in range(_WARM_UP + _REPEATS):
+    for _ in range(_WARM_UP + _REPEATS):
+        with turn or nullcontext():
             began = time.perf_counter()
             # Copying the logits to the CPU waits until a GPU is done.
             classifier.logits(image).cpu()
