@@ -86,6 +86,7 @@ LIBRARIES: dict[str, tuple[set[str], set[str]]] = {
     "python_multipart": ({"serve"}, set()),
     "starlette": ({"serve", "ui"}, set()),
     "gradio": ({"ui"}, set()),
+    "fastapi": ({"ui"}, set()),
     "spaces": (set(), {"commands"}),
 }
 

@@ -14,7 +14,7 @@ from torch import nn
 from ..data.imagenet import ImageNetClass, classes
 from ..decode.base import CROP, MEAN, STD, Decoded, Decoder
 from ..decode.gate import Admitted, Crop
-from ..decode.markers import jpeg_pixels
+from ..decode.markers import jpeg_cost
 from ..decode.pillow import PillowDecoder, normalised
 from ..errors import ImageError
 from ..nn.alexnet import LowRankAlexNet
@@ -25,9 +25,9 @@ TOP = 5
 """Classes in an answer."""
 BATCH = 32
 """Images that are decoded and classified together."""
-_BATCH_BYTES, _BATCH_PIXELS = 32_000_000, 25_000_000
-"""A batch is also full once its files have this many bytes, or its JPEGs this many pixels: other requests wait for
-it."""
+_BATCH_BYTES, _BATCH_COST = 32_000_000, 90_000_000
+"""A batch is also full once its files have this many bytes, or its JPEGs cost this much to decode: other requests wait
+for it."""
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -125,16 +125,16 @@ def decode_photos(
 def _parts(contents: Iterable[Admitted]) -> Iterator[list[Admitted]]:
     """Read the photos of one batch at a time: at most ``BATCH``, and fewer if they are large."""
     part: list[Admitted] = []
-    size = pixels = 0
+    size = cost = 0
     for content in contents:
         part.append(content)
         if isinstance(content, bytes):
             size += len(content)
-            pixels += jpeg_pixels(content)
+            cost += jpeg_cost(content)
         del content  # else it stays in memory while the next is read
-        if len(part) == BATCH or size >= _BATCH_BYTES or pixels >= _BATCH_PIXELS:
+        if len(part) == BATCH or size >= _BATCH_BYTES or cost >= _BATCH_COST:
             yield part
-            part, size, pixels = [], 0, 0
+            part, size, cost = [], 0, 0
     if part:
         yield part
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 
+from starlette.datastructures import QueryParams
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 _MOST_FILES = 65_536
 _MOST_REQUESTS = 4_000
+_MOST_STREAMS = 4
+"""Limit on streams of answers to one session. A page has one at a time, and a lost one may not have ended yet."""
 _MOST_PROGRESS = 32
 """Limit on requests for the progress of uploads: Gradio looks for news of each one twenty times a second."""
 
@@ -32,9 +36,10 @@ def raise_open_files() -> int:
 
 
 class ConnectionLimits:
-    """Refuses requests while too many are being answered. Heartbeats may take only half of the places.
+    """Refuses requests while too many are being answered.
 
-    Every open page holds a heartbeat: a request whose answer does not end.
+    Some answers do not end. Every open page holds a heartbeat, which may take half of the places together. Whoever
+    waits for answers holds a stream of them, which may take a quarter.
 
     Args:
         app: The application behind.
@@ -45,6 +50,8 @@ class ConnectionLimits:
         self._app = app
         self._most = min(open_files // 2, _MOST_REQUESTS)
         self._requests = self._heartbeats = self._progress = 0
+        self._streams: Counter[str] = Counter()
+        """How many each session has."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on if there is a place for it."""
@@ -52,10 +59,13 @@ class ConnectionLimits:
             await self._app(scope, receive, send)
             return
         heartbeat, progress = "/heartbeat/" in scope["path"], scope["path"].endswith("/upload_progress")
+        session = _session_of_stream(scope)
         if (
             self._requests >= self._most
             or (heartbeat and self._heartbeats >= self._most // 2)
             or (progress and self._progress >= _MOST_PROGRESS)
+            or (session is not None and self._streams[session] >= _MOST_STREAMS)
+            or (session is not None and self._streams.total() >= self._most // 4)
         ):
             headers = {"Connection": "close", "Retry-After": "60"}
             refusal = PlainTextResponse("Too many visitors are here; try again in a minute.", 503, headers)
@@ -64,9 +74,23 @@ class ConnectionLimits:
         self._requests += 1
         self._heartbeats += heartbeat
         self._progress += progress
+        if session is not None:
+            self._streams[session] += 1
         try:
             await self._app(scope, receive, send)
         finally:
             self._requests -= 1
             self._heartbeats -= heartbeat
             self._progress -= progress
+            if session is not None:
+                self._streams[session] -= 1
+                self._streams += Counter()  # forgets the sessions that have none
+
+
+def _session_of_stream(scope: Scope) -> str | None:
+    """Return whose stream of answers a request asks for; None for any other request."""
+    path = scope["path"].rstrip("/")
+    if path.endswith("/queue/data"):
+        return QueryParams(scope["query_string"]).get("session_hash", "")
+    # A call without a session of its own has its event's name.
+    return path.rpartition("/")[2] if scope["method"] == "GET" and "/call/" in path else None

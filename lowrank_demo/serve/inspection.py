@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import ImageError, WeightsUnavailable
 from ..models.cards import ModelCard
 from .answers import Photo
+from .places import TIMERS, Places
 from .service import Service
 
 if TYPE_CHECKING:
@@ -41,17 +43,26 @@ class Inspection:
         self._spectra: dict[str, Spectra] = {}
         self._filters: dict[str, Filters] = {}
         self._computing = threading.Lock()
+        self._measuring = threading.Lock()
+        self._timing = Places(TIMERS, "Truncated models are being timed for other visitors; try again in a minute.")
 
     def latency(self, card: ModelCard) -> Latency:
-        """Return the milliseconds for one image. The first call measures them while no other network runs."""
+        """Return the milliseconds for one image. The first call measures them while no other network runs.
+
+        Raises:
+            Busy: Too many truncated models are being timed.
+        """
         from ..classify.latency import measure
 
+        if known := self._latencies.get(card.id):
+            return known
         service = self._service
-        with service.running:
+        device, arithmetic = service.machine.background_device, service.settings.arithmetic
+        with self._timing.take() if card.truncated_from else nullcontext(), self._measuring:
             if card.id not in self._latencies:
                 if len(self._latencies) >= _MOST_LATENCIES:  # cuts: there are more than can be kept
                     self._latencies.clear()
-                self._latencies[card.id] = measure(card, service.machine.background_device, service.settings.arithmetic)
+                self._latencies[card.id] = measure(card, device, arithmetic, service.running)
             return self._latencies[card.id]
 
     def spectra(self, card: ModelCard) -> Spectra:

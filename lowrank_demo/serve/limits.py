@@ -1,12 +1,11 @@
 """Limits on one request: its size, the time it takes to arrive, and the disk space of all uploads. Plain ASGI.
 
-Only uploads may be large. Any other body is JSON, which takes many times its size in memory once it is parsed.
+Only uploads may be large. Any other body is JSON.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -15,20 +14,14 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 
+from .arrival import JsonBody, JsonRoom, Pace, too_slow
 from .upload_form import UploadForm
 from .upload_room import FILE_BYTES, UploadRoom
 
-_MAX_MARKS = 50_000
-"""Limit on commas, colons and opening brackets in a body other than an upload. No real request has so many."""
-
 _UPLOAD = "/gradio_api/upload"
-_ROUTES = re.compile(r"/gradio_api/(upload|queue/join|call/.+|cancel|reset|mcp(/.*)?)/?$")
-"""Routes that take a body. Gradio has more, for recordings and for building apps: they have no limits of their own."""
-_MAX_HELD = 400_000_000
-"""Limit on the bytes of all JSON bodies that are arriving or being read."""
 _JSON_SECONDS = 120.0
 """Longest time that a JSON body may take."""
-_MAX_UPLOADS = 16
+_MAX_UPLOADS = 64
 """Uploads that may arrive at the same time; others wait for their turn."""
 
 _Message = MutableMapping[str, Any]
@@ -74,8 +67,7 @@ class RequestLimits:
         self._body_seconds = body_seconds
         self._room = UploadRoom(uploads, max_upload_bytes, also_kept)
         self._turns = asyncio.Semaphore(_MAX_UPLOADS)
-        self._held = 0
-        """Bytes of the JSON bodies that are arriving or being read."""
+        self._json = JsonRoom()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
         """Pass a request on, counting its body on the way."""
@@ -91,44 +83,37 @@ class RequestLimits:
         if scope["method"] in ("GET", "HEAD", "OPTIONS"):
             await self._app(scope, receive, send)
             return
-        if not _ROUTES.search(scope["path"]):
-            refusal = PlainTextResponse("There is no such route; expected one of the API's.", 404)
-            await refusal(scope, receive, send)
-            return
-        deadline = asyncio.get_running_loop().time() + min(self._body_seconds, _JSON_SECONDS)
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + min(self._body_seconds, _JSON_SECONDS)
         is_upload = str(scope["path"]).rstrip("/").endswith(_UPLOAD)
         most = self._max_bytes if is_upload else self._max_json_bytes
-        seen, held, marks, complete = 0, 0, 0, False
+        seen, complete = 0, False
+        pace, text = Pace(), JsonBody(self._json)
         form: UploadForm | None = None
 
         async def limited() -> _Message:
-            nonlocal seen, held, marks, complete, form
+            nonlocal seen, complete, form
             if complete:
                 # The next message is the end of the connection, which may be a long time away.
                 return await receive()
             if is_upload and not form:
                 form = UploadForm(Headers(scope=scope).get("content-type"))
                 await self._room.take(0)
-            left = deadline - asyncio.get_running_loop().time()
+            asked = clock()
             try:
-                message = await asyncio.wait_for(receive(), max(0.0, min(self._stall_seconds, left)))
+                message = await asyncio.wait_for(receive(), max(0.0, min(self._stall_seconds, deadline - asked)))
             except asyncio.TimeoutError as error:
-                raise HTTPException(408, "The request came too slowly; use a faster connection.") from error
-            body = message.get("body", b"")
+                raise too_slow() from error
+            body, waited = message.get("body", b""), clock() - asked
             seen += len(body)
             if seen > most:
                 instead = "send fewer or smaller files at once" if is_upload else "upload the photos instead"
                 raise HTTPException(413, f"The request is larger than {most // 1_000_000} MB; {instead}.")
             if form:
+                pace.came(len(body), waited)
                 await self._room.take(len(body) + FILE_BYTES * form.check(body))
             else:
-                held += len(body)
-                self._held += len(body)
-                if self._held > _MAX_HELD:
-                    raise HTTPException(503, "Too many large requests are arriving; upload the photos instead.")
-                marks += sum(map(body.count, (b",", b":", b"[", b"{")))
-                if marks > _MAX_MARKS:
-                    raise HTTPException(413, "The request has too many values; send fewer at once.")
+                text.came(body, waited)
             complete = not message.get("more_body", False)
             return message
 
@@ -139,7 +124,7 @@ class RequestLimits:
                 refusal = PlainTextResponse("Too many uploads are arriving; try again in a minute.", 503)
                 await refusal(scope, receive, send)
                 return
-            deadline = asyncio.get_running_loop().time() + self._body_seconds  # waiting for a turn does not count
+            deadline = clock() + self._body_seconds  # waiting for a turn does not count
             try:
                 await self._pass_upload(scope, limited, send)
             finally:
@@ -148,7 +133,7 @@ class RequestLimits:
             try:
                 await self._app(scope, limited, send)
             finally:
-                self._held -= held
+                text.release()
 
     async def _pass_upload(self, scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
         """Pass an upload on, and delete what it leaves if it is not answered with success."""

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 
 from ..errors import Busy, UsageError
 
-FEW_PHOTOS = 8
-"""Requests with more have places of their own, so that they never keep the others waiting for one."""
+FEW_PHOTOS, FEW_COST = 8, 100_000_000
+"""Requests with more photos, or with JPEGs that cost more to decode, have places of their own, so that they never keep
+the others waiting for one. A photo of 14 megapixels costs as much, or one of 6 in ten scans: 0.1 to 0.3 s."""
 WORKERS, LONG_WORKERS = 4, 2
-"""Requests with few and with many photos that hold decoded ones at a time."""
+"""Short and long requests that hold decoded photos at a time."""
 DOWNLOADERS = 6
 """Requests that may wait for a download at a time; more are refused, but requests that need none continue."""
 ANSWERED = 32
@@ -19,6 +20,8 @@ ANSWERED = 32
 download."""
 CUTTERS = 2
 """Requests that may truncate a model at a time, which takes seconds; more are refused."""
+TIMERS = 2
+"""Truncated models whose time is measured at a time; more are refused. Every visitor can make up others."""
 BUILDERS = 3
 """Sets that are built at a time. Each takes one child process, first for the zip and then for its photos, and the disk
 space of an unpacked zip."""

@@ -17,11 +17,11 @@ from ..settings import Settings
 from .answers import Comparison, ModelStatus, Photo
 from .machine import Machine
 from .networks import Networks
-from .places import CUTTERS, DOWNLOADERS, FEW_PHOTOS, LONG_WORKERS, WORKERS, Places, check_models
+from .places import CUTTERS, DOWNLOADERS, FEW_COST, FEW_PHOTOS, LONG_WORKERS, WORKERS, Places, check_models
 
 if TYPE_CHECKING:
     from ..classify.inference import Prediction
-    from ..decode.gate import Admitted
+    from ..decode.gate import Admitted, Crop
     from ..models.transfer import OnProgress
     from ..validate.run import LoadedModel, ValidationRun
 
@@ -116,10 +116,16 @@ class Service:
         for card in ordered:
             self.fetch(card, on_progress)
             self._truncate(card)
+        from ..decode.markers import jpeg_cost
+
         gate = self.machine.gate
+        decoded: list[Crop | ImageError | None] = []
+        cost = 0
         # Decode photos that need a child process before taking a place. Ordinary JPEGs are read again, batch by batch.
-        decoded = [None if isinstance(one, bytes) else one for one in gate.admit(self.read(photo) for photo in photos)]
-        with self._working if len(photos) <= FEW_PHOTOS else self._working_long:
+        for one in gate.admit(self.read(photo) for photo in photos):
+            decoded.append(None if isinstance(one, bytes) else one)
+            cost += jpeg_cost(one) if isinstance(one, bytes) else 0
+        with self._working if len(photos) <= FEW_PHOTOS and cost <= FEW_COST else self._working_long:
             contents = (
                 next(gate.admit([self.read(photo)])) if one is None else one
                 for photo, one in zip(photos, decoded, strict=True)

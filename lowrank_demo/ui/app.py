@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from fastapi.exceptions import RequestValidationError
 from gradio.blocks import BlockFunction
 from gradio.exceptions import InvalidPathError
 from gradio.media import get_image
 from gradio.state_holder import SessionState
 from gradio.utils import get_upload_folder
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 from ..errors import LowRankError
 from ..serve.connections import ConnectionLimits, raise_open_files
@@ -24,6 +27,7 @@ from ..serve.limits import RequestLimits
 from ..serve.origin import OriginPolicy
 from ..serve.page_cache import PageCache
 from ..serve.paths import Paths
+from ..serve.routes import KnownRoutes
 from ..serve.service import Service
 from ..serve.upload_room import folder_bytes
 from ..serve.uploads import LabelledFiles
@@ -186,7 +190,9 @@ def launch_options(desk: page.Desk) -> dict[str, Any]:
                 Middleware(PageCache),
                 Middleware(OriginPolicy),
                 limits,
+                Middleware(KnownRoutes),
             ],
+            "exception_handlers": {RequestValidationError: _not_understood},
             "routes": [report_route(desk.validations, desk.service.zoo)],
         },
         # Each visitor or call that Gradio remembers costs 90 kB, and by default it remembers 10,000.
@@ -199,6 +205,12 @@ def launch_options(desk: page.Desk) -> dict[str, Any]:
         "mcp_server": importlib.util.find_spec("mcp") is not None,
         "footer_links": ["api", "settings"],
     }
+
+
+def _not_understood(_: Request, __: Exception) -> JSONResponse:
+    """Answer a body that does not fit its route. FastAPI would send all of it back, three times."""
+    sentence = "The request's values do not fit its route; expected those that the page's \"Use via API\" describes."
+    return JSONResponse({"detail": sentence}, 422)
 
 
 def _theme() -> gr.Theme:

@@ -22,20 +22,23 @@ UNREAD_SECONDS = 60.0
 """Seconds that an answer waits to be fetched. An open page fetches its answers at once."""
 UNREAD_BYTES = 50_000_000
 """Limit on the bytes of all answers that wait to be fetched; the oldest is dropped first."""
-_SESSION = re.compile(r"[ -~]{0,100}")
+_SESSION = re.compile(r"[A-Za-z0-9_-]{0,100}")
 _EXPIRED = "The answer was not fetched in time, and was dropped; ask again."
 
 
 def refuse_odd_sessions(queue: Queue) -> None:
-    """Refuse requests with a long or odd session name. Gradio keeps the names; one of a page has 11 letters."""
+    """Refuse requests with a long or odd session name; one of a page has 11 letters and digits.
+
+    Gradio keeps the names, and puts them into the names of its tasks, which it takes apart again.
+    """
     push = queue.push
 
     async def checked(body: PredictBodyInternal, *args: Any, **kwargs: Any) -> Any:
         name = body.session_hash or ""
         if not _SESSION.fullmatch(name):
             refusal = (
-                f"The session's name has {len(name):,} characters, or some that are not printable ASCII; expected at "
-                "most 100 printable ones."
+                f"The session's name has {len(name):,} characters, or some that do not belong in it; expected at most "
+                "100 letters, digits, hyphens and underscores."
             )
             return False, refusal, "error"
         return await push(body, *args, **kwargs)
@@ -71,11 +74,10 @@ class Mailboxes(LRUCache[str, "asyncio.Queue[EventMessage]"]):
         OrderedDict.__setitem__(self, session, _Mailbox(self))
 
     def __delitem__(self, session: str) -> None:
-        """Close a mailbox; what nobody fetched is gone."""
-        mailbox = self[session]
-        while not mailbox.empty():
+        """Close a mailbox; what nobody fetched is gone. Each of a session's streams closes it when it ends."""
+        mailbox = OrderedDict.pop(self, session, None)
+        while mailbox and not mailbox.empty():
             mailbox.get_nowait()
-        OrderedDict.__delitem__(self, session)
 
     def __missing__(self, session: str) -> asyncio.Queue[EventMessage]:
         """Return a mailbox that nobody reads: an error here would end Gradio's queue."""

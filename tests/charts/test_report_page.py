@@ -8,25 +8,7 @@ from playwright.sync_api import Browser, expect
 
 from lowrank_demo.charts.report_page import report_page
 from lowrank_demo.models.zoo import Zoo
-from lowrank_demo.validate.report import ModelResult, Report
-from tests.helpers.examples import CONDITIONS
-
-
-def a_report(zoo: Zoo) -> Report:
-    cards = [zoo.get("scheme_2/v5"), zoo.get("bundled/scheme_2/v5")]
-    return Report(
-        file="<img src=x>.lmdb",
-        total=100,
-        count=90,
-        unreadable=((3, "damaged"),),
-        models=tuple(ModelResult(card, 90, 43.5, 20.25, 1.5) for card in cards),
-        images_per_second=12.0,
-        complete=False,
-        class_count={291: 60, 293: 30},
-        class_right={card.id: ({291: 50, 293: 1}, {291: 60, 293: 10}) for card in cards},
-        confused={card.id: ((293, 291, 29),) for card in cards},
-        conditions=CONDITIONS,
-    )
+from tests.helpers.examples import a_report
 
 
 def test_figures_and_words(zoo: Zoo) -> None:

@@ -196,6 +196,64 @@ def test_no_way_around_the_limits(server: RunningApp, client: ApiClient) -> None
     assert client.classify(photo_path().read_bytes())["top"]
 
 
+def test_a_body_that_fits_no_route_is_not_sent_back(server: RunningApp) -> None:
+    """FastAPI sent it three times."""
+    answer = httpx.post(f"{server.url}/gradio_api/cancel", json={"x": "y" * 6_000_000}, timeout=60)
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("The request's values do not fit its route; expected")
+    assert len(answer.content) < 300
+
+
+def test_the_page_is_made_once(server: RunningApp) -> None:
+    """It had grown beyond the largest that was kept."""
+    httpx.get(server.url)
+    cpu = load.cpu_seconds(server.process.pid)
+    with ThreadPoolExecutor(4) as visitors, httpx.Client() as line:
+        pages = list(visitors.map(lambda number: line.get(f"{server.url}/?deep_link={number}").text, range(100)))
+    spent = load.cpu_seconds(server.process.pid) - cpu
+    print(f"100 pages: {spent:.2f} s of CPU")
+    assert len(set(pages)) == 1
+    assert '"deep_link_state":"invalid"' not in pages[0]
+    assert spent < 1
+
+
+def test_routes_that_nobody_needs_write_nothing(server: RunningApp) -> None:
+    """One kept 200 kB for each call, for ever; another printed its path."""
+    session = "write" + "x" * 6
+    with ApiClient(server.url) as client:
+        client.listen(listener_of(server, "lr-lambda")["id"], "[]")
+    before, log = files_in(uploads_of(server)), Path(f"/proc/{server.process.pid}/fd/1").resolve()
+    size = log.stat().st_size
+    for address in (f"deep_link?session_hash={session}", "custom_component/1/client/x/%0Aforged", "runs", "token"):
+        answer = httpx.get(f"{server.url}/gradio_api/{address}")
+        assert (answer.status_code, "There is no such route" in answer.text) == (404, True), address
+    assert files_in(uploads_of(server)) <= before
+    assert log.stat().st_size == size
+
+
+def test_a_session_has_few_streams_which_may_all_end(server: RunningApp) -> None:
+    """2,100 of one session took all places. Where two ended, the second raised an error."""
+    body = {"data": [], "fn_index": listener_of(server, "lr-lambda")["id"], "session_hash": "streams"}
+    assert httpx.post(f"{server.url}/gradio_api/queue/join", json=body).status_code == 200
+    address, log = httpx.URL(server.url), Path(f"/proc/{server.process.pid}/fd/2").resolve()
+    asked = f"GET /gradio_api/queue/data?session_hash=streams HTTP/1.1\r\nHost: {address.host}\r\n\r\n".encode()
+    lines = [socket.create_connection((address.host, address.port or 80), timeout=30) for _ in range(7)]
+    for line in lines:
+        line.sendall(asked)
+    # The one that gets the answer has ended perhaps before the last of the others asks.
+    refused = [b" 503 " in line.recv(4000).splitlines()[0] for line in lines]
+    assert 2 <= sum(refused) <= 3
+    for line in lines:
+        line.close()
+    time.sleep(1)
+    assert "KeyError: 'streams'" not in log.read_text()
+    body["session_hash"] = "a<gradio-sep>b"
+    answer = httpx.post(f"{server.url}/gradio_api/queue/join", json=body)
+    assert (answer.status_code, "letters, digits" in answer.text) == (400, True)
+    cancelled = {"session_hash": "a", "fn_index": 0, "event_id": "b"}
+    assert httpx.post(f"{server.url}/gradio_api/cancel", json=cancelled).status_code == 200
+
+
 def test_uploads_have_bounded_room(server: RunningApp, client: ApiClient) -> None:
     refusal = ""
     for _ in range(20):

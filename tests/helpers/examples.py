@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lowrank_demo.validate.report import Conditions
+from lowrank_demo.models.zoo import Zoo
+from lowrank_demo.validate.report import Conditions, ModelResult, Report
 
 CONDITIONS = Conditions("pillow", "cpu", "torch", "fp32")
 
@@ -28,3 +29,21 @@ HISTORY: dict[str, Any] = {
     ],
 }
 """What ``train compress`` writes, its last step under way."""
+
+
+def a_report(zoo: Zoo) -> Report:
+    """Return a report on two models, with markup in the name of its file."""
+    cards = [zoo.get("scheme_2/v5"), zoo.get("bundled/scheme_2/v5")]
+    return Report(
+        file="<img src=x>.lmdb",
+        total=100,
+        count=90,
+        unreadable=((3, "damaged"),),
+        models=tuple(ModelResult(card, 90, 43.5, 20.25, 1.5) for card in cards),
+        images_per_second=12.0,
+        complete=False,
+        class_count={291: 60, 293: 30},
+        class_right={card.id: ({291: 50, 293: 1}, {291: 60, 293: 10}) for card in cards},
+        confused={card.id: ((293, 291, 29),) for card in cards},
+        conditions=CONDITIONS,
+    )

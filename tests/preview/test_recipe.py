@@ -199,6 +199,30 @@ def test_folding_the_normalisation_changes_no_answer() -> None:
 
 
 @pytest.mark.usefixtures("scripts")
+def test_all_heads_start_as_the_smallest_and_have_components_to_train() -> None:
+    heads = importlib.import_module("heads")
+    torch.manual_seed(0)
+    versions = [
+        Version("scheme_1", name, (1, 1, 1, 1, 1, *ranks)) for name, ranks in (("a", (9, 8, 7)), ("b", (5, 6, 6)))
+    ]
+    assert heads.smallest_of(versions) == versions[1]
+    alone, made = heads.Heads(versions[1:]), heads.Heads(versions)
+    features = torch.randn(64, 9216).abs() * torch.linspace(0.1, 3, 9216)
+    for _ in range(9):
+        alone.train()(features)
+    made.start_from(alone)
+    wanted = alone.eval()(features)
+    made.eval()
+    for version in versions:
+        answers = made.nested.part(version, "classifier", made.features(features))
+        torch.testing.assert_close(answers, wanted)
+    made.nested.part(versions[0], "classifier", made.features(features)).square().sum().backward()
+    gradient = made.nested.tensors()["classifier.0.U.weight"].grad
+    assert gradient is not None
+    assert gradient[:, 5:].abs().sum() > 0
+
+
+@pytest.mark.usefixtures("scripts")
 def test_matching_trains_the_convolutions_of_the_version_that_is_drawn(tmp_path: Path) -> None:
     match, fit = importlib.import_module("match"), importlib.import_module("fit")
     torch.manual_seed(0)

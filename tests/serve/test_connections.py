@@ -15,7 +15,8 @@ from lowrank_demo.serve.connections import ConnectionLimits
 from tests.helpers.paths import ROOT
 
 
-def test_heartbeats_leave_half_of_the_places() -> None:
+def asked(waves: list[tuple[str, int]], open_files: int) -> list[int]:
+    """Ask for so many of these addresses at the same time; return the statuses of the answers."""
     found: list[int] = []
 
     async def behind(scope: Scope, receive: Receive, send: Send) -> None:
@@ -29,19 +30,38 @@ def test_heartbeats_leave_half_of_the_places() -> None:
     async def receive() -> Any:
         return {"type": "http.disconnect"}
 
-    limited = ConnectionLimits(behind, open_files=20)
+    limited = ConnectionLimits(behind, open_files)
 
-    async def ask(path: str, count: int) -> None:
-        asked = {"type": "http", "path": path}
-        await asyncio.gather(*[limited(asked, receive, send) for _ in range(count)])
+    async def ask(address: str) -> None:
+        path, _, query = address.partition("?")
+        scope: Any = {"type": "http", "method": "GET", "path": path, "query_string": query.encode()}
+        await limited(scope, receive, send)
 
     async def ask_all() -> None:
-        await asyncio.gather(ask("/gradio_api/heartbeat/a", 9), ask("/config", 6))
+        await asyncio.gather(*(ask(address) for address, count in waves for _ in range(count)))
 
-    for _ in range(2):  # the places are given back
-        asyncio.run(ask_all())
-        assert (found.count(200), found.count(503)) == (10, 5)
-        found.clear()
+    asyncio.run(ask_all())
+    first = sorted(found)
+    found.clear()
+    asyncio.run(ask_all())
+    assert sorted(found) == first, "the places are given back"
+    return first
+
+
+def test_heartbeats_leave_half_of_the_places() -> None:
+    assert asked([("/gradio_api/heartbeat/a", 9), ("/config", 6)], 20) == [200] * 10 + [503] * 5
+
+
+def test_a_session_has_few_streams() -> None:
+    """2,100 of one session, which did not end, took the places of everybody."""
+    spellings = ["/gradio_api/queue/data?session_hash=a", "/gradio_api/queue/data?x=1&session%5Fhash=%61"]
+    assert asked([(address, 3) for address in spellings], 1000) == [200] * 4 + [503] * 2
+    assert asked([("/gradio_api/call/classify/e", 5), ("/gradio_api/call/classify/f", 1)], 1000) == [200] * 5 + [503]
+
+
+def test_streams_leave_three_quarters_of_the_places() -> None:
+    streams = [(f"/gradio_api/queue/data?session_hash={number}", 1) for number in range(15)]
+    assert asked([*streams, ("/config", 5)], 80) == [200] * 15 + [503] * 5
 
 
 @pytest.mark.parametrize("most", [1024, 512, 256])

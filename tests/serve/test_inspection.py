@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from typing import Any
+
 import numpy as np
 import pytest
 
+from lowrank_demo.classify import latency
 from lowrank_demo.classify.inference import Prediction
-from lowrank_demo.errors import ImageError, WeightsUnavailable
+from lowrank_demo.errors import Busy, ImageError, WeightsUnavailable
 from lowrank_demo.serve.answers import Photo
 from lowrank_demo.serve.inspection import Inspection
 from lowrank_demo.serve.service import Service
@@ -20,6 +24,48 @@ def test_a_time_is_measured_once(settings: Settings) -> None:
     service = Service(settings)
     inspection, card = Inspection(service), service.zoo.get("scheme_2/v5")
     assert inspection.latency(card) is inspection.latency(card)
+
+
+def test_few_made_up_cuts_are_timed_at_a_time(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each took a second during which nobody was answered, and there are more of them than can be kept."""
+    service = Service(settings)
+    inspection, card = Inspection(service), service.zoo.get("scheme_2/v5")
+    cuts = [card.truncated([rank] * 8) for rank in (1, 2, 3)]
+    began, goes_on = threading.Semaphore(0), threading.Event()
+
+    def slow(*_: Any) -> latency.Latency:
+        began.release()
+        assert goes_on.wait(30)
+        return latency.Latency(1, 1, 1)
+
+    monkeypatch.setattr(latency, "measure", slow)
+    threads = [threading.Thread(target=inspection.latency, args=(cut,)) for cut in cuts[:2]]
+    threads[0].start()
+    assert began.acquire(timeout=30)
+    threads[1].start()
+    while inspection._timing._free._value:
+        pass
+    with pytest.raises(Busy, match="try again in a minute"):
+        inspection.latency(cuts[2])
+    goes_on.set()
+    for thread in threads:
+        thread.join()
+    assert inspection.latency(cuts[2]).median == 1
+    assert inspection.latency(cuts[0]).median == 1
+
+
+def test_a_network_is_made_while_others_run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That takes as long as its passes."""
+    service = Service(settings)
+    card = service.zoo.get("scheme_2/v5")
+    made = latency.LowRankAlexNet
+
+    def network(*arguments: Any) -> Any:
+        with service.running:  # nobody holds it
+            return made(*arguments)
+
+    monkeypatch.setattr(latency, "LowRankAlexNet", network)
+    assert Inspection(service).latency(card).median > 0
 
 
 def test_views_of_a_model(settings: Settings) -> None:

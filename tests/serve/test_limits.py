@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from starlette.exceptions import HTTPException
 
-from lowrank_demo.serve import limits, upload_room
+from lowrank_demo.serve import arrival, limits, upload_room
 from lowrank_demo.serve.limits import RequestLimits
 
 
@@ -270,29 +270,9 @@ def test_uploads_wait_for_their_turn(
     assert (most, statuses.count(503)) == (2, refused)
 
 
-@pytest.mark.parametrize(
-    "path", ["/gradio_api/process_recording", "/gradio_api/component_server", "/gradio_api/vibe-edit/", "/login", "/"]
-)
-def test_a_route_without_limits_is_refused(tmp_path: Path, path: str) -> None:
-    """Gradio writes what comes to some of them into files, which nothing deletes."""
-    sent: list[MutableMapping[str, Any]] = []
-
-    async def app(scope: object, receive: object, send: object) -> None:
-        raise AssertionError("passed on")
-
-    async def receive() -> MutableMapping[str, Any]:
-        raise AssertionError("read")
-
-    async def send(message: MutableMapping[str, Any]) -> None:
-        sent.append(message)
-
-    limited = RequestLimits(app, max_bytes=1000, max_json_bytes=10, uploads=tmp_path, max_upload_bytes=100_000)
-    asyncio.run(limited({**UPLOAD, "path": path}, receive, send))
-    assert sent[0]["status"] == 404
-
-
 def test_all_json_bodies_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "_MAX_HELD", 1000)
+    monkeypatch.setattr(arrival, "_MAX_HELD", 1000)
+    monkeypatch.setattr(arrival, "_SMALL", 100)
     most: dict[str, Any] = {"max_bytes": 10, "max_json_bytes": 900, "max_upload_bytes": 10, "uploads": tmp_path}
 
     async def app(scope: object, receive: Any, send: object) -> None:

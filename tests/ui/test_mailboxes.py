@@ -74,13 +74,21 @@ def test_a_message_to_nobody_is_no_error(queue: Queue) -> None:
     assert "a" not in boxes
 
 
-@pytest.mark.parametrize("session", ["x" * 101, "half \ud800", "a\nb"])
+def test_streams_of_one_session_close_its_mailbox_each(queue: Queue) -> None:
+    boxes = Mailboxes(queue)
+    boxes["a"] = asyncio.Queue()
+    for _ in range(2):
+        del boxes["a"]
+    assert "a" not in boxes
+
+
+@pytest.mark.parametrize("session", ["x" * 101, "half \ud800", "a\nb", "a<gradio-sep>b", "a b"])
 def test_odd_sessions_are_refused(queue: Queue, session: str) -> None:
     refuse_odd_sessions(queue)
     body = PredictBodyInternal(data=[], fn_index=0, session_hash=session, request=None)
     assert asyncio.run(queue.push(body, cast(Any, None), None)) == (
         False,
-        f"The session's name has {len(session)} characters, or some that are not printable ASCII; expected at most 100 "
-        "printable ones.",
+        f"The session's name has {len(session)} characters, or some that do not belong in it; expected at most 100 "
+        "letters, digits, hyphens and underscores.",
         "error",
     )
