@@ -72,6 +72,7 @@ def serve() -> int:
                 demo.launch(**launch_options(desk))
         finally:
             # DALI and OpenVINO abort if Python exits while one of their threads works: wait, and let nobody begin.
+            desk.paths.end()
             warm_up.join()
             desk.validations.end()
             service.running.take()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 from collections import OrderedDict
@@ -9,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..errors import ImageError
+from ..errors import Busy, ImageError
 from ..models.architecture import SCHEMES
 from ..models.cards import BUNDLED_FAMILY, ModelCard
 from ..models.path import can_be_cut, path_of
@@ -60,6 +61,7 @@ class Paths:
         self._networks: dict[tuple[str, str], list[Callable[[Tensor], Tensor]]] = {}
         self._loading = threading.Lock()
         self._keeping = threading.Lock()
+        self._ended = threading.Event()
         self._known: OrderedDict[tuple[str, str], PathAnswers] = OrderedDict()
         self._asking = Places(_ASKED, "Photos of other visitors are being answered; try again in a few seconds.")
 
@@ -107,9 +109,11 @@ class Paths:
             pixels = decoded.pixels[:1].to(machine.background_device)
             answers: dict[str, Top] = {}
             for path in ready:
+                self._go_on()
                 networks = self._load(path)
-                tops = answers_along(networks, pixels, service.running)
-                answers |= {card.id: top for card, top in zip(path, tops, strict=True)}
+                for card, top in zip(path, answers_along(networks, pixels, service.running), strict=True):
+                    self._go_on()
+                    answers[card.id] = top
         (view,) = network_view(photos)
         assert view is not None
         made = PathAnswers(view, decoded.decoders[0], times[0], answers)
@@ -122,7 +126,16 @@ class Paths:
     def warm_up(self, photo: Photo) -> None:
         """Answer a photo, so that the first visitor finds the networks in memory and the answer known."""
         self._service.warm_up()
-        self.answers(photo, self.first().family)
+        with contextlib.suppress(Busy):
+            self.answers(photo, self.first().family)
+
+    def end(self) -> None:
+        """Answer nothing more: what is being answered ends with the network that runs."""
+        self._ended.set()
+
+    def _go_on(self) -> None:
+        if self._ended.is_set():
+            raise Busy("The server is being stopped; try again in a minute.")
 
     def _ready(self, path: Sequence[ModelCard]) -> list[ModelCard]:
         return [card for card in path if self._service.status(card).ready]

@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from ..errors import LowRankError
+from ..serve.compression import Compression
 from ..serve.connections import ConnectionLimits, raise_open_files
 from ..serve.inspection import Inspection
 from ..serve.limits import RequestLimits
@@ -188,6 +189,7 @@ def launch_options(desk: page.Desk) -> dict[str, Any]:
             "middleware": [
                 Middleware(ConnectionLimits, open_files=raise_open_files()),
                 Middleware(PageCache),
+                Middleware(Compression),
                 Middleware(OriginPolicy),
                 limits,
                 Middleware(KnownRoutes),

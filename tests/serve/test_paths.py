@@ -70,6 +70,23 @@ def test_too_many_at_once_are_told_to_wait(settings: Settings, monkeypatch: pyte
         thread.join()
 
 
+def test_what_is_being_answered_ends_with_the_app(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = Paths(Service(settings))
+    ran = []
+
+    def end_after_one(networks: Sequence[object], *_: object) -> object:
+        for _ in networks:
+            ran.append(1)
+            paths.end()
+            yield None
+
+    monkeypatch.setattr("lowrank_demo.classify.path.answers_along", end_after_one)
+    with pytest.raises(Busy, match="The server is being stopped"):
+        paths.answers(photo(), "bundled")
+    assert len(ran) == 1
+    paths.warm_up(photo())  # ends without an error
+
+
 def test_the_nearest_of_a_path(settings: Settings) -> None:
     paths = Paths(Service(settings))
     whole = paths.first()
