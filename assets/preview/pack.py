@@ -37,8 +37,8 @@ SETS = {
 }
 """Names of the labelled files, and what they hold; the page quotes the first."""
 NOTE = (
-    "With these weights the app answers without a download. Of 100 photos its first answer is right on "
-    "{top1:.0f}, and the right one is among its five for {top5:.0f}. It does not show how good the paper's models are."
+    "These weights let the app answer without a download. Of 100 photos the first answer is right on {top1:.0f}, and "
+    "the right one is among the first five for {top5:.0f}. They do not show how good the paper's models are."
 )
 """What a card tells users to expect, from the first set."""
 

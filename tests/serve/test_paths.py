@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 import torch
@@ -74,11 +74,12 @@ def test_what_is_being_answered_ends_with_the_app(settings: Settings, monkeypatc
     paths = Paths(Service(settings))
     ran = []
 
-    def end_after_one(networks: Sequence[object], *_: object) -> object:
-        for _ in networks:
-            ran.append(1)
+    def end_after_one(networks: Sequence[object], *others: object) -> Iterator[None]:
+        assert others
+        for network in networks:
+            ran.append(network)
             paths.end()
-            yield None
+            yield
 
     monkeypatch.setattr("lowrank_demo.classify.path.answers_along", end_after_one)
     with pytest.raises(Busy, match="The server is being stopped"):
