@@ -84,6 +84,7 @@ LIBRARIES: dict[str, tuple[set[str], set[str]]] = {
     "onnxscript": (set(), {"publish"}),
     "plotly": ({"charts", "ui"}, set()),
     "python_multipart": ({"serve"}, set()),
+    "brotli": ({"serve"}, set()),
     "starlette": ({"serve", "ui"}, set()),
     "gradio": ({"ui"}, set()),
     "fastapi": ({"ui"}, set()),

@@ -1,4 +1,7 @@
-"""Limit the requests answered at a time, so that a file descriptor is always left to accept the next. Plain ASGI."""
+"""Limit the requests answered at a time, so that a file descriptor is always left to accept the next. Plain ASGI.
+
+Also refuse what states its length in no way, or in two.
+"""
 
 from __future__ import annotations
 
@@ -57,6 +60,12 @@ class ConnectionLimits:
         """Pass a request on if there is a place for it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
+            return
+        if any(name.lower() == b"transfer-encoding" for name, _ in scope.get("headers", ())):
+            # A chunked body may come in a million pieces, which take long to read. The connection ends: if the request
+            # also states a length, a proxy may take what follows for the next request.
+            sentence = "The request does not state its length; expected a Content-Length."
+            await PlainTextResponse(sentence, 411, {"Connection": "close"})(scope, receive, send)
             return
         heartbeat, progress = "/heartbeat/" in scope["path"], scope["path"].endswith("/upload_progress")
         session = _session_of_stream(scope)

@@ -71,16 +71,7 @@ class RequestLimits:
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
         """Pass a request on, counting its body on the way."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        if any(name.lower() == b"transfer-encoding" for name, _ in scope.get("headers", ())):
-            # A chunked body may come in a million pieces, which take long to read. The connection ends: if the request
-            # also states a length, a proxy may take what follows for the next request.
-            sentence = "The request does not state its length; expected a Content-Length."
-            await PlainTextResponse(sentence, 411, {"Connection": "close"})(scope, receive, send)
-            return
-        if scope["method"] in ("GET", "HEAD", "OPTIONS"):
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
             await self._app(scope, receive, send)
             return
         clock = asyncio.get_running_loop().time

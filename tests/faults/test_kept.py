@@ -80,12 +80,12 @@ def test_answers_that_nobody_reads(server: RunningApp) -> None:
     ask("warm")
     size = fetched("warm")
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(ask, [f"first {i}" for i in range(4)]))
+        list(pool.map(ask, [f"first-{i}" for i in range(4)]))
     ask("then")
     fetched("then")
     before = load.resident_mb(server.process.pid)
     for i in range(8):
-        ask(f"unread {i}")
+        ask(f"unread-{i}")
     ask("last")
     fetched("last")
     kept = load.resident_mb(server.process.pid) - before

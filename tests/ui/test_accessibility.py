@@ -40,7 +40,8 @@ def test_no_serious_violations(app: RunningApp, page: Page, theme: str, width: i
             page.locator(".overflow-dropdown button", has_text=tab).click()
         else:
             page.get_by_role("tab", name=tab, exact=True).click()
-        expect(page.locator(last).first).to_be_visible()
+        # The first photos after a start wait for all networks to be loaded.
+        expect(page.locator(last).first).to_be_visible(timeout=60_000)
         settle(page)
         for violation in Axe().run(page, options=RULES).response["violations"]:
             for node in violation["nodes"]:

@@ -33,7 +33,7 @@ def test_how_good_measured_weights_are(zoo: Zoo) -> None:
     shown = first_cut(replace(zoo, cards=cards), BUNDLED_FAMILY, "scheme_2")
     assert shown["about"] == (
         "These weights are right on 34 of 100 photos, and within five guesses on 61 (one photo of each of the <1000> "
-        "classes: 1,000 photos, ± 3.1)."
+        "classes: 1,000 photos, ± 3.0)."
     )
     assert shown["error"] == "top-1 error 66.2 ± 2.9 % (1,000 photos)"
 
