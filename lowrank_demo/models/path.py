@@ -39,7 +39,7 @@ def path_of(zoo: Zoo, family: str, scheme: str) -> tuple[ModelCard, ...]:
 
 def can_be_cut(versions: list[ModelCard]) -> bool:
     """Return whether these versions have one set of factors, from which any lower rank follows."""
-    files = {card.weights.file for card in versions}
+    files = {card.weights for card in versions}  # with their digests
     return len(files) == 1 and all(card.bundled for card in versions)
 
 

@@ -87,7 +87,8 @@ class Zoo:
         Raises:
             UnknownModel: These are not eight ranks from 0 to the model's own.
         """
-        versions = [one for one in self._nested(card.scheme) if one.weights.file == card.weights.file]
+        nested = self._nested(card.scheme)
+        versions = [one for one in nested if (one.family, one.weights) == (card.family, card.weights)]
         return self._cut(_nearest(versions or [card], ranks), ranks)
 
     def _cut(self, card: ModelCard, ranks: Sequence[int]) -> ModelCard:

@@ -191,7 +191,8 @@ def check_state_dict(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]
     """Check that a state_dict has the keys, shapes and dtypes of the network's own, and finite values.
 
     Raises:
-        WeightsRefused: A key is missing or unknown, or a tensor has another shape or dtype, or is not finite.
+        WeightsRefused: A key is missing or unknown, a tensor has another shape or dtype or is not finite, or a variance
+            is negative.
     """
     missing, unknown = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
     if missing or unknown:
@@ -207,6 +208,8 @@ def check_state_dict(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]
             )
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise WeightsRefused(f"{name}: {key} holds values that are not finite; the file cannot be used.")
+        if key.endswith(".running_var") and bool((tensor < 0).any()):
+            raise WeightsRefused(f"{name}: {key} holds negative variances; the file cannot be used.")
 
 
 def _some(keys: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,6 +28,18 @@ def test_below_the_only_version(tmp_path: Path) -> None:
     assert all(a.cost.macs > b.cost.macs for a, b in pairwise(path))
     assert path[-1].cost.macs < 0.55 * path[0].cost.macs
     assert all(zoo.get(card.id) == card for card in path), "each has an id by which it is found"
+
+
+def test_only_what_has_the_same_digest_is_cut_together(zoo: Zoo) -> None:
+    """The rail loads all versions of a file at once, and checks it against the digest of one card."""
+    other = zoo.get("bundled/scheme_2/v2")
+    changed = replace(other, weights=replace(other.weights, sha256="0" * 64))
+    zoo = replace(zoo, cards=tuple(changed if card == other else card for card in zoo))
+    assert [card.version for card in path_of(zoo, "bundled", "scheme_2")] == ["v1", "v2", "v3", "v4", "v5"]
+    assert zoo.truncated(zoo.get("bundled/scheme_2/v1"), [2] * 8).version == "v5"
+    foreign = replace(other, family="other")
+    zoo = replace(zoo, cards=(*zoo, foreign))
+    assert zoo.truncated(foreign, [2] * 8).family == "other"
 
 
 @pytest.mark.parametrize(("scheme", "versions"), [("scheme_1", 4), ("scheme_2", 5)])

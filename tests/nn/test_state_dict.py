@@ -53,6 +53,7 @@ BIAS = "classifier__8__U__bias"
         (changed(**{BIAS: torch.ones(999)}), r"\(999,\); expected"),
         (changed(**{BIAS: torch.ones(1000).double()}), "float64"),
         (changed(**{BIAS: torch.full((1000,), float("nan"))}), "not finite"),
+        (changed(**{"features.1.running_var": torch.full((96,), -1.0)}), "negative variances"),
         (lambda _: [1, 2, 3], "holds list"),
         (lambda state: {**state, "x": "text"}, "state_dict of plain tensors"),
         (lambda state: {**state, "x": Payload()}, "cannot be read as pickle"),
