@@ -14,6 +14,8 @@ import brotli
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .buffered import answer_of
+
 _OWN = re.compile(r"/(assets|static)/.+\.(js|css|html|json|svg|txt|md)")
 """Paths of the files that come with Gradio: few, the same for everyone, and never changed while the app runs."""
 _QUALITY = 4
@@ -72,20 +74,12 @@ class Compression:
 
     async def _made(self, scope: Scope, receive: Receive) -> _File | None:
         """Return a file's compressed answer, which is kept; None if there is no such file."""
-        status, headers, parts = 500, MutableHeaders(), []
-
-        async def note(message: Message) -> None:
-            nonlocal status, headers
-            if message["type"] == "http.response.start":
-                status, headers = message["status"], MutableHeaders(raw=list(message["headers"]))
-            else:
-                parts.append(message.get("body", b""))
-
         # No header of this visitor's, such as a range, may decide what others get.
-        await self._app({**scope, "headers": [], "query_string": b""}, receive, note)
+        scope = {**scope, "headers": [], "query_string": b""}
+        status, headers, content = await answer_of(self._app, scope, receive)
         if status != 200:
             return None
-        body = await asyncio.to_thread(brotli.compress, b"".join(parts), quality=_QUALITY)
+        body = await asyncio.to_thread(brotli.compress, content, quality=_QUALITY)
         headers["Content-Encoding"] = "br"
         headers["Content-Length"] = str(len(body))
         headers["Vary"] = "Accept-Encoding"

@@ -7,7 +7,9 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from .buffered import answer_of
 
 _SECONDS = 60.0
 _MOST = 16
@@ -69,17 +71,8 @@ class PageCache:
         return page
 
     async def _made(self, address: object, scope: Scope, receive: Receive) -> _Page:
-        status, headers, body = 500, (), b""
-
-        async def note(message: Message) -> None:
-            nonlocal status, headers, body
-            if message["type"] == "http.response.start":
-                status, headers = message["status"], tuple(message["headers"])
-            else:
-                body += message.get("body", b"")
-
-        await self._app(scope, receive, note)
-        page = _Page(status, headers, body, time.monotonic() + _SECONDS)
+        status, headers, body = await answer_of(self._app, scope, receive)
+        page = _Page(status, tuple(headers.raw), body, time.monotonic() + _SECONDS)
         if status == 200 and len(body) <= _MOST_BYTES:
             self._pages[address] = page
             self._pages.move_to_end(address)

@@ -10,7 +10,8 @@ import re
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-_SESSION = r"[A-Za-z0-9_-]{1,100}"
+SESSION = r"[A-Za-z0-9_-]{1,100}"
+"""A session's name: letters, digits, hyphens and underscores."""
 _TAKE = re.compile(r"/gradio_api/(upload|queue/join|call/.+|cancel|reset|mcp(/.*)?)/?")
 """Routes that take a body."""
 _GIVE = re.compile(
@@ -20,7 +21,7 @@ _GIVE = re.compile(
     r"|(/gradio_api)?/file[=/].+"
     r"|/gradio_api/(info|openapi\.json|app_id|login_check|startup-events|theme\.css)/?"
     r"|/gradio_api/(queue/(data|status)|upload_progress)"
-    rf"|/gradio_api/(heartbeat/{_SESSION}|call/.+)"
+    rf"|/gradio_api/(heartbeat/{SESSION}|call/.+)"
     r"|/gradio_api/mcp(/.*)?"
 )
 """Routes that only answer. Those of the page come first, then reports, files, what clients ask about the API, answers,

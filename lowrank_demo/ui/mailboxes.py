@@ -18,11 +18,12 @@ from gradio.queueing import Queue
 from gradio.server_messages import EventMessage, ProcessCompletedMessage
 from gradio.utils import LRUCache
 
+from ..serve.routes import SESSION
+
 UNREAD_SECONDS = 60.0
 """Seconds that an answer waits to be fetched. An open page fetches its answers at once."""
 UNREAD_BYTES = 50_000_000
 """Limit on the bytes of all answers that wait to be fetched; the oldest is dropped first."""
-_SESSION = re.compile(r"[A-Za-z0-9_-]{0,100}")
 _EXPIRED = "The answer was not fetched in time, and was dropped; ask again."
 
 
@@ -35,7 +36,7 @@ def refuse_odd_sessions(queue: Queue) -> None:
 
     async def checked(body: PredictBodyInternal, *args: Any, **kwargs: Any) -> Any:
         name = body.session_hash or ""
-        if not _SESSION.fullmatch(name):
+        if name and not re.fullmatch(SESSION, name):
             refusal = (
                 f"The session's name has {len(name):,} characters, or some that do not belong in it; expected at most "
                 "100 letters, digits, hyphens and underscores."
