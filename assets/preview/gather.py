@@ -4,7 +4,7 @@
 
 Writes PHOTOS/<folder>/<number>.jpg, the shortest edge at most 256 pixels. Leaves out photos with an edge under 48
 pixels or with one edge over four times the other, drawings, and duplicates. A second run continues where the first
-stopped. Needs git, and 5 GB of disk.
+stopped, and tries again to fetch what could not be fetched. Needs git, and 5 GB of disk.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import random
 import re
 import shutil
 import tempfile
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,9 +24,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from repository import Snapshot
+from repository import NotFetched, Snapshot
 
 from lowrank_demo.runtime.files import atomic_write
+from lowrank_demo.runtime.progress import Meter, duration
 
 HERE = Path(__file__).parent
 EDGE, SMALLEST, LONGEST, QUALITY = 256, 48, 4, 90
@@ -63,19 +63,34 @@ def main(photos: Path, host: str, listed: Path) -> None:
     with listed.open(encoding="utf-8", newline="") as file:
         sources = [Source(**row) for row in csv.DictReader(file)]
     photos.mkdir(parents=True, exist_ok=True)
-    began = time.monotonic()
+    digests = {source.folder: photos / f"{source.folder}.digests" for source in sources}
+    left = {source.folder: int(source.photos) for source in sources if not digests[source.folder].exists()}
+    meter, done = Meter(sum(left.values())), 0
     seen: set[str] = set()
+    missing: list[str] = []
     for number, source in enumerate(sources, start=1):
-        target = photos / source.folder
-        digests = target.with_name(f"{target.name}.digests")
-        if not digests.exists():
-            fresh = _gather(source, host, target, seen)
-            with atomic_write(digests) as temporary:
+        target, known = photos / source.folder, digests[source.folder]
+        if not known.exists():
+            try:
+                fresh = _gather(source, host, target, seen)
+            except NotFetched as error:
+                missing.append(source.folder)
+                shutil.rmtree(target)
+                print(f"{number} of {len(sources)}: {error}", flush=True)
+                continue
+            finally:
+                done += left[source.folder]
+            with atomic_write(known) as temporary:
                 temporary.write_text("\n".join(fresh), encoding="utf-8")
-        seen.update(digests.read_text(encoding="utf-8").split())
+        seen.update(known.read_text(encoding="utf-8").split())
         count = sum(1 for _ in target.glob("*.jpg"))
-        minutes = (time.monotonic() - began) / 60
-        print(f"{number} of {len(sources)}: {source.folder}, {count:,} photos, {minutes:.0f} min so far", flush=True)
+        seconds = meter.at(done).seconds_left
+        time_left = f", {duration(seconds)} left" if seconds else ""
+        print(f"{number} of {len(sources)}: {source.folder}, {count:,} photos{time_left}", flush=True)
+    if len(missing) == len(sources):
+        raise SystemExit("No repository could be fetched; check the network, then start again.")
+    if missing:
+        print(f"{len(missing)} of {len(sources)} repositories could not be fetched: {', '.join(missing)}.")
 
 
 def _gather(source: Source, host: str, target: Path, seen: set[str]) -> list[str]:

@@ -12,7 +12,7 @@ epoch.
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -195,4 +195,6 @@ def _uncut(images: Tensor) -> dict[str, Tensor]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description="Train the heads.")
+    parser.add_argument("config", type=Path, metavar="RUN.TOML")
+    main(parser.parse_args().config)

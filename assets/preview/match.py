@@ -12,7 +12,7 @@ each version below ``models`` in the run's folder. If stopped, the next run cont
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from lowrank_demo.lowrank.calibration import measure_each
 from lowrank_demo.lowrank.refactor import order_components
 from lowrank_demo.nn.nested import NestedAlexNet, Version, merged, set_dropout
-from lowrank_demo.train.answers import Answers
+from lowrank_demo.train.answers import Answers, check_crops
 from lowrank_demo.train.batches import Batches, LmdbImages, evenly_spaced
 from lowrank_demo.train.config import read_config
 from lowrank_demo.train.output import write_nested
@@ -83,6 +83,7 @@ def main(path: Path) -> None:
     kept = config.folder / "features.npy"
     stage, views = config.finetune, config.data.views
     assert stage.answers is not None
+    check_crops(stage.answers, config.data, config.seed)
     images.answers = Targets(Answers(kept, views, len(images), FEATURES), Answers(stage.answers, views, len(images)))
     set_dropout(nested, 0.0)
     batches = Batches(images, config.data.batch_size, config.data.workers, seed=config.seed, parts=config.data.parts)
@@ -108,4 +109,6 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description="Train the convolutions.")
+    parser.add_argument("config", type=Path, metavar="RUN.TOML")
+    main(parser.parse_args().config)

@@ -2,8 +2,9 @@
 
     python assets/preview/pack.py longer.toml measured [--assets FOLDER]
 
-Writes the weight file to ``weights`` in the app's assets. In ``zoo.json`` there, replaces the bundled cards and the
-errors of the cuts between and below the versions. If stopped, the next run measures what is still missing.
+Writes the weight file, and the statistics of the cuts below the versions, to ``weights`` in the assets. In the zoo.json
+there, replaces the bundled cards and the errors of the cuts between and below the versions. If stopped, the next run
+measures what is still missing.
 """
 
 from __future__ import annotations
@@ -20,15 +21,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
+from torch import Tensor
+
+from lowrank_demo.lowrank.calibration import measure_statistics
+from lowrank_demo.lowrank.load import fetch_network
 from lowrank_demo.models.architecture import SCHEMES
 from lowrank_demo.models.cards import BUNDLED_FAMILY
 from lowrank_demo.models.path import path_of
+from lowrank_demo.models.store import WeightStore
 from lowrank_demo.models.zoo import read_zoo
 from lowrank_demo.runtime.files import atomic_write
+from lowrank_demo.runtime.progress import Meter, ProgressLine
 from lowrank_demo.serve.places import MAX_MODELS
 from lowrank_demo.settings import ASSETS
+from lowrank_demo.train.batches import evenly_spaced
 from lowrank_demo.train.config import read_config
-from lowrank_demo.train.output import CARD_SUFFIX
+from lowrank_demo.train.output import CARD_SUFFIX, quantised
+from lowrank_demo.train.stages import STATISTICS_IMAGES
 
 SETS = {
     "thousand": "one photo of each class",
@@ -55,7 +65,11 @@ def main(config_file: Path, measured: Path, assets: Path) -> None:
     published = [one for one in others if one["weights"]["url"]]
     # Beside the weights, so that they are measured before they are in the app.
     (models / "zoo.json").write_text(json.dumps({**zoo, "models": published + cards}), encoding="utf-8")
-    measuring = Measuring(models, measured, cards[0]["weights"]["sha256"])
+    statistics = statistics_of_cuts(models / "zoo.json", config.data.train)
+    for card in cards:
+        card["weights"]["statistics"] = {"file": statistics.name, "sha256": sha256(statistics)}
+    (models / "zoo.json").write_text(json.dumps({**zoo, "models": published + cards}), encoding="utf-8")
+    measuring = Measuring(models, measured, cards[0]["weights"]["sha256"] + sha256(statistics))
 
     names = [f"{family}/{card['scheme']}/{card['version']}" for card in cards]
     for file, title in SETS.items():
@@ -73,14 +87,55 @@ def main(config_file: Path, measured: Path, assets: Path) -> None:
         cut = {"family": family, "scheme": card.scheme, "version": card.version, "ranks": list(card.ranks)}
         zoo["cuts"].append({**cut, "measured": errors})
 
-    weights = f"weights/{family}.safetensors"
-    with atomic_write(assets / weights) as temporary:
-        shutil.copyfile(models / cards[0]["weights"]["file"], temporary)
     for card in cards:
-        card["weights"]["file"] = weights
+        source = card["weights"]
+        for keys, name in (
+            (source, f"{family}.safetensors"),
+            (source["statistics"], f"{family}.statistics.safetensors"),
+        ):
+            if card is cards[0]:
+                with atomic_write(assets / "weights" / name) as temporary:
+                    shutil.copyfile(models / keys["file"], temporary)
+            keys["file"] = f"weights/{name}"
     zoo["models"] = others + cards
     with atomic_write(assets / "zoo.json") as temporary:
         temporary.write_text(json.dumps(zoo, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def statistics_of_cuts(zoo: Path, photos: Path) -> Path:
+    """Measure the batch normalisation's statistics of the cuts below the smallest version of each scheme.
+
+    Args:
+        zoo: Cards without such statistics; the file is put beside it, unless an earlier run did.
+        photos: Training photos.
+
+    Returns:
+        The path of a safetensors file.
+    """
+    store = WeightStore(read_zoo(zoo), zoo.parent)
+    paths = [path_of(store.zoo, BUNDLED_FAMILY, scheme) for scheme in SCHEMES]
+    below = [card for path in paths for card in path if card.truncated_from and not card.towards]
+    what = "\n".join([below[0].weights.sha256, *(card.id for card in below)])
+    file = zoo.with_name(f"statistics-{hashlib.sha256(what.encode()).hexdigest()[:12]}.safetensors")
+    if file.exists():
+        return file
+    images = evenly_spaced(photos, STATISTICS_IMAGES)
+    line, meter = ProgressLine(), Meter(len(below) * len(images))
+    tensors: dict[str, Tensor] = {}
+    for number, card in enumerate(below, start=1):
+        network = fetch_network(store, card)
+        measure_statistics(network, images)
+        place = f"{card.scheme}/{card.version}@{'-'.join(map(str, card.ranks))}/"
+        tensors |= {place + key: tensor for key, tensor in network.named_buffers() if tensor.is_floating_point()}
+        line.show(meter.at(number * len(images)), ", statistics of the cuts")
+    with atomic_write(file) as temporary:
+        safetensors.torch.save_file(quantised(tensors, "int8"), temporary, {"format": "pt"})
+    return file
+
+
+def sha256(file: Path) -> str:
+    """Return a file's digest in hex."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -92,7 +147,7 @@ class Measuring:
     files: Path
     """Folder of the labelled files."""
     weights: str
-    """SHA-256 of the weight file: a report is of these weights alone."""
+    """SHA-256 of the weight file and of the statistics: a report is of these alone."""
 
     def errors(self, file: str, title: str, ids: Sequence[str]) -> list[dict[str, Any]]:
         """Return each model's errors on a labelled file, as a card states them."""

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+
+class NotFetched(Exception):
+    """A commit cannot be fetched; the message says which one and why."""
 
 
 class Snapshot:
@@ -14,13 +19,22 @@ class Snapshot:
         address: The repository's address.
         commit: The commit's full name.
         folder: An empty folder to fetch it into.
+
+    Raises:
+        NotFetched: The repository or the commit is not there, or the network fails.
     """
 
     def __init__(self, address: str, commit: str, folder: Path) -> None:
         self._git = ["git", "-C", str(folder)]
         self._commit = commit
+        # git would ask for a name and a password where a repository is gone.
+        environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
         subprocess.run([*self._git, "init", "--quiet", "--bare"], check=True)
-        subprocess.run([*self._git, "fetch", "--quiet", "--depth", "1", address, commit], check=True)
+        command = [*self._git, "fetch", "--quiet", "--depth", "1", address, commit]
+        fetched = subprocess.run(command, env=environment, capture_output=True, text=True)
+        if fetched.returncode:
+            lines = fetched.stderr.strip().splitlines() or [f"git ended with {fetched.returncode}"]
+            raise NotFetched(f"{address} at {commit[:12]} cannot be fetched: {lines[0]}")
 
     def files(self, paths: Iterable[str]) -> list[tuple[str, str]]:
         """Return the path and the content's name of every file below these folders; ``""`` is the whole repository."""

@@ -9,7 +9,7 @@ import torch
 from ..models.cards import ModelCard
 from ..models.store import WeightStore
 from ..nn.alexnet import LowRankAlexNet
-from ..nn.nested import Version, form_of, version_state
+from ..nn.nested import form_of, version_of, version_state
 from ..nn.state_dict import read_network, read_versions
 from .c_step import cut_factors
 
@@ -29,7 +29,7 @@ def fetch_slices(
         WeightsError: The weights are not here, or are not what the cards describe.
     """
     file = store.ensure(cards[0])
-    versions = [Version(card.scheme, card.version, card.ranks) for card in cards]
+    versions = [version_of(card) for card in cards]
     if file.format == "nested":
         return read_versions(versions, file, device=device)
     first = cards[0]

@@ -22,9 +22,9 @@ DEFAULT_FAMILY, BUNDLED_FAMILY = "published", "bundled"
 """Families of the authors' weights, and of this project's own, which are beside the zoo."""
 
 
-def _not_in_a_file(value: object) -> None:
+def _not_in_a_file(value: object, info: ValidationInfo) -> None:
     raise Refusal(
-        "truncated_from is not a key of model cards; name a truncated model by its id, "
+        f"{info.field_name} is not a key of model cards; name a truncated model by its id, "
         "family/scheme/version@rank-rank-…."
     )
 
@@ -89,6 +89,15 @@ class Reference(Errors):
 
 
 @dataclass(frozen=True)
+class StatisticsSource(KnownKeys):
+    """Where the batch normalisation's statistics of a nested file's cuts come from."""
+
+    file: _FileName
+    """Name of a safetensors file beside the zoo."""
+    sha256: _Digest
+
+
+@dataclass(frozen=True)
 class WeightsSource(KnownKeys):
     """Where a model's weights come from."""
 
@@ -100,6 +109,28 @@ class WeightsSource(KnownKeys):
     """``nested`` is safetensors with the factors of several versions."""
     url: _Address | None = None
     """Published address; None for bundled weights."""
+    statistics: StatisticsSource | None = None
+    """Statistics measured at ranks below those of the versions; only for nested files beside the zoo."""
+
+    @field_validator("statistics")
+    @classmethod
+    def _of_a_bundled_nested_file(
+        cls, statistics: StatisticsSource | None, info: ValidationInfo
+    ) -> StatisticsSource | None:
+        if statistics and (info.data.get("format") != "nested" or info.data.get("url")):
+            raise ValueError("null, as only nested weights without a url have statistics of their cuts")
+        return statistics
+
+
+@dataclass(frozen=True)
+class Towards:
+    """A smaller version, whose own tensors a cut between two versions takes in part."""
+
+    version: Name
+    ranks: tuple[int, ...]
+    """Its ranks, or those of the cut where they are lower."""
+    share: float
+    """0 for the larger version's tensors, 1 for the smaller one's."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +159,8 @@ class ModelCard(KnownKeys):
     truncated_from: SkipJsonSchema[Annotated[tuple[int, ...] | None, BeforeValidator(_not_in_a_file)]] = None
     """Ranks of the model if ``ranks`` are lower: loading truncates the network, and it is not trained again.
     Only ``truncated`` sets it."""
+    towards: SkipJsonSchema[Annotated[Towards | None, BeforeValidator(_not_in_a_file)]] = None
+    """The next smaller version, for a cut between two versions of a nested file."""
 
     @field_validator("ranks")
     @classmethod
@@ -175,24 +208,38 @@ class ModelCard(KnownKeys):
         """MACs and parameters, computed from the ranks."""
         return network_cost(self.scheme, self.ranks)
 
-    def truncated(self, ranks: Sequence[int]) -> ModelCard:
+    def truncated(
+        self, ranks: Sequence[int], limits: Sequence[int] | None = None, towards: Towards | None = None
+    ) -> ModelCard:
         """Return this model with its layers truncated to these ranks; such a model was never published or trained.
 
         At its own ranks it is the model itself.
 
+        Args:
+            ranks: The new ranks.
+            limits: The highest ranks that its weights have; default: its own.
+            towards: The version whose tensors the cut takes in part.
+
         Raises:
-            UnknownModel: These are not eight ranks from 0 to the model's own.
+            UnknownModel: These are not eight ranks from 0 to the limits.
         """
-        given = tuple(ranks)
-        if len(given) != len(self.ranks) or any(not 0 <= r <= own for r, own in zip(given, self.ranks, strict=True)):
+        given, most = tuple(ranks), tuple(limits or self.ranks)
+        if len(given) != len(most) or any(not 0 <= r <= highest for r, highest in zip(given, most, strict=True)):
             raise UnknownModel(
                 f"{self.id} cannot be truncated to ranks {'-'.join(map(str, given))[:80]}; expected "
-                f"{len(self.ranks)} ranks from 0 to its own, {'-'.join(map(str, self.ranks))}."
+                f"{len(most)} ranks from 0 to those of its weights, {'-'.join(map(str, most))}."
             )
         if given == self.ranks:
             return self
         return replace(
-            self, ranks=given, truncated_from=self.ranks, published=None, measured=(), history=None, note=_CUT_NOTE
+            self,
+            ranks=given,
+            truncated_from=self.ranks,
+            towards=towards,
+            published=None,
+            measured=(),
+            history=None,
+            note=_CUT_NOTE,
         )
 
 

@@ -37,6 +37,8 @@ class LocalFile:
     sha256: str
     """Expected SHA-256 in hex, or its first digits."""
     format: Format
+    statistics: LocalFile | None = None
+    """The file with the statistics of a nested file's cuts."""
 
 
 class WeightStore:
@@ -84,7 +86,7 @@ class WeightStore:
                     f"The weights of {card.id} are missing; expected {path}. Put the file there again, or choose a "
                     f"model whose weights are here: {self._here()}."
                 )
-            return LocalFile(path, source.sha256, source.format)
+            return LocalFile(path, source.sha256, source.format, self._statistics(card))
         cached = self._cached(card)
         if cached:
             return cached
@@ -95,6 +97,11 @@ class WeightStore:
                 f"The weights of {card.id} are not on this machine. {error} Check the network, or choose a model whose "
                 f"weights are here: {self._here()}."
             ) from error
+
+    def _statistics(self, card: ModelCard) -> LocalFile | None:
+        """Return the statistics of a nested file's cuts, if a version has any."""
+        source = card.weights.statistics
+        return LocalFile(self.zoo.folder / source.file, source.sha256, "safetensors") if source else None
 
     def _here(self) -> str:
         """Name the models whose weights are on this machine."""

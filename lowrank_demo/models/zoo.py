@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from ..errors import CardError, UnknownModel
 from ..runtime.schema import KnownKeys, parse, read_json, shown
 from ..runtime.words import counted
 from .architecture import LAYERS, SCHEMES, Scheme
-from .cards import DEFAULT_FAMILY, Measurement, ModelCard, Name, Reference, parse_card
+from .cards import BUNDLED_FAMILY, DEFAULT_FAMILY, Measurement, ModelCard, Name, Reference, Towards, parse_card
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,8 @@ class Zoo:
 
         Args:
             model_id: ``family/scheme/version``, or ``scheme/version`` for a published model; with ``@rank-rank-…``
-                added, that model truncated to these ranks. ``family/scheme@rank-rank-…`` truncates the smallest nested
-                version that has these ranks.
+                added, that model truncated to these ranks. ``family/scheme@rank-rank-…`` truncates the nested version
+                that :meth:`truncated` takes.
 
         Raises:
             UnknownModel: There is no such model; the message lists those that exist.
@@ -72,7 +73,7 @@ class Zoo:
                     raise UnknownModel(
                         f"{shown(family)} has no nested models of {scheme}; expected a model's id before '@'."
                     )
-                return self._cut(_nearest(versions, whole), whole)
+                return self._cut(_nearest(sorted(versions, key=lambda card: card.cost.macs), whole), whole)
             return self._cut(self.get(model_id), whole)
         wanted = model_id if model_id.count("/") == 2 else f"{DEFAULT_FAMILY}/{model_id}"
         for card in self.cards:
@@ -82,18 +83,28 @@ class Zoo:
         raise UnknownModel(f"There is no model {shown(model_id)}; expected one of: {known}.")
 
     def truncated(self, card: ModelCard, ranks: Sequence[int]) -> ModelCard:
-        """Return a model truncated to these ranks. From a nested file, the smallest version that has them is truncated.
+        """Return a model truncated to these ranks: of a nested file, the smallest version whose convolutions have them.
+
+        Its linear layers may get higher ranks than that version has: all versions share these factors.
 
         Raises:
-            UnknownModel: These are not eight ranks from 0 to the model's own.
+            UnknownModel: These are not eight ranks from 0 to those that the weights have.
         """
-        nested = self._nested(card.scheme)
-        versions = [one for one in nested if (one.family, one.weights) == (card.family, card.weights)]
-        return self._cut(_nearest(versions or [card], ranks), ranks)
+        return self._cut(_nearest(self._alike(card), ranks), ranks)
+
+    def _alike(self, card: ModelCard) -> list[ModelCard]:
+        """Return the versions of the card's scheme in its nested file, from the fewest MACs up; else the card alone."""
+        alike = [one for one in self._nested(card.scheme) if (one.family, one.weights) == (card.family, card.weights)]
+        return sorted(alike, key=lambda one: one.cost.macs) or [card]
 
     def _cut(self, card: ModelCard, ranks: Sequence[int]) -> ModelCard:
         """Truncate a card, and add the errors of the cut if it was measured."""
-        made = card.truncated(ranks)
+        alike = self._alike(card)
+        limits = [
+            own if layer.kind == "conv" else max(one.ranks[i] for one in alike)
+            for i, (layer, own) in enumerate(zip(LAYERS, card.ranks, strict=True))
+        ]
+        made = card.truncated(ranks, limits, _towards(card, alike, ranks))
         if not made.truncated_from:
             return made
         wanted = (card.family, card.scheme, card.version, made.ranks)
@@ -118,11 +129,38 @@ class Zoo:
         return tuple(card for card in self.cards if card.scheme == scheme)
 
 
+_CONVOLUTIONS = slice(sum(layer.kind == "conv" for layer in LAYERS))
+"""Those of the layers that are convolutions; they come first."""
+
+
 def _nearest(versions: Sequence[ModelCard], ranks: Sequence[int]) -> ModelCard:
-    """Return the version with the fewest MACs that has at least these ranks, or the one with the most MACs if none."""
-    ordered = sorted(versions, key=lambda card: card.cost.macs)
-    wide = (card for card in ordered if all(r <= own for r, own in zip(ranks, card.ranks, strict=False)))
-    return next(wide, ordered[-1])
+    """Return the first version whose convolutions have at least these ranks, or the last one if none has.
+
+    Linear layers do not count: the versions share their factors, but only convolutions have a U for each version.
+    """
+    wanted = ranks[_CONVOLUTIONS]
+    wide = (card for card in versions if all(r <= own for r, own in zip(wanted, card.ranks, strict=False)))
+    return next(wide, versions[-1])
+
+
+def _towards(card: ModelCard, alike: Sequence[ModelCard], ranks: Sequence[int]) -> Towards | None:
+    """Return the version below a card, and how far towards it these ranks are; None if there is none.
+
+    Measured along the logarithms of the convolutions' ranks, in which the rail's cuts are evenly spaced.
+    """
+    below = [one for one in alike if one.cost.macs < card.cost.macs]
+    if not below:
+        return None
+    smaller = below[-1]
+    own, low, given = (_size(of) for of in (card.ranks, smaller.ranks, ranks))
+    if own <= low or own <= given:
+        return None
+    shared = tuple(min(pair) for pair in zip(smaller.ranks, ranks, strict=False))
+    return Towards(smaller.version, shared, min(1.0, (own - given) / (own - low)))
+
+
+def _size(ranks: Sequence[int]) -> float:
+    return sum(math.log(max(rank, 1)) for rank in ranks[_CONVOLUTIONS])
 
 
 @dataclass(frozen=True)
@@ -153,7 +191,13 @@ def read_zoo(path: Path, models_dir: Path | None = None) -> Zoo:
         _add(_own_card(own), own.name, cards, places)
     if not cards:
         raise CardError(f"{path.name} lists no model; expected at least one.")
-    return Zoo(tuple(cards.values()), file.reference, folder, file.cuts)
+    zoo = Zoo(tuple(cards.values()), file.reference, folder, file.cuts)
+    for i, cut in enumerate(file.cuts):
+        try:
+            zoo.get(f"{cut.family}/{cut.scheme}/{cut.version}@{'-'.join(map(str, cut.ranks))}")
+        except UnknownModel as error:
+            raise CardError(f"{path.name}, cut {i + 1}: {error}") from error
+    return zoo
 
 
 def _add(card: ModelCard, place: str, cards: dict[str, ModelCard], places: dict[str, str]) -> None:
@@ -170,17 +214,24 @@ def _own_card(path: Path) -> ModelCard:
     """Read a card with its weights, and perhaps its rank history, beside it."""
     folder = path.resolve().parent
     card = _card_in(folder, read_json(path, "a model card", CardError), path.name)
-    return replace(
-        card,
-        weights=replace(card.weights, file=str(folder / card.weights.file)),
-        history=str(folder / card.history) if card.history else None,
-    )
+    if card.family in (DEFAULT_FAMILY, BUNDLED_FAMILY):
+        raise CardError(
+            f"{path.name}, family: found {shown(card.family)}, which is the app's own; expected another name for your "
+            "model's family."
+        )
+    weights = replace(card.weights, file=str(folder / card.weights.file))
+    if weights.statistics:
+        weights = replace(weights, statistics=replace(weights.statistics, file=str(folder / weights.statistics.file)))
+    return replace(card, weights=weights, history=str(folder / card.history) if card.history else None)
 
 
 def _card_in(folder: Path, data: object, where: str) -> ModelCard:
     """Return a card from its JSON value; its weights must be in the folder unless they are downloaded."""
     card = parse_card(data, where)
-    file = card.weights.file
-    if card.bundled and not os.path.isfile(folder / file):  # noqa: PTH113  (Path.is_file raises if a path is too long)
-        raise CardError(f"{where}, weights: file is {shown(file)}; expected a file that is in {folder}.")
+    files = {"file": card.weights.file} if card.bundled else {}
+    if card.weights.statistics:
+        files["statistics"] = card.weights.statistics.file
+    for key, file in files.items():
+        if not os.path.isfile(folder / file):  # noqa: PTH113  (Path.is_file raises if a path is too long)
+            raise CardError(f"{where}, weights: {key} is {shown(file)}; expected a file that is in {folder}.")
     return card

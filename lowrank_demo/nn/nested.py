@@ -3,12 +3,13 @@
 A name says who shares a tensor: ``classifier.0.V.weight`` belongs to every version, ``scheme_2/features.0.V.weight`` to
 those of one scheme, ``scheme_2/v5/features.1.running_mean`` to one. Both schemes factor linear layers alike, so all
 versions share these factors. V of a convolution is shared within its scheme. Each version has its own small tensors: U
-of the convolutions, biases, batch normalisation.
+of the convolutions, biases, batch normalisation. A network between two versions takes the weighted mean of theirs.
+``scheme_2/v5@6-26-63-65-81-466-321-235/features.1.running_mean`` was measured with v5 cut to these ranks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ..models.architecture import LAYERS, Layer
+from ..models.cards import ModelCard
 from ..runtime.words import counted
 from .alexnet import LowRankAlexNet
 
@@ -32,6 +34,18 @@ class Version:
     """Name of the version whose own tensors it uses, such as ``v5``."""
     ranks: tuple[int, ...]
     """Ranks of conv1 to fc8, at most those of the shared factors. A layer of rank 0 outputs only its bias."""
+    towards: Version | None = None
+    """A smaller version, of at most these ranks."""
+    share: float = 0.0
+    """Weight of the smaller version in the mean of both, from 0 to 1."""
+
+
+def version_of(card: ModelCard) -> Version:
+    """Return a card's place in a nested file."""
+    if card.towards is None:
+        return Version(card.scheme, card.version, card.ranks)
+    smaller = Version(card.scheme, card.towards.version, card.towards.ranks)
+    return Version(card.scheme, card.version, card.ranks, smaller, card.towards.share)
 
 
 def form_of(version: Version, layers: Sequence[Layer] = LAYERS) -> LowRankAlexNet:
@@ -53,9 +67,10 @@ def version_state(tensors: Mapping[str, Tensor], version: Version, form: LowRank
         ValueError: A factor has fewer components than the version needs; the message says so.
     """
     state: dict[str, Tensor] = {}
+    places = _places(version, measured_at(tensors, version, form.layers))
     for key in form.state_dict():
         for stored in (key, f"{key}.scale"):
-            name = next((name for name in _names(version, stored) if name in tensors), None)
+            name = next((place + stored for place in places if place + stored in tensors), None)
             if name is not None:
                 state[stored] = tensors[name]
             elif stored == key:
@@ -91,11 +106,50 @@ def shared_name(version: Version, key: str, layers: Sequence[Layer] = LAYERS) ->
     return f"{version.scheme}/{version.name}/{key}"
 
 
-def _names(version: Version, key: str) -> Iterator[str]:
-    """Yield the names that a version's tensor may have, its own before shared ones."""
-    yield f"{version.scheme}/{version.name}/{key}"
-    yield f"{version.scheme}/{key}"
-    yield key
+def _places(version: Version, measured: str) -> Sequence[str]:
+    """Return what may stand before the name of a version's tensor, from its own to what all share."""
+    return f"{version.scheme}/{version.name}{measured}/", f"{version.scheme}/{version.name}/", f"{version.scheme}/", ""
+
+
+def measured_at(tensors: Iterable[str], version: Version, layers: Sequence[Layer] = LAYERS) -> str:
+    """Return the lowest ranks, as ``@rank-rank-…``, at which statistics were measured and that hold a version's.
+
+    Only convolutions are compared; empty if the version's own statistics are nearest.
+    """
+    start = f"{version.scheme}/{version.name}@"
+    known = {name.removeprefix(start).partition("/")[0] for name in tensors if name.startswith(start)}
+    convolutions = [i for i, layer in enumerate(layers) if layer.kind == "conv"]
+    fitting: list[tuple[list[int], str]] = []
+    for text in known:
+        ranks = [int(rank) if rank.isdecimal() else 0 for rank in text.split("-")]
+        if len(ranks) == len(layers) and all(version.ranks[i] <= ranks[i] for i in convolutions):
+            fitting.append((ranks, f"@{text}"))
+    return min(fitting)[1] if fitting else ""
+
+
+def mean_state(
+    larger: Mapping[str, Tensor], smaller: Mapping[str, Tensor], version: Version, layers: Sequence[Layer] = LAYERS
+) -> dict[str, Tensor]:
+    """Return the state_dict of a network between two versions.
+
+    U of a convolution of the smaller version counts as zero for the components that it lacks. Both versions were
+    trained to compute the same features with the same V, so their mean computes nearly the same too.
+
+    Args:
+        larger: Float32 state_dict of the larger version at the network's ranks.
+        smaller: The same of the smaller version, at its ranks.
+        version: The network, with the smaller version and its weight in the mean.
+        layers: The dense layers that it factors.
+    """
+    own = f"{version.scheme}/{version.name}/"
+    state: dict[str, Tensor] = {}
+    for key, tensor in larger.items():
+        if shared_name(version, key, layers).startswith(own) and tensor.is_floating_point():
+            other = torch.zeros_like(tensor)
+            other[tuple(map(slice, smaller[key].shape))] = smaller[key]
+            tensor = tensor.lerp(other, version.share)
+        state[key] = tensor
+    return state
 
 
 def merged(states: Mapping[Version, Mapping[str, Tensor]], layers: Sequence[Layer] = LAYERS) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import pickle
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import safetensors.torch
 import torch
@@ -18,7 +19,7 @@ from ..models.store import LocalFile
 from ..runtime.schema import shown
 from ..runtime.words import counted
 from .alexnet import LowRankAlexNet
-from .nested import Version, form_of, version_state
+from .nested import Version, form_of, mean_state, version_state
 
 _SCALE = ".scale"
 _WRAPPERS = ("module.", "_orig_mod.")
@@ -88,7 +89,14 @@ def read_versions(
 
 
 def _version(tensors: Mapping[str, Tensor], version: Version, form: LowRankAlexNet, name: str) -> dict[str, Tensor]:
-    """Return the state_dict of one version, dequantised."""
+    """Return the state_dict of one version, dequantised: between two versions, the mean of theirs."""
+    if version.towards is not None and version.share:
+        larger = _version(tensors, replace(version, towards=None), form, name)
+        low = form_of(version.towards, form.layers)
+        smaller = _version(tensors, version.towards, low, name)
+        for state, of in ((larger, form), (smaller, low)):
+            check_state_dict(state, of.state_dict(), name)
+        return mean_state(larger, smaller, version, form.layers)
     try:
         state = version_state(tensors, version, form)
     except KeyError as error:
@@ -121,8 +129,9 @@ def read_state_dict(file: LocalFile) -> dict[str, Tensor]:
 
 
 def _read_tensors(file: LocalFile) -> dict[str, Tensor]:
-    """Return the tensors of a weight file, verified, as they are stored."""
+    """Return the tensors of a weight file, verified, as they are stored, and the statistics of its cuts."""
     name = file.path.name
+    beside = _read_tensors(file.statistics) if file.statistics else {}
     try:
         data = file.path.read_bytes()
     except OSError as error:
@@ -152,7 +161,7 @@ def _read_tensors(file: LocalFile) -> dict[str, Tensor]:
         found = f"{counted(len(odd), 'value')} that {fault}{_some(odd)}"
     if found:
         raise WeightsRefused(f"{name} holds {found}; expected a state_dict of plain tensors.")
-    return _unwrapped(state)
+    return _unwrapped(state) | beside
 
 
 def _unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -14,7 +14,41 @@ from torch import Tensor
 
 from ..errors import DataError, UsageError
 from ..models.architecture import NUM_CLASSES
+from ..runtime.schema import read_json
 from ..runtime.words import counted
+from .config import DataConfig
+
+
+def crops_of(data: DataConfig, seed: int) -> dict[str, object]:
+    """Return what decides which crop a view of an image is."""
+    crops = {"crop": data.crop, "smallest_crop": data.smallest_crop, "flip": data.flip, "colour": data.colour}
+    return {"seed": seed, **crops}
+
+
+def settings_file(answers: Path) -> Path:
+    """Return the path of the file that says which crops the answers are to."""
+    return answers.with_suffix(".npy.json")
+
+
+def check_crops(answers: Path, data: DataConfig, seed: int) -> None:
+    """Check that a run makes the crops that kept answers are to, as far as a file beside them says so.
+
+    Raises:
+        DataError: The file names other settings, or cannot be read.
+    """
+    beside = settings_file(answers)
+    if not beside.exists():
+        return
+    found = read_json(beside, "what a teacher's answers are to", DataError)
+    expected = crops_of(data, seed)
+    made = {key: found.get(key) for key in expected} if isinstance(found, dict) else {}
+    wrong = [key for key in expected if made.get(key) != expected[key]]
+    if wrong:
+        given, wanted = (", ".join(f"{key} = {of.get(key)}" for key in wrong) for of in (made, expected))
+        raise DataError(
+            f"{answers.name} holds the answers to crops with {given}; this run has {wanted}. Change "
+            "the run's settings, or run train teach with them."
+        )
 
 
 class Kept(Protocol):

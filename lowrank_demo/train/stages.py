@@ -22,7 +22,7 @@ from ..nn.alexnet import DenseAlexNet, LowRankAlexNet, LowRankLayer
 from ..nn.nested import NestedAlexNet, Version, merged
 from ..runtime.outputs import check_folder
 from ..runtime.processes import Processes
-from .answers import Answers
+from .answers import Answers, check_crops
 from .batches import Batches, LmdbImages, evenly_spaced
 from .config import RunConfig, StageConfig
 from .output import write_model, write_nested, writing
@@ -267,6 +267,7 @@ def _trainer(
     if stage.answers:
         if not data.views:
             raise UsageError("[data] views is 0; expected the number of views that answers holds.")
+        check_crops(stage.answers, data, config.seed)
         train.answers = Answers(stage.answers, data.views, len(train))
     return Trainer(
         network,

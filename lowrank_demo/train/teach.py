@@ -17,6 +17,7 @@ from ..models.architecture import NUM_CLASSES
 from ..runtime.files import atomic_write
 from ..runtime.outputs import check_folder
 from ..runtime.progress import Meter, ProgressLine
+from .answers import crops_of, settings_file
 from .batches import LmdbImages, normalise
 from .config import RunConfig
 from .teacher import load_teacher
@@ -27,7 +28,7 @@ _BETWEEN_MARKS = 50
 
 
 def teach(config: RunConfig, resume: bool, device: torch.device) -> Path:
-    """Write ``answers.npy`` in the run's folder: float16 logits [views, images, classes].
+    """Write ``answers.npy`` in the run's folder: float16 logits [views, images, classes]; what they are to, beside it.
 
     Args:
         config: The run.
@@ -92,6 +93,8 @@ def keep_outputs(
             if number % _BETWEEN_MARKS == 0 or done % len(images) == 0:
                 kept.flush()
                 _write_mark(mark, config, shape, done)
+    with atomic_write(settings_file(target)) as temporary:
+        temporary.write_text(json.dumps(_inputs(config, shape)), encoding="utf-8")
     os.replace(part, target)
     mark.unlink()
     return target
@@ -115,7 +118,5 @@ def _write_mark(mark: Path, config: RunConfig, shape: tuple[int, ...], done: int
 
 def _inputs(config: RunConfig, shape: tuple[int, ...]) -> dict[str, object]:
     """Return what the outputs depend on."""
-    data = config.data
-    crops = {"crop": data.crop, "smallest_crop": data.smallest_crop, "flip": data.flip, "colour": data.colour}
-    views = {"shape": list(shape), "seed": config.seed, **crops}
-    return {"teacher": config.teach.teacher, "train": str(data.train), **views}
+    made_of = {"teacher": config.teach.teacher, "train": str(config.data.train), "shape": list(shape)}
+    return {**made_of, **crops_of(config.data, config.seed)}

@@ -1,12 +1,14 @@
 """The shipped model cards are the published figures, and are found by their ids."""
 
+import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lowrank_demo.errors import UnknownModel
-from lowrank_demo.models.cards import Measurement
+from lowrank_demo.errors import CardError, UnknownModel
+from lowrank_demo.models.cards import Measurement, parse_card
 from lowrank_demo.models.zoo import MeasuredCut, Zoo, read_zoo
 from lowrank_demo.settings import ASSETS
 from tests.helpers.models import nested_models
@@ -57,12 +59,33 @@ def test_a_truncated_model(zoo: Zoo) -> None:
     bundled = zoo.get("bundled/scheme_2/v5")
     assert zoo.get(f"bundled/scheme_2/v5@{'-'.join(map(str, bundled.ranks))}") == bundled
     for wrong in ("1-2", "1000-1-1-1-1-1-1-1"):
-        with pytest.raises(UnknownModel, match=f"to ranks {wrong}; expected 8 ranks from 0 to its own, 7-28-"):
+        with pytest.raises(UnknownModel, match=f"to ranks {wrong}; expected .* of its weights, 7-28-"):
             zoo.get(f"scheme_2/v5@{wrong}")
     for wrong in ("", "a-1-1-1-1-1-1-1", "-1-1-1-1-1-1-1-1", "9" * 5000, "1@1", "1-2-"):
         with pytest.raises(UnknownModel, match="expected 8 numbers with '-' between them") as caught:
             zoo.get(f"scheme_2/v5@{wrong}")
         assert len(str(caught.value)) < 400
+
+
+def test_a_cut_of_no_model_and_a_family_that_is_taken_are_refused(tmp_path: Path) -> None:
+    data = json.loads((ASSETS / "zoo.json").read_text())
+    (tmp_path / "weights").symlink_to(ASSETS / "weights")
+    for change, sentence in (
+        ({"version": "v9"}, 'cut 2: There is no model "bundled/scheme_2/v9"'),
+        ({"ranks": [1, 2]}, r"cut 2: bundled/.* cannot be truncated to ranks 1-2; expected 8 ranks"),
+    ):
+        cut = {**data["cuts"][1], "scheme": "scheme_2", "version": "v5"}
+        (tmp_path / "zoo.json").write_text(json.dumps({**data, "cuts": [data["cuts"][0], {**cut, **change}]}))
+        with pytest.raises(CardError, match=sentence):
+            read_zoo(tmp_path / "zoo.json")
+    folder = nested_models(tmp_path / "models")
+    for family in ("published", "bundled"):
+        card = json.loads((folder / "v1.card.json").read_text())
+        (folder / "v1.card.json").write_text(json.dumps({**card, "family": family, "version": "mine"}))
+        with pytest.raises(
+            CardError, match=rf'v1\.card\.json, family: found "{family}", which is the app.s own; expected'
+        ):
+            read_zoo(ASSETS / "zoo.json", folder)
 
 
 def test_a_cut_has_the_errors_measured_of_it_and_no_others(tmp_path: Path) -> None:
@@ -76,17 +99,60 @@ def test_a_cut_has_the_errors_measured_of_it_and_no_others(tmp_path: Path) -> No
     assert zoo.get(f"nested/scheme_2/v1@{text}").measured == ()
 
 
+def test_a_cut_between_two_versions_lies_between_their_tensors(tmp_path: Path) -> None:
+    zoo = read_zoo(ASSETS / "zoo.json", nested_models(tmp_path / "models"))
+    large, small = zoo.get("nested/scheme_2/v1"), zoo.get("nested/scheme_2/v2")
+    # The product of the convolutions' ranks falls from 4·6·6·6·6 to 3·5·4·4·4.
+    whole = math.log(4 * 6 * 6 * 6 * 6 / (3 * 5 * 4 * 4 * 4))
+    shares = {
+        (4, 6, 6, 6, 6, 6, 5, 5): None,  # no convolution is cut
+        (4, 6, 6, 6, 5, 9, 8, 7): math.log(6 / 5) / whole,
+        (3, 5, 4, 4, 5, 9, 8, 7): 1 - math.log(5 / 4) / whole,
+        (4, 1, 1, 1, 1, 9, 8, 7): 1.0,
+    }
+    for ranks, share in shares.items():
+        cut = zoo.truncated(large, ranks)
+        assert cut.version == "v1"
+        assert (cut.towards and cut.towards.share) == pytest.approx(share)
+        if cut.towards:
+            assert cut.towards.version == "v2"
+            assert cut.towards.ranks == tuple(map(min, small.ranks, ranks))
+    assert zoo.truncated(small, [1] * 8).towards is None, "there is no smaller version"
+
+
+def test_statistics_of_cuts_are_of_a_bundled_nested_file(tmp_path: Path) -> None:
+    folder = nested_models(tmp_path / "models")
+    card = json.loads((folder / "v1.card.json").read_text())
+    card["weights"]["statistics"] = {"file": "cuts.safetensors", "sha256": "0" * 64}
+    (folder / "v1.card.json").write_text(json.dumps(card))
+    with pytest.raises(CardError, match=r'weights: statistics is "cuts\.safetensors"; expected a file that is in'):
+        read_zoo(ASSETS / "zoo.json", folder)
+    (folder / "cuts.safetensors").write_bytes(b"")
+    statistics = read_zoo(ASSETS / "zoo.json", folder).get("nested/scheme_2/v1").weights.statistics
+    assert statistics
+    assert Path(statistics.file) == folder.resolve() / "cuts.safetensors"
+    for change in ({"format": "safetensors"}, {"url": "https://example.com/a"}):
+        changed = {**card, "weights": {**card["weights"], **change}}
+        with pytest.raises(CardError, match=r"statistics is .*; expected null, as only nested weights without a url"):
+            parse_card(changed, "card")
+
+
 def test_ranks_between_and_below_nested_versions(tmp_path: Path) -> None:
     zoo = read_zoo(ASSETS / "zoo.json", nested_models(tmp_path / "models"))
     large, small = zoo.get("nested/scheme_2/v1"), zoo.get("nested/scheme_2/v2")
-    for ranks, nearest in (((4, 5, 4, 4, 4, 7, 5, 5), large), ((1, 5, 4, 0, 4, 6, 5, 5), small)):
+    between, below = (4, 5, 4, 4, 4, 7, 5, 5), (1, 5, 4, 0, 4, 6, 5, 5)
+    wider = (*small.ranks[:5], 9, 8, 7)  # with the higher ranks of the linear layers, which all versions share
+    for ranks, nearest in ((between, large), (below, small), (wider, small)):
         name = "-".join(map(str, ranks))
-        assert zoo.truncated(large, ranks) == nearest.truncated(ranks)
-        assert zoo.get(f"nested/scheme_2@{name}") == nearest.truncated(ranks)
-        assert zoo.get(f"nested/scheme_2/v1@{name}") == large.truncated(ranks), "a version that is named is taken"
+        cut = zoo.truncated(large, ranks)
+        assert (cut.ranks, cut.version, cut.truncated_from) == (ranks, nearest.version, nearest.ranks)
+        assert zoo.get(f"nested/scheme_2@{name}") == cut
+        assert zoo.get(cut.id) == cut
+    named = zoo.get(f"nested/scheme_2/v1@{'-'.join(map(str, below))}")
+    assert (named.version, named.truncated_from) == ("v1", large.ranks), "a version that is named is taken"
     plain = zoo.get("published/scheme_2/v1")
     assert zoo.truncated(plain, [1] * 8) == plain.truncated([1] * 8)
-    with pytest.raises(UnknownModel, match=r"v1 cannot be.*to its own, 4-6-6"):
+    with pytest.raises(UnknownModel, match=r"v1 cannot be.*those of its weights, 4-6-6"):
         zoo.get("nested/scheme_2@5-6-6-6-6-9-8-7")
     with pytest.raises(UnknownModel, match=r"^2 ranks came after '@'; expected 8, one for each layer\.$"):
         zoo.get("nested/scheme_2@1-2")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,62 @@ def test_a_layer_of_rank_0_outputs_its_bias(tensors: dict[str, Tensor], images: 
     torch.testing.assert_close(conv2, network.state_dict()["features.4.U.bias"].reshape(1, -1, 1, 1).expand_as(conv2))
 
 
+def test_between_two_versions_are_the_means_of_their_own_tensors(
+    networks: dict[Version, LowRankAlexNet], tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
+    """The versions share V, so the mean of their U makes the mean of their dense weights."""
+    ranks, low, share = (5, 8, 4, 7, 8, 15, 15, 8), (3, 4, 4, 6, 7, 9, 8, 7), 0.3
+    version = Version("scheme_2", "v1", ranks, Version("scheme_2", "v2", low), share)
+    state = read_version(version, written(tensors, tmp_path, "float32"), SMALL_LAYERS).state_dict()
+    wide, own = networks[WIDE].state_dict(), networks[NARROW].state_dict()
+    shared_v = wide["features.4.V.weight"]
+    for key, rank, smaller in (("features.4", 8, 4), ("features.8", 4, 4), ("features.11", 7, 6)):
+        v = wide[f"{key}.V.weight"]
+        larger, small = wide[f"{key}.U.weight"][:, :rank], own[f"{key}.U.weight"][:, :smaller]
+
+        def dense(u: Tensor, v: Tensor) -> Tensor:
+            return torch.einsum("orky,rmyl->omkl", u, v[: u.shape[1]])
+
+        mean = (1 - share) * dense(larger, v) + share * dense(small, v)
+        torch.testing.assert_close(dense(state[f"{key}.U.weight"], state[f"{key}.V.weight"]), mean)
+    assert torch.equal(state["features.4.V.weight"], shared_v)
+    assert torch.equal(state["classifier.0.V.weight"], tensors["classifier.0.V.weight"][:15])
+    assert torch.equal(state["classifier.0.U.weight"], tensors["classifier.0.U.weight"][:, :15])
+    for key in ("features.1.running_var", "features.1.weight", "classifier.4.U.bias"):
+        torch.testing.assert_close(state[key], (1 - share) * wide[key] + share * own[key])
+
+
+def test_statistics_of_a_cut_are_those_measured_at_the_lowest_ranks_that_hold_it(
+    tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
+    key = "features.1.running_mean"
+    one, two = (torch.full_like(tensors[f"scheme_2/v2/{key}"], value) for value in (1.0, 2.0))
+    beside = {
+        f"scheme_2/v2@3-4-4-5-6-8-7-6/{key}": one,
+        f"scheme_2/v2@2-3-4-5-6-7-6-5/{key}": two,
+        f"scheme_2/v2@no-ranks/{key}": torch.zeros(1),
+        f"scheme_2/v1@2-3-4-5-6-7-6-5/{key}": torch.zeros(1),
+    }
+    safetensors.torch.save_file(beside, tmp_path / "cuts.safetensors")
+    cuts = LocalFile(tmp_path / "cuts.safetensors", sha256(tmp_path / "cuts.safetensors"), "safetensors")
+    file = replace(written(tensors, tmp_path, "float32"), statistics=cuts)
+    for ranks, expected in (
+        (NARROW.ranks, tensors[f"scheme_2/v2/{key}"]),
+        ((3, 4, 4, 5, 6, 8, 7, 6), one),
+        ((3, 4, 4, 5, 5, 9, 8, 7), one),  # linear layers do not count
+        ((2, 3, 4, 5, 6, 1, 1, 1), two),
+        ((1, 0, 1, 1, 1, 1, 1, 1), two),
+    ):
+        network = read_version(Version("scheme_2", "v2", ranks), file, SMALL_LAYERS)
+        assert torch.equal(network.state_dict()[key], expected)
+        assert torch.equal(
+            network.state_dict()["features.1.running_var"], tensors["scheme_2/v2/features.1.running_var"]
+        )
+    (tmp_path / "cuts.safetensors").write_bytes(b"x")
+    with pytest.raises(WeightsRefused, match=r"^cuts\.safetensors has SHA-256"):
+        read_version(NARROW, file, SMALL_LAYERS)
+
+
 def test_what_is_missing_or_too_narrow_is_named(tensors: dict[str, Tensor]) -> None:
     del tensors["scheme_2/v2/features.1.running_mean"]
     with pytest.raises(KeyError, match=r"scheme_2/v2/features\.1\.running_mean"):
@@ -161,6 +218,11 @@ def test_a_version_is_read_from_a_file(tensors: dict[str, Tensor], tmp_path: Pat
             {},
             Version("scheme_2", "v9", NARROW.ranks),
             r"lacks scheme_2/v9/features\.0\.U\.weight;",
+        ),
+        (
+            {"scheme_2/v2/features.1.bias": torch.ones(99)},
+            Version("scheme_2", "v1", WIDE.ranks, NARROW, 0.5),
+            r"features\.1\.bias is torch\.float32 \(99,\)",
         ),
         ({}, Version("scheme_2", "v1", (6, 8, 8, 8, 8, 21, 20, 10)), "fc6 has 20 components; expected at least 21"),
         (

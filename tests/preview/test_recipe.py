@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -107,6 +108,56 @@ def test_gather_shrinks_the_photos_of_a_repository(
     assert [file.stat().st_mtime_ns for file in files] == before
 
 
+@pytest.mark.skipif(shutil.which("git") is None, reason="there is no git here, which fetches the photos")
+def test_gather_goes_on_without_a_repository_that_is_gone(tmp_path: Path, repository: Path) -> None:
+    commit = git(repository / "someone" / "photos", "rev-parse", "HEAD")
+    sources = tmp_path / "sources.csv"
+    header = "folder,repository,commit,paths,photos,licence,description\n"
+    gone = f"gone,someone/gone,{commit},,9,none stated,was here\n"
+    sources.write_text(f"{header}{gone}fish,someone/photos,{commit},,9,none stated,fish\n")
+    gather = (SCRIPTS / "gather.py", tmp_path / "photos", "--sources", sources, "--host", repository.as_uri())
+    told = run(*gather)
+    assert re.search(r"1 of 2: file://.*/someone/gone at [0-9a-f]{12} cannot be fetched: ", told)
+    assert "2 of 2: fish, 4 photos" in told
+    assert told.endswith("1 of 2 repositories could not be fetched: gone.\n")
+    (repository / "someone" / "photos").rename(repository / "someone" / "gone")
+    assert "1 of 2: gone, 4 photos" in run(*gather)
+    sources.write_text(header + gone.replace("gone", "away"))
+    with pytest.raises(AssertionError, match="No repository could be fetched; check the network"):
+        run(*gather)
+
+
+def test_a_search_for_copies_that_was_stopped_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(SCRIPTS)
+    copies = importlib.import_module("copies")
+    monkeypatch.setattr(copies, "BATCH", 4)
+    photos, measured = tmp_path / "photos", tmp_path / "measured"
+    trained = [photo(photos / f"{number:02d}.jpg", number) for number in range(12)]
+    measured.mkdir()
+    for number in (1, 9):
+        trained[number].save(measured / f"{number}.png")
+    compared: list[str] = []
+    greys = copies._greys
+
+    def stops(pool: object, files: list[Path]) -> np.ndarray:
+        if files[0].parent == photos:
+            compared.extend(file.stem for file in files)
+            if files[0].stem == "08" and len(compared) == 12:
+                raise KeyboardInterrupt
+        return greys(pool, files)
+
+    monkeypatch.setattr(copies, "_greys", stops)
+    with pytest.raises(KeyboardInterrupt):
+        copies.main(photos, [measured])
+    assert (photos / "excluded.csv").read_text().startswith("01.jpg,1.png,")
+    compared.clear()
+    copies.main(photos, [measured])
+    assert compared == ["08", "09", "10", "11"]
+    lines = (photos / "excluded.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["01.jpg", "09.jpg"]
+    assert not (photos / "copies.mark").exists()
+
+
 def test_photos_cropped_mirrored_and_compressed_are_found_and_no_others(tmp_path: Path) -> None:
     photos, measured = tmp_path / "photos", tmp_path / "measured"
     trained = [photo(photos / "some" / f"{number}.jpg", number) for number in range(20)]
@@ -115,7 +166,7 @@ def test_photos_cropped_mirrored_and_compressed_are_found_and_no_others(tmp_path
     trained[11].crop((20, 0, 300, 280)).save(measured / "square.png")
     photo(measured / "other.jpg", 99)
     told = run(SCRIPTS / "copies.py", photos, measured)
-    assert "20 of 20 photos, 2 alike" in told
+    assert "2 of 20 photos resemble measured ones." in told
     lines = (photos / "excluded.csv").read_text().splitlines()
     assert [line.split(",")[:2] for line in lines] == [["some/11.jpg", "square.png"], ["some/7.jpg", "copy.jpg"]]
     left = {file.stem for file in (photos / "some").iterdir()}
@@ -317,6 +368,13 @@ def test_packed_cards_say_what_was_measured(tmp_path: Path, monkeypatch: pytest.
     for card in path:
         assert card.measured[0].images == 5
         assert card.measured[0].command.endswith(card.id)
+    lowest = path[-1]
+    with torch.no_grad():
+        network = load_network(lowest, store.ensure(lowest)).eval()
+        outputs = network.features[0](images)
+    assert lowest.version == "v2"
+    measured_mean = network.state_dict()["features.1.running_mean"]
+    torch.testing.assert_close(measured_mean, outputs.mean((0, 2, 3)), rtol=2e-3, atol=2e-3)
 
     before = (assets / "zoo.json").read_bytes()
     with monkeypatch.context() as patch:

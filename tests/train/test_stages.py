@@ -367,12 +367,15 @@ def test_nested_versions_share_one_file_that_training_continues_from(
     assert torch.equal(v5["features.4.V.weight"], wide["features.4.V.weight"][:28])
     assert not torch.equal(v5["features.4.U.weight"], wide["features.4.U.weight"][:, :28])
 
-    # Ranks between two versions use the tensors of the larger one.
+    # Ranks between two versions use the mean of their tensors.
     between = zoo.get("own/scheme_2@7-28-70-75-90-550-400-270")
     assert between.id == "own/scheme_2/v4@7-28-70-75-90-550-400-270"
     sliced = load_network(between, store.ensure(between)).state_dict()
-    assert torch.equal(sliced["features.8.U.weight"], wide["features.8.U.weight"][:, :70])
-    assert torch.equal(sliced["features.9.running_mean"], wide["features.9.running_mean"])
+    assert between.towards
+    assert 0 < between.towards.share < 1
+    larger, smaller = (one["features.9.running_mean"] for one in (wide, v5))
+    torch.testing.assert_close(sliced["features.9.running_mean"], larger.lerp(smaller, between.towards.share))
+    assert torch.equal(sliced["features.8.V.weight"], wide["features.8.V.weight"][:70])
 
     monkeypatch.setenv("LOWRANK_MODELS_DIR", str(models))
     again = configure(folder, {"finetune": 'start = "own/scheme_2/v4"\nranks_of = ["scheme_2/v5", "scheme_2/v4"]'})

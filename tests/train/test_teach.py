@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from lowrank_demo.errors import DataError, UsageError
 from lowrank_demo.models.architecture import NUM_CLASSES
 from lowrank_demo.runtime.processes import Processes
-from lowrank_demo.train.answers import Answers
+from lowrank_demo.train.answers import Answers, check_crops
 from lowrank_demo.train.batches import Batches, LmdbImages
-from lowrank_demo.train.config import DataConfig, RunConfig, StageConfig, TeachConfig
+from lowrank_demo.train.config import DataConfig, FinetuneConfig, RunConfig, StageConfig, TeachConfig
+from lowrank_demo.train.stages import finetune
 from lowrank_demo.train.teach import teach
 from lowrank_demo.train.trainer import Trainer
 from tests.helpers.commands import run
@@ -79,7 +80,7 @@ def test_a_stopped_computation_is_resumed(config: RunConfig, monkeypatch: pytest
         teach(changed, True, CPU)
     assert np.array_equal(np.load(teach(other, True, CPU)), whole)
     assert Colours.calls == 6
-    assert [path.name for path in other.folder.iterdir()] == ["answers.npy"]
+    assert sorted(path.name for path in other.folder.iterdir()) == ["answers.npy", "answers.npy.json"]
     with pytest.raises(UsageError, match="already exists; delete it"):
         teach(other, True, CPU)
 
@@ -101,6 +102,24 @@ def test_answers_to_something_else_are_refused(tmp_path: Path) -> None:
     np.save(path, np.zeros((1, 3, NUM_CLASSES), np.float16))
     with pytest.raises(DataError, match=r"float16 \[1, 3, 1000\]; expected float16 \[1, 2, 1000\], for 1 view of 2 im"):
         Answers(path, 1, 2)
+
+
+def test_answers_to_other_crops_are_refused(config: RunConfig) -> None:
+    path = teach(config, False, CPU)
+    check_crops(path, config.data, config.seed)
+    whole = dataclasses.replace(config.data, smallest_crop=0.9)
+    found = rf"crops with smallest_crop = {config.data.smallest_crop}; this run has smallest_crop = 0\.9"
+    with pytest.raises(DataError, match=found):
+        check_crops(path, whole, config.seed)
+    stage = FinetuneConfig(answers=path, teacher_weight=1.0, start=("bundled/scheme_2/v5",))
+    with pytest.raises(DataError, match="crops with seed = 0; this run has seed = 3"):
+        finetune(dataclasses.replace(config, seed=3, finetune=stage), False, Processes.join())
+    beside = path.with_suffix(".npy.json")
+    beside.write_text("[1]")
+    with pytest.raises(DataError, match="seed = None"):
+        check_crops(path, config.data, config.seed)
+    beside.unlink()  # answers of an earlier program have none
+    check_crops(path, whole, config.seed)
 
 
 def test_training_learns_the_same_from_kept_answers_as_from_the_teacher(config: RunConfig, tmp_path: Path) -> None:
