@@ -1,0 +1,197 @@
+"""Networks in int8 beside bf16: speed, decisions that change, and errors on labelled photos.
+
+    python -m tests.bench.int8 LABELLED.lmdb PHOTOS.lmdb [--models ID,ID] [--count N]
+
+Every layer multiplies 8-bit numbers: weights with a scale for each output, activations with one for each layer, from
+the range of its inputs on the photos. Three ways to compute that are measured: OpenVINO, ONNX Runtime and torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import openvino
+import torch
+from numpy.typing import ArrayLike
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+from openvino import opset13 as op
+from torch import Tensor, nn
+from torch.ao.quantization import get_default_qconfig_mapping
+from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
+
+from lowrank_demo.classify.inference import Classifier
+from lowrank_demo.lowrank.load import load_network
+from lowrank_demo.models.store import WeightStore
+from lowrank_demo.nn.alexnet import LowRankAlexNet
+from lowrank_demo.nn.fuse import folded
+from lowrank_demo.nn.openvino import graph
+from lowrank_demo.settings import Arithmetic, Settings
+from lowrank_demo.train.batches import LmdbImages, evenly_spaced
+from tests.bench.material import CPU
+from tests.bench.measure import interleaved
+
+_BATCH = 64
+_QUANTILE = 0.9999
+"""Share of a layer's inputs that is inside its range; the rest are clipped."""
+
+Compute = Callable[[Tensor], Tensor]
+"""Returns the logits, float32 [n, 1000], of normalised images, float32 [n, 3, 227, 227]."""
+
+
+def main(labelled: Path, photos: Path, ids: Sequence[str], count: int) -> None:
+    """Measure and print a table."""
+    store = WeightStore.from_settings(Settings.from_environment())
+    given = evenly_spaced(photos, count)
+    images, labels = _labelled(labelled)
+    print("| network | engine | precision | photos/s | changed decisions | top-1 error |\n|---|---|---|---|---|---|")
+    for card in map(store.zoo.get, ids):
+        ways = dict(_ways(load_network(card, store.ensure(card)), given))
+        some = images[:_BATCH]
+        times = interleaved([partial(way, some) for way in ways.values()], repeats=9)
+        answers = [torch.cat([way(part).argmax(1) for part in images.split(_BATCH)]) for way in ways.values()]
+        for (name, seconds), answer in zip(zip(ways, times, strict=True), answers, strict=True):
+            changed = (answer != answers[0]).float().mean().item()
+            error = (answer != labels).float().mean().item()
+            print(f"| {card.id} | {name} | {len(some) / seconds:.0f} | {changed:.2%} | {error:.2%} |", flush=True)
+
+
+def _labelled(file: Path) -> tuple[Tensor, Tensor]:
+    images = LmdbImages(file, None, 0)
+    pixels, labels, _ = zip(*(images[i] for i in range(len(images))), strict=True)
+    return torch.stack(pixels), torch.tensor(labels)
+
+
+def _ways(network: LowRankAlexNet, photos: Tensor) -> Iterator[tuple[str, Compute]]:
+    """Yield the ways to compute a network, float32 first, each with its name."""
+    for engine, precision in (("torch", "fp32"), ("torch", "bf16"), ("openvino", "bf16")):
+        yield f"{engine} | {precision}", Classifier(network, CPU, Arithmetic(engine, precision)).logits
+    features, classifier = folded(network)
+    layers = [*features, nn.Flatten(), *classifier]
+    yield "openvino | int8", _openvino(layers, photos)
+    yield "onnxruntime | int8", _onnx(layers, photos)
+    yield "torch | int8", _torch(layers, photos)
+
+
+@torch.inference_mode()
+def _ranges(layers: Sequence[nn.Module], photos: Tensor) -> list[tuple[float, float]]:
+    """Return the range of the inputs of each convolution and linear layer."""
+    found: list[tuple[float, float]] = []
+    values = photos
+    for layer in layers:
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            some = values.flatten()[:: max(1, values.numel() // 1_000_000)]
+            low, high = torch.quantile(some, torch.tensor([1 - _QUANTILE, _QUANTILE])).tolist()
+            found.append((min(low, 0.0), high))
+        values = torch.cat([layer(part) for part in values.split(_BATCH)])
+    return found
+
+
+def _openvino(layers: Sequence[nn.Module], photos: Tensor) -> Compute:
+    model, ranges = graph(layers), iter(_ranges(layers, photos))
+    for node in model.get_ordered_ops():
+        if node.get_type_name() not in ("Convolution", "MatMul"):
+            continue
+        low, high = next(ranges)
+        if low < 0:  # signed: symmetric, as the processor multiplies it
+            high = max(high, -low)
+            low = -high * 128 / 127
+        data, weight = node.input(0), node.input(1)
+        data.replace_source_output(_rounded(data.get_source_output(), np.float32(low), np.float32(high), 256))
+        constant = weight.get_source_output()
+        values = constant.get_node().data
+        largest = np.abs(values).max(tuple(range(1, values.ndim)), keepdims=True)
+        weight.replace_source_output(_rounded(constant, -largest, largest, 255))
+    settings = {
+        "INFERENCE_PRECISION_HINT": "bf16",
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "ENABLE_CPU_PINNING": False,
+    }
+    request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+    return lambda images: torch.from_numpy(
+        request.infer([images.permute(0, 2, 3, 1).contiguous().numpy()], share_inputs=True)[0].copy()
+    )
+
+
+def _rounded(values: openvino.Output, low: ArrayLike, high: ArrayLike, levels: int) -> openvino.Output:
+    low, high = (np.asarray(bound, np.float32) for bound in (low, high))
+    return op.fake_quantize(values, low, high, low, high, levels).output(0)
+
+
+class _Photos(CalibrationDataReader):
+    def __init__(self, photos: Tensor) -> None:
+        self._parts = iter(photos.split(_BATCH))
+
+    def get_next(self) -> dict[str, np.ndarray] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        part = next(self._parts, None)
+        return None if part is None else {"images": part.numpy()}
+
+
+def _onnx(layers: Sequence[nn.Module], photos: Tensor) -> Compute:
+    program = torch.onnx.export(
+        nn.Sequential(*layers).eval(),
+        (photos[:2],),
+        input_names=["images"],
+        output_names=["logits"],
+        dynamic_shapes=({0: torch.export.Dim("n")},),
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "int8.onnx"
+        quantize_static(
+            program.model_proto,
+            made,
+            _Photos(photos),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+        )
+        session = onnxruntime.InferenceSession(made, options)
+    return lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
+
+
+def _torch(layers: Sequence[nn.Module], photos: Tensor) -> Compute:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.backends.quantized.engine = "onednn"
+        prepared = prepare_fx(nn.Sequential(*layers).eval(), get_default_qconfig_mapping("onednn"), (photos[:2],))
+        with torch.inference_mode():
+            for part in photos.split(_BATCH):
+                prepared(part)
+        made = convert_fx(prepared)
+
+    @torch.inference_mode()
+    def compute(images: Tensor) -> Tensor:
+        return made(images.contiguous(memory_format=torch.channels_last))
+
+    return compute
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Measure networks in int8 beside bf16.")
+    parser.add_argument("labelled", type=Path, metavar="LABELLED.lmdb")
+    parser.add_argument("photos", type=Path, metavar="PHOTOS.lmdb", help="file to take the ranges of activations from")
+    parser.add_argument("--models", default="bundled/scheme_2/v5,bundled/scheme_2/v1", metavar="ID,ID")
+    parser.add_argument("--count", type=int, default=256, metavar="N", help="photos for the ranges; 256")
+    arguments = parser.parse_args()
+    main(arguments.labelled, arguments.photos, arguments.models.split(","), arguments.count)
