@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from ..validate.report import ModelResult, Report
     from ..validate.run import ValidationRun
 
+_MOST_LANES = 8
+"""Each lane keeps the memory of a decoder and of a batch."""
 _SAVE_SECONDS = 20.0
 _TOLERANCE = 0.3
 """Percentage points."""
@@ -115,6 +117,7 @@ def _validate(args: argparse.Namespace) -> int:
                 resume=args.resume,
                 on_progress=print_download,
                 part=(place.rank, place.world),
+                lanes=_lanes(service),
             )
         )
         if args.resume:
@@ -146,6 +149,21 @@ def _validate(args: argparse.Namespace) -> int:
     if args.verify is not None:
         _compare_with_published(report, args.verify)
     return 0
+
+
+def _lanes(service: Service) -> int:
+    """Return how many batches to compute side by side; each lane gets its share of torch's threads.
+
+    Threads that share a layer wait for one another whenever a decoder takes a core. Lanes do not.
+    """
+    import torch
+
+    if service.machine.background_device.type != "cpu" or service.settings.arithmetic.engine != "torch":
+        return 1
+    threads = torch.get_num_threads()
+    lanes = min(threads, _MOST_LANES)
+    torch.set_num_threads(threads // lanes)
+    return lanes
 
 
 def _chosen(service: Service, text: str | None) -> list[ModelCard]:

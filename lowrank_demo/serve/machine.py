@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,13 @@ class Machine:
         from ..decode.choose import choose_decoder
 
         return choose_decoder(self._settings, self.background_device).decoder
+
+    def more_decoders(self, count: int) -> list[Decoder]:
+        """Return further decoders like that of long passes, with a share of the threads each."""
+        from ..decode.choose import choose_decoder
+
+        shared = replace(self._settings, threads=max(1, self._settings.threads // (count + 1)))
+        return [choose_decoder(shared, self.background_device).decoder for _ in range(count)]
 
     def note(self) -> str:
         """Say in a sentence what decodes and computes here, and why nothing faster does."""

@@ -174,6 +174,7 @@ class Service:
         on_model: Callable[[ModelCard], None] = lambda _: None,
         part: tuple[int, int] = (0, 1),
         leave_out: bool = False,
+        lanes: int = 1,
     ) -> ValidationRun:
         """Open a labelled file and load the models to measure. One pass at a time: they share a decoder.
 
@@ -186,6 +187,7 @@ class Service:
             on_model: Called before each model is loaded; what it raises ends the loading.
             part: The slice to measure and the number of slices.
             leave_out: If a model cannot be loaded, leave it out and measure the others.
+            lanes: Batches that are decoded and computed side by side.
 
         Raises:
             DataError: The file cannot be used; found before any model is loaded.
@@ -210,6 +212,7 @@ class Service:
             resume=resume,
             part=part,
             leave_out=leave_out,
+            lanes=self.machine.more_decoders(lanes - 1),
         )
 
     def warm_up(self) -> None:

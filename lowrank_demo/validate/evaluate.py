@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -26,6 +26,10 @@ from .sums import LOSS_UNIT, ModelSums, Sums, Unreadable
 _AHEAD = 3
 
 
+_Measured = list[tuple[str, torch.Tensor]]
+"""What :func:`_measure` returns, for each model."""
+
+
 @dataclass(frozen=True)
 class _Batch:
     start: int
@@ -33,13 +37,15 @@ class _Batch:
     pixels: torch.Tensor
     labels: torch.Tensor
     unreadable: tuple[Unreadable, ...]
+    measured: _Measured | None = None
+    """What the networks answer; None before they are asked."""
 
 
 class Validation:
     """One pass. Iterate over it to do the work; it yields progress after every batch.
 
-    A second thread decodes, a few batches ahead of the networks. ``sums`` holds what has been counted, ``rate`` the
-    images per second; both may be read between batches.
+    A second thread decodes, a few batches ahead of the networks; with lanes, each decodes and computes whole batches.
+    ``sums`` holds what has been counted, ``rate`` the images per second; both may be read between batches.
 
     Args:
         reader: The file.
@@ -48,6 +54,9 @@ class Validation:
         batch_size: Records in a batch; a resumed pass must use the same number.
         sums: State to continue from; None starts at the beginning.
         records: The slice of the file to measure, from :func:`slice_of`; None takes the whole file.
+        lanes: Further decoders. With ``decoder``, each has a thread that decodes and computes a batch of its own. On a
+            processor, give torch its share of the threads for each: lanes then never wait for another's cores, which
+            threads that share a layer do. The networks must allow calls from several threads.
     """
 
     def __init__(
@@ -59,10 +68,12 @@ class Validation:
         batch_size: int = 64,
         sums: Sums | None = None,
         records: range | None = None,
+        lanes: Sequence[Decoder] = (),
     ) -> None:
         self._reader = reader
         self._models = models
-        self._decoder = decoder
+        self._decoders = (decoder, *lanes)
+        self._reading = threading.Lock()
         self._batch_size = batch_size
         self._records = records if records is not None else range(len(reader))
         self.rate = 0.0
@@ -70,66 +81,98 @@ class Validation:
 
     def __iter__(self) -> Iterator[Progress]:
         # A KeyboardInterrupt can leave a Queue's lock taken for ever; a SimpleQueue survives one anywhere.
-        ready: queue.SimpleQueue[_Batch | Exception | None] = queue.SimpleQueue()
+        starts: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        ready: queue.SimpleQueue[_Batch | Exception] = queue.SimpleQueue()
         room: queue.SimpleQueue[None] = queue.SimpleQueue()
+        stopped = threading.Event()
+        order = range(self.sums.position, self._records.stop, self._batch_size)
+        for start in order:
+            starts.put(start)
+        producers: list[threading.Thread] = []
+        for decoder in self._decoders:
+            starts.put(None)
+            room.put(None)
+            producers.append(
+                threading.Thread(
+                    target=self._produce,
+                    args=(decoder, starts, ready, room, stopped),
+                    daemon=True,
+                    name="validation-decode",
+                )
+            )
         for _ in range(_AHEAD):
             room.put(None)
-        stopped = threading.Event()
-        producer = threading.Thread(
-            target=self._produce, args=(ready, room, stopped), daemon=True, name="validation-decode"
-        )
         meter = Meter(len(self._records), self.sums.position - self._records.start)
-        producer.start()
+        early: dict[int, _Batch] = {}
         try:
-            while (item := ready.get()) is not None:
-                if isinstance(item, Exception):
-                    raise item
+            for producer in producers:
+                producer.start()
+            for start in order:
+                while start not in early:
+                    item = ready.get()
+                    if isinstance(item, Exception):
+                        raise item
+                    early[item.start] = item
+                batch = early.pop(start)
                 room.put(None)
-                self._count(item)
+                self._count(batch, self._measure(batch) if batch.measured is None else batch.measured)
                 progress = meter.at(self.sums.position - self._records.start)
                 self.rate = progress.per_second
                 yield progress
         finally:
             stopped.set()
-            room.put(None)
-            producer.join()
+            for _ in producers:
+                room.put(None)
+            for producer in producers:
+                if producer.is_alive():
+                    producer.join()
 
     def _produce(
         self,
-        ready: queue.SimpleQueue[_Batch | Exception | None],
+        decoder: Decoder,
+        starts: queue.SimpleQueue[int | None],
+        ready: queue.SimpleQueue[_Batch | Exception],
         room: queue.SimpleQueue[None],
         stopped: threading.Event,
     ) -> None:
+        """Put batches into ``ready``: decoded by a single producer, and measured if there are several."""
         try:
-            end = self._records.stop
-            for start in range(self.sums.position, end, self._batch_size):
+            # Room first: then the batch that is counted next always has some.
+            while True:
                 room.get()
-                if stopped.is_set():
+                start = starts.get()
+                if start is None or stopped.is_set():
                     return
-                ready.put(self._read(start, min(start + self._batch_size, end)))
-            ready.put(None)
+                batch = self._read(start, decoder)
+                if len(self._decoders) > 1:
+                    # Batches that wait to be counted need no pixels.
+                    batch = replace(batch, measured=self._measure(batch), pixels=torch.empty(0))
+                ready.put(batch)
         except Exception as error:
             ready.put(error)
 
-    def _read(self, start: int, stop: int) -> _Batch:
-        outcomes = self._reader.read_each(range(start, stop))
+    def _read(self, start: int, decoder: Decoder) -> _Batch:
+        stop = min(start + self._batch_size, self._records.stop)
+        with self._reading:
+            outcomes = self._reader.read_each(range(start, stop))
         records = [(i, outcome) for i, outcome in enumerate(outcomes, start) if isinstance(outcome, Record)]
         for index, record in records:
             check_label(record.label, index, self._reader.name)
-        decoded = self._decoder.decode([record.image for _, record in records], oriented=False)
+        decoded = decoder.decode([record.image for _, record in records], oriented=False)
         unreadable = [Unreadable(i, str(o)) for i, o in enumerate(outcomes, start) if not isinstance(o, Record)]
         unreadable += [Unreadable(records[row][0], str(error)) for row, error in decoded.refused.items()]
         labels = torch.tensor([records[row][1].label for row in decoded.rows], dtype=torch.int64)
         return _Batch(start, stop, decoded.pixels, labels, tuple(sorted(unreadable, key=lambda u: u.index)))
 
     @torch.inference_mode()
-    def _count(self, batch: _Batch) -> None:
+    def _measure(self, batch: _Batch) -> _Measured:
+        if not len(batch.labels):
+            return []
+        # A GPU computes while the next network is started: nothing waits for a result until all have been started.
+        return [(name, _measure(classifier, batch)) for name, classifier in self._models]
+
+    def _count(self, batch: _Batch, measured: _Measured) -> None:
         """Add a batch to the sums of all models, or of none if one fails."""
-        if len(batch.labels):
-            # A GPU computes while the next network is started: nothing waits for a result until all have been started.
-            measured = [(name, _measure(classifier, batch)) for name, classifier in self._models]
-        else:
-            measured = []
         outcomes = [(name, *_whole_numbers(name, values)) for name, values in measured]
         truth = batch.labels.numpy()
         for name, losses, best, in_top5 in outcomes:

@@ -92,6 +92,7 @@ def open_validation(
     resume: bool = False,
     part: tuple[int, int] = (0, 1),
     leave_out: bool = False,
+    lanes: Sequence[Decoder] = (),
 ) -> ValidationRun:
     """Open the file, then load the models.
 
@@ -106,6 +107,7 @@ def open_validation(
         resume: Continue from the saved state, if there is one.
         part: The slice to measure and the number of slices.
         leave_out: If a model cannot be loaded, leave it out and measure the others.
+        lanes: Further decoders, with which batches are computed side by side.
 
     Raises:
         DataError: The file cannot be used; found before any model is loaded. Or the saved state is damaged.
@@ -137,6 +139,7 @@ def open_validation(
             batch_size=batch_size,
             sums=sums,
             records=records,
+            lanes=lanes,
         )
         on_error.pop_all()
         return ValidationRun(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -80,7 +81,17 @@ def _overlap_of(name: str, cards: Sequence[ModelCard], file: Path, count: int) -
                 for _, classifier in models:
                     classifier.logits(pixels)
 
-        decode_s, infer_s, both_s = interleaved([decode, infer, lambda: validate(reader, models, count, decoder)])
+        threads = torch.get_num_threads()
+        lanes = [cpu_decoder(1) for _ in range(threads - 1)]
+
+        def both() -> None:
+            torch.set_num_threads(1)
+            try:
+                validate(reader, models, count, decoder, lanes)
+            finally:
+                torch.set_num_threads(threads)
+
+        decode_s, infer_s, both_s = interleaved([decode, infer, both])
         busy = processor_seconds(decode) + processor_seconds(infer)
     yield Finding(f"{name}: decoding alone", count / decode_s, "images/s")
     yield Finding(f"{name}: the networks alone", count / infer_s, "images/s")
@@ -117,15 +128,22 @@ def straight_line(what: str, x: Sequence[int], y: Sequence[float], unit: str, sc
     yield Result(f"{what}: furthest point from the line", 1 + spread, 1.0, "×", "the line", 1.1)
 
 
-def validate(reader: Records, models: Sequence[tuple[str, Classifier]], count: int, decoder: Decoder) -> None:
+def validate(
+    reader: Records,
+    models: Sequence[tuple[str, Classifier]],
+    count: int,
+    decoder: Decoder,
+    lanes: Sequence[Decoder] = (),
+) -> None:
     """One pass over the first records of a file."""
-    for _ in Validation(reader, models, decoder, batch_size=_BATCH, records=range(count)):
+    for _ in Validation(reader, models, decoder, batch_size=_BATCH, records=range(count), lanes=lanes):
         pass
 
 
-def cpu_decoder() -> Decoder:
+def cpu_decoder(threads: int | None = None) -> Decoder:
     """A decoder as a pass on the processor has it."""
-    return choose_decoder(Settings.from_environment(), CPU).decoder
+    settings = Settings.from_environment()
+    return choose_decoder(replace(settings, threads=threads or settings.threads), CPU).decoder
 
 
 def smallest(zoo: Zoo) -> ModelCard:

@@ -7,6 +7,7 @@ import io
 import itertools
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,36 @@ def test_many_models_in_one_pass_equal_single_passes(file: Path, settings: Setti
         assert np.array_equal(alone.models[name].confused, together.models[name].confused)
 
 
+def test_lanes_count_the_same_as_one_thread_and_in_the_same_order(file: Path, settings: Settings) -> None:
+    """The second decoder is slow, so that batches are finished out of order."""
+
+    class Slow:
+        name = "slow"
+
+        def __init__(self) -> None:
+            self._inner = decoder(settings)
+
+        def decode(self, images, *, oriented: bool = True):
+            time.sleep(0.2)
+            return self._inner.decode(images, oriented=oriented)
+
+    models = [(f"m{seed}", classifier(seed)) for seed in range(2)]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with LmdbReader(file) as reader:
+            alone = finish(Validation(reader, models, decoder(settings), batch_size=16))
+            lanes = Validation(reader, models, decoder(settings), batch_size=16, lanes=[Slow(), decoder(settings)])
+            positions = [progress.done for progress in lanes]
+    finally:
+        torch.set_num_threads(threads)
+    assert positions == [*range(16, 150, 16), 150]
+    assert lanes.sums.unreadable == alone.unreadable
+    for name, _ in models:
+        assert lanes.sums.models[name].loss == alone.models[name].loss
+        assert np.array_equal(lanes.sums.models[name].confused, alone.models[name].confused)
+
+
 def test_stopped_and_resumed_has_the_same_bits(file: Path, settings: Settings) -> None:
     service = Service(settings)
     cards = [service.zoo.get(V5)]
@@ -330,19 +361,24 @@ def test_a_wrong_label_further_on_stops_with_its_record(tmp_path: Path, settings
     with LmdbWriter(path) as writer:
         for i in range(200):
             writer.put(Record(image, 1000 if i == 101 else 5))
-    with LmdbReader(path) as reader, pytest.raises(DataError, match=r"Record 101 of file\.lmdb has label 1000"):
-        finish(Validation(reader, [("m", classifier(0))], decoder(settings), batch_size=16))
+    for lanes in ([], [decoder(settings)]):
+        validation = Validation(reader := LmdbReader(path), [("m", classifier(0))], decoder(settings), lanes=lanes)
+        with reader, pytest.raises(DataError, match=r"Record 101 of file\.lmdb has label 1000"):
+            finish(validation)
 
 
-def test_stopping_early_ends_the_decoding_thread(file: Path, settings: Settings) -> None:
+@pytest.mark.parametrize("lanes", [0, 1])
+def test_stopping_early_ends_the_threads(file: Path, settings: Settings, lanes: int) -> None:
+    more = [decoder(settings) for _ in range(lanes)]
     with LmdbReader(file) as reader:
-        for _ in Validation(reader, [("m", classifier(0))], decoder(settings), batch_size=8):
+        for _ in Validation(reader, [("m", classifier(0))], decoder(settings), batch_size=8, lanes=more):
             break
-    assert not [t for t in threading.enumerate() if t.name == "validation-decode"]
+    assert not [t for t in threading.enumerate() if t.name.startswith("validation-")]
 
 
-def test_an_interrupt_between_any_two_calls_ends_it(file: Path, settings: Settings) -> None:
-    pillow = decoder(settings, "pillow")
+@pytest.mark.parametrize("lanes", [0, 1])
+def test_an_interrupt_between_any_two_calls_ends_it(file: Path, settings: Settings, lanes: int) -> None:
+    pillow, more = decoder(settings, "pillow"), [decoder(settings, "pillow") for _ in range(lanes)]
     ended: list[int] = []
 
     def interrupted(after: int) -> None:
@@ -354,7 +390,7 @@ def test_an_interrupt_between_any_two_calls_ends_it(file: Path, settings: Settin
 
         with LmdbReader(file) as reader:
             try:
-                for _ in Validation(reader, [], pillow, batch_size=8):
+                for _ in Validation(reader, [], pillow, batch_size=8, lanes=more):
                     sys.setprofile(interrupt)
             except KeyboardInterrupt:
                 ended.append(after)
