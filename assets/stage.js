@@ -15,7 +15,7 @@ const percent = (share) => (share < 0.0995 ? (100 * share).toFixed(1) : Math.rou
 // Requests can reach the server in another order than the clicks and moves that sent them: each has its number.
 let clicks = 0, moves = 0;
 const clicked = () => { window.lowrankClicks = ++clicks; return clicks; };
-const state = { family: '', scheme: '', place: 0, answers: {}, known: new Set(config.ready), downloading: new Set() };
+const state = { family: '', scheme: '', place: 0, answers: {}, known: new Set(config.ready), downloading: new Set(), failed: {} };
 
 const path = () => config.paths[state.family][state.scheme];
 const cut = () => path()[state.place];
@@ -130,12 +130,13 @@ const offerDownload = (one) => {
   const wait = state.downloading.has(one.id);
   const download = press(wait ? 'Downloading…' : `Download ${one.megabytes} MB`, () => {
     state.downloading.add(one.id);
+    delete state.failed[one.id];
     state.asked = '';
     drawAnswer();
     trigger('submit', { model: one.id });
   }, wait);
   const back = other && press(`Use the ${config.families[other][0]} weights`, () => chooseFamily(other));
-  $('.st-sure').textContent = 'These weights are not downloaded yet.'
+  $('.st-sure').textContent = (state.failed[one.id] || 'These weights are not downloaded yet.')
     + ($('.st-top').children.length ? ` Last answer, of ${state.last}:` : '');
   $('.st-note').replaceChildren(...[download, back].filter(Boolean));
 };
@@ -250,8 +251,9 @@ const drawPlot = () => {
   const one = cut(), x = xOf(one.mflops), some = lines.series[state.scheme] || [];
   const error = some.find((point) => point.title === one.title)?.error ?? (state.family === lines.family ? one.top1 : null);
   shown.push(shape('line', { x1: x, x2: x, y1: top, y2: height - bottom, class: 'here' }));
-  if (error > high) shown.push(shape('text', { x: x + 4, y: top + 8, class: 'label' }, `↑ ${error.toFixed(1)} %`));
-  else if (error != null) shown.push(shape('circle', { cx: x, cy: yOf(error), r: 6.5, class: 'chosen' }));
+  // Far below the last version the error is above the axis: the ring stays at its top.
+  if (error > high) shown.push(shape('text', { x: x + 10, y: top + 11, class: 'label' }, `↑ ${error.toFixed(1)} %`));
+  if (error != null) shown.push(shape('circle', { cx: x, cy: error > high ? top + 7 : yOf(error), r: 6.5, class: 'chosen' }));
   svg.replaceChildren(...shown);
   $('.st-plot p').textContent = lines.title;
 };
@@ -335,6 +337,7 @@ const showPhoto = () => {
   const value = JSON.parse(props.value || '{}');
   if (value.ready) state.known = new Set(value.ready);
   state.downloading.delete(value.downloaded);
+  if (value.failed) state.failed[value.downloaded] = value.failed;
   if (value.answers && (value.replace || value.photo === state.photo)) {
     state.answers = value.replace ? value.answers : { ...state.answers, ...value.answers };
     state.refused = value.refused ? { text: value.refused, again: value.again, family: value.replace ? '' : state.asked } : null;

@@ -12,7 +12,6 @@ PHOTOS/excluded.csv: photo, measured photo, correlation. If stopped, the next ru
 from __future__ import annotations
 
 import argparse
-import bisect
 import csv
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -41,7 +40,7 @@ def main(photos: Path, folders: Sequence[Path]) -> None:
         raise SystemExit(f"There are no photos in {', '.join(map(str, folders))}; expected the measured ones.")
     trained = sorted(file for file in photos.rglob("*") if file.suffix.lower() in PHOTO)
     listed, mark = photos / "excluded.csv", photos / "copies.mark"
-    run = hashlib.sha256("\n".join(map(str, measured)).encode()).hexdigest()
+    run = [f"{file} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in measured]
     done = _marked(mark, run, trained)
     line, meter, alike = ProgressLine(), Meter(len(trained), done), 0
     with ProcessPoolExecutor() as pool:
@@ -59,7 +58,8 @@ def main(photos: Path, folders: Sequence[Path]) -> None:
             for place in found:
                 part[place].unlink()
             with atomic_write(mark) as temporary:
-                temporary.write_text(f"{run} {part[-1]}", encoding="utf-8", errors="surrogateescape")
+                kept = [file for file in trained[: start + len(part)] if file.exists()]
+                temporary.write_text(f"{_digest([*run, *map(str, kept)])} {len(kept)}", encoding="utf-8")
             alike += len(found)
             line.show(meter.at(start + len(part)), f", {alike:,} alike")
     mark.unlink(missing_ok=True)
@@ -74,12 +74,17 @@ def _list(listed: Path, rows: Sequence[tuple[str, str, str]]) -> None:
         csv.writer(file).writerows(rows)
 
 
-def _marked(mark: Path, run: str, trained: Sequence[Path]) -> int:
-    """Return how many of the photos a stopped run has compared; those that it deleted are not counted."""
+def _marked(mark: Path, run: Sequence[str], trained: Sequence[Path]) -> int:
+    """Return how many of the photos a stopped run has compared: none if there are other photos now."""
     if not mark.exists():
         return 0
-    compared, _, last = mark.read_text(encoding="utf-8", errors="surrogateescape").partition(" ")
-    return bisect.bisect_right(trained, Path(last)) if compared == run else 0
+    compared, count = mark.read_text(encoding="utf-8").split()
+    done = int(count)
+    return done if compared == _digest([*run, *map(str, trained[:done])]) else 0
+
+
+def _digest(lines: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _alike(part: np.ndarray, sides: Sequence[tuple[np.ndarray, np.ndarray]]) -> Iterator[tuple[int, int, float]]:

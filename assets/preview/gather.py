@@ -66,7 +66,8 @@ def main(photos: Path, host: str, listed: Path) -> None:
     digests = {source.folder: photos / f"{source.folder}.digests" for source in sources}
     left = {source.folder: int(source.photos) for source in sources if not digests[source.folder].exists()}
     meter, done = Meter(sum(left.values())), 0
-    seen: set[str] = set()
+    # All that is known already, also of sources further down: one that comes back must not repeat their photos.
+    seen = {one for known in digests.values() if known.exists() for one in known.read_text(encoding="utf-8").split()}
     missing: list[str] = []
     for number, source in enumerate(sources, start=1):
         target, known = photos / source.folder, digests[source.folder]

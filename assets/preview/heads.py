@@ -31,7 +31,7 @@ from lowrank_demo.models.zoo import read_zoo
 from lowrank_demo.nn.alexnet import LowRankAlexNet, LowRankLayer
 from lowrank_demo.nn.nested import NestedAlexNet, Version, merged, set_dropout
 from lowrank_demo.settings import ASSETS
-from lowrank_demo.train.answers import Answers
+from lowrank_demo.train.answers import Answers, check_crops
 from lowrank_demo.train.batches import evenly_spaced
 from lowrank_demo.train.config import RunConfig, read_config
 from lowrank_demo.train.output import write_nested
@@ -97,6 +97,8 @@ def main(path: Path) -> None:
     stage = config.finetune
     assert stage.answers is not None
     features = np.load(config.folder / "features.npy", mmap_mode="r")[0]  # the first view
+    for kept in (stage.answers, config.folder / "features.npy"):
+        check_crops(kept, config.data, config.seed)
     answers = Answers(stage.answers, config.data.views, len(features))
     versions = head_versions()
     torch.manual_seed(config.seed)

@@ -27,7 +27,7 @@ from torch import Tensor
 from lowrank_demo.lowrank.calibration import measure_statistics
 from lowrank_demo.lowrank.load import fetch_network
 from lowrank_demo.models.architecture import SCHEMES
-from lowrank_demo.models.cards import BUNDLED_FAMILY
+from lowrank_demo.models.cards import BUNDLED_FAMILY, ModelCard
 from lowrank_demo.models.path import path_of
 from lowrank_demo.models.store import WeightStore
 from lowrank_demo.models.zoo import read_zoo
@@ -114,7 +114,7 @@ def statistics_of_cuts(zoo: Path, photos: Path) -> Path:
     """
     store = WeightStore(read_zoo(zoo), zoo.parent)
     paths = [path_of(store.zoo, BUNDLED_FAMILY, scheme) for scheme in SCHEMES]
-    below = [card for path in paths for card in path if card.truncated_from and not card.towards]
+    below = [card for path in paths for card in path[_last_version(path) + 1 :]]
     what = "\n".join([below[0].weights.sha256, *(card.id for card in below)])
     file = zoo.with_name(f"statistics-{hashlib.sha256(what.encode()).hexdigest()[:12]}.safetensors")
     if file.exists():
@@ -131,6 +131,10 @@ def statistics_of_cuts(zoo: Path, photos: Path) -> Path:
     with atomic_write(file) as temporary:
         safetensors.torch.save_file(quantised(tensors, "int8"), temporary, {"format": "pt"})
     return file
+
+
+def _last_version(path: Sequence[ModelCard]) -> int:
+    return max(place for place, card in enumerate(path) if not card.truncated_from)
 
 
 def sha256(file: Path) -> str:

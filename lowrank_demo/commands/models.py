@@ -137,5 +137,5 @@ def _weights(args: argparse.Namespace) -> tuple[ModelCard, LocalFile]:
     store = WeightStore.from_settings(Settings.from_environment())
     card = store.zoo.get(args.model)
     if args.file:
-        return card, LocalFile(args.file, card.weights.sha256, card.weights.format)
+        return card, LocalFile(args.file, card.weights.sha256, card.weights.format, store.statistics(card))
     return card, store.ensure(card, print_download)

@@ -9,7 +9,7 @@ from ..models.cards import ModelCard
 from ..models.store import LocalFile, WeightStore
 from ..models.transfer import OnProgress
 from ..nn.alexnet import LowRankAlexNet
-from ..nn.nested import version_of
+from ..nn.nested import place_of
 from ..nn.state_dict import read_network, read_version
 from .refactor import truncated
 
@@ -17,8 +17,8 @@ from .refactor import truncated
 def load_network(card: ModelCard, file: LocalFile, layers: Sequence[Layer] = LAYERS) -> LowRankAlexNet:
     """Return the card's network: float32, on the CPU, in evaluation mode, truncated if the card says so.
 
-    Truncation keeps the first components of a nested file, with the mean of the two nearest versions' own tensors, and
-    the truncated SVD of any other.
+    Truncation keeps the first components of a nested file, with the nearest version's own tensors, or the mean of those
+    of the two versions that the ranks lie between; of any other file it is the truncated SVD.
 
     Args:
         card: The model.
@@ -29,7 +29,7 @@ def load_network(card: ModelCard, file: LocalFile, layers: Sequence[Layer] = LAY
         WeightsRefused: The file is not what the card describes, or was changed since it was verified.
     """
     if file.format == "nested":
-        return read_version(version_of(card), file, layers)
+        return read_version(place_of(card), file, layers)
     network = read_network(card.scheme, card.truncated_from or card.ranks, file, layers)
     return truncated(network, card.ranks).eval() if card.truncated_from else network
 

@@ -9,7 +9,7 @@ import torch
 from ..models.cards import ModelCard
 from ..models.store import WeightStore
 from ..nn.alexnet import LowRankAlexNet
-from ..nn.nested import form_of, version_of, version_state
+from ..nn.nested import Version, form_of, place_of, version_state
 from ..nn.state_dict import read_network, read_versions
 from .c_step import cut_factors
 
@@ -29,13 +29,13 @@ def fetch_slices(
         WeightsError: The weights are not here, or are not what the cards describe.
     """
     file = store.ensure(cards[0])
-    versions = [version_of(card) for card in cards]
     if file.format == "nested":
-        return read_versions(versions, file, device=device)
+        return read_versions([place_of(card) for card in cards], file, device=device)
     first = cards[0]
     whole = _ordered(read_network(first.scheme, first.truncated_from or first.ranks, file)).to(device)
     made: list[LowRankAlexNet] = []
-    for version in versions:
+    for card in cards:
+        version = Version(card.scheme, card.version, card.ranks)
         form = form_of(version)
         form.load_state_dict(version_state(whole.state_dict(), version, form), assign=True)
         made.append(form.eval())

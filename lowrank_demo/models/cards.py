@@ -123,14 +123,14 @@ class WeightsSource(KnownKeys):
 
 
 @dataclass(frozen=True)
-class Towards:
-    """A smaller version, whose own tensors a cut between two versions takes in part."""
+class Part:
+    """A version whose own tensors a cut of a nested file takes, or takes the mean of."""
 
     version: Name
     ranks: tuple[int, ...]
-    """Its ranks, or those of the cut where they are lower."""
-    share: float
-    """0 for the larger version's tensors, 1 for the smaller one's."""
+    """The cut's ranks; in a convolution at most the version's own."""
+    weight: float
+    """Its weight in the mean; those of all parts add up to 1."""
 
 
 @dataclass(frozen=True)
@@ -159,8 +159,8 @@ class ModelCard(KnownKeys):
     truncated_from: SkipJsonSchema[Annotated[tuple[int, ...] | None, BeforeValidator(_not_in_a_file)]] = None
     """Ranks of the model if ``ranks`` are lower: loading truncates the network, and it is not trained again.
     Only ``truncated`` sets it."""
-    towards: SkipJsonSchema[Annotated[Towards | None, BeforeValidator(_not_in_a_file)]] = None
-    """The next smaller version, for a cut between two versions of a nested file."""
+    parts: SkipJsonSchema[Annotated[tuple[Part, ...], BeforeValidator(_not_in_a_file)]] = ()
+    """What a cut of a nested file is made of: one version, or two."""
 
     @field_validator("ranks")
     @classmethod
@@ -209,7 +209,7 @@ class ModelCard(KnownKeys):
         return network_cost(self.scheme, self.ranks)
 
     def truncated(
-        self, ranks: Sequence[int], limits: Sequence[int] | None = None, towards: Towards | None = None
+        self, ranks: Sequence[int], limits: Sequence[int] | None = None, parts: Sequence[Part] = ()
     ) -> ModelCard:
         """Return this model with its layers truncated to these ranks; such a model was never published or trained.
 
@@ -218,7 +218,7 @@ class ModelCard(KnownKeys):
         Args:
             ranks: The new ranks.
             limits: The highest ranks that its weights have; default: its own.
-            towards: The version whose tensors the cut takes in part.
+            parts: What a cut of a nested file is made of.
 
         Raises:
             UnknownModel: These are not eight ranks from 0 to the limits.
@@ -235,7 +235,7 @@ class ModelCard(KnownKeys):
             self,
             ranks=given,
             truncated_from=self.ranks,
-            towards=towards,
+            parts=tuple(parts),
             published=None,
             measured=(),
             history=None,
@@ -243,7 +243,7 @@ class ModelCard(KnownKeys):
         )
 
 
-_CUT_NOTE = "This is a cut to lower ranks, and was not trained again at these."
+_CUT_NOTE = "This is a cut of trained weights, and was not trained again at its ranks."
 """What a truncated model's card says in place of the note on the whole model."""
 FAMILY_WORDS = {DEFAULT_FAMILY: "authors'"}
 """How to show a family's name to people; a family that is not listed keeps its own name."""

@@ -40,6 +40,11 @@ class LocalFile:
     statistics: LocalFile | None = None
     """The file with the statistics of a nested file's cuts."""
 
+    @property
+    def digests(self) -> str:
+        """What identifies the tensors: the digest, and that of the statistics."""
+        return self.sha256 + (f"+{self.statistics.sha256}" if self.statistics else "")
+
 
 class WeightStore:
     """Finds and downloads the weights of model cards.
@@ -86,7 +91,7 @@ class WeightStore:
                     f"The weights of {card.id} are missing; expected {path}. Put the file there again, or choose a "
                     f"model whose weights are here: {self._here()}."
                 )
-            return LocalFile(path, source.sha256, source.format, self._statistics(card))
+            return LocalFile(path, source.sha256, source.format, self.statistics(card))
         cached = self._cached(card)
         if cached:
             return cached
@@ -98,8 +103,8 @@ class WeightStore:
                 f"weights are here: {self._here()}."
             ) from error
 
-    def _statistics(self, card: ModelCard) -> LocalFile | None:
-        """Return the statistics of a nested file's cuts, if a version has any."""
+    def statistics(self, card: ModelCard) -> LocalFile | None:
+        """Return the file with the statistics of a nested file's cuts, if there is one."""
         source = card.weights.statistics
         return LocalFile(self.zoo.folder / source.file, source.sha256, "safetensors") if source else None
 

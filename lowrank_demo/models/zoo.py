@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ..errors import CardError, UnknownModel
 from ..runtime.schema import KnownKeys, parse, read_json, shown
 from ..runtime.words import counted
 from .architecture import LAYERS, SCHEMES, Scheme
-from .cards import BUNDLED_FAMILY, DEFAULT_FAMILY, Measurement, ModelCard, Name, Reference, Towards, parse_card
+from .cards import BUNDLED_FAMILY, DEFAULT_FAMILY, Measurement, ModelCard, Name, Part, Reference, parse_card
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ class Zoo:
 
         Args:
             model_id: ``family/scheme/version``, or ``scheme/version`` for a published model; with ``@rank-rank-…``
-                added, that model truncated to these ranks. ``family/scheme@rank-rank-…`` truncates the nested version
-                that :meth:`truncated` takes.
+                added, that model truncated to these ranks, as :meth:`truncated` does. For nested versions,
+                ``family/scheme@rank-rank-…`` says the same.
 
         Raises:
             UnknownModel: There is no such model; the message lists those that exist.
@@ -63,18 +64,18 @@ class Zoo:
                 )
             whole = [int(rank) for rank in ranks.split("-")]
             family, _, scheme = model_id.partition("/")
-            if scheme in SCHEMES:
-                if len(whole) != len(LAYERS):
-                    raise UnknownModel(
-                        f"{counted(len(whole), 'rank')} came after '@'; expected {len(LAYERS)}, one for each layer."
-                    )
-                versions = [card for card in self._nested(scheme) if card.family == family]
-                if not versions:
-                    raise UnknownModel(
-                        f"{shown(family)} has no nested models of {scheme}; expected a model's id before '@'."
-                    )
-                return self._cut(_nearest(sorted(versions, key=lambda card: card.cost.macs), whole), whole)
-            return self._cut(self.get(model_id), whole)
+            if scheme not in SCHEMES:
+                return self.truncated(self.get(model_id), whole)
+            if len(whole) != len(LAYERS):
+                raise UnknownModel(
+                    f"{counted(len(whole), 'rank')} came after '@'; expected {len(LAYERS)}, one for each layer."
+                )
+            versions = [card for card in self._nested(scheme) if card.family == family]
+            if not versions:
+                raise UnknownModel(
+                    f"{shown(family)} has no nested models of {scheme}; expected a model's id before '@'."
+                )
+            return self.truncated(versions[0], whole)
         wanted = model_id if model_id.count("/") == 2 else f"{DEFAULT_FAMILY}/{model_id}"
         for card in self.cards:
             if card.id == wanted:
@@ -83,33 +84,26 @@ class Zoo:
         raise UnknownModel(f"There is no model {shown(model_id)}; expected one of: {known}.")
 
     def truncated(self, card: ModelCard, ranks: Sequence[int]) -> ModelCard:
-        """Return a model truncated to these ranks: of a nested file, the smallest version whose convolutions have them.
+        """Return a model truncated to these ranks, with the errors of the cut if it was measured.
 
-        Its linear layers may get higher ranks than that version has: all versions share these factors.
+        From a nested file it is cut from the nearest versions, whichever of them the card is. Its linear layers may get
+        higher ranks than these versions have: all versions share these factors.
 
         Raises:
             UnknownModel: These are not eight ranks from 0 to those that the weights have.
         """
-        return self._cut(_nearest(self._alike(card), ranks), ranks)
-
-    def _alike(self, card: ModelCard) -> list[ModelCard]:
-        """Return the versions of the card's scheme in its nested file, from the fewest MACs up; else the card alone."""
-        alike = [one for one in self._nested(card.scheme) if (one.family, one.weights) == (card.family, card.weights)]
-        return sorted(alike, key=lambda one: one.cost.macs) or [card]
-
-    def _cut(self, card: ModelCard, ranks: Sequence[int]) -> ModelCard:
-        """Truncate a card, and add the errors of the cut if it was measured."""
-        alike = self._alike(card)
-        limits = [
-            own if layer.kind == "conv" else max(one.ranks[i] for one in alike)
-            for i, (layer, own) in enumerate(zip(LAYERS, card.ranks, strict=True))
-        ]
-        made = card.truncated(ranks, limits, _towards(card, alike, ranks))
+        versions = self._alike(card)
+        made = _cut(versions, ranks) if versions else card.truncated(ranks)
         if not made.truncated_from:
             return made
-        wanted = (card.family, card.scheme, card.version, made.ranks)
+        wanted = (made.family, made.scheme, made.version, made.ranks)
         found = (one.measured for one in self.cuts if (one.family, one.scheme, one.version, one.ranks) == wanted)
         return replace(made, measured=tuple(found))
+
+    def _alike(self, card: ModelCard) -> list[ModelCard]:
+        """Return the versions of the card's scheme in its nested file, the largest first; empty if it has none."""
+        alike = [one for one in self._nested(card.scheme) if (one.family, one.weights) == (card.family, card.weights)]
+        return sorted(alike, key=lambda one: one.cost.macs, reverse=True)
 
     def mflops(self, card: ModelCard) -> int:
         """Return the MFLOPs of a model as the paper counts them: the published figure where its ranks were published.
@@ -130,37 +124,49 @@ class Zoo:
 
 
 _CONVOLUTIONS = slice(sum(layer.kind == "conv" for layer in LAYERS))
-"""Those of the layers that are convolutions; they come first."""
+_LINEAR = slice(_CONVOLUTIONS.stop, None)
+"""Convolutions come first."""
 
 
-def _nearest(versions: Sequence[ModelCard], ranks: Sequence[int]) -> ModelCard:
-    """Return the first version whose convolutions have at least these ranks, or the last one if none has.
+def _cut(versions: Sequence[ModelCard], ranks: Sequence[int]) -> ModelCard:
+    """Return what a nested file is at these ranks: a version, or a cut of the versions that are nearest."""
+    weighed = _nearest(versions, ranks)
+    parts = [
+        Part(one.version, (*map(min, one.ranks[_CONVOLUTIONS], ranks), *ranks[_LINEAR]), weight)
+        for one, weight in weighed
+    ]
+    limits = [max(one.ranks[i] for one in versions) for i in range(len(LAYERS))]
+    return weighed[0][0].truncated(ranks, limits, parts)
 
-    Linear layers do not count: the versions share their factors, but only convolutions have a U for each version.
+
+def _nearest(versions: Sequence[ModelCard], ranks: Sequence[int]) -> list[tuple[ModelCard, float]]:
+    """Return the version that ranks are nearest to, or the two that they lie between, with their weights in a mean.
+
+    Only convolutions count: they have a U for each version, while all versions share the factors of linear layers. The
+    distance of two rank sets is the sum of the differences of their ranks' logarithms.
+
+    Args:
+        versions: From the most MACs down.
+        ranks: Ranks of a cut.
     """
-    wanted = ranks[_CONVOLUTIONS]
-    wide = (card for card in versions if all(r <= own for r, own in zip(wanted, card.ranks, strict=False)))
-    return next(wide, versions[-1])
+    to = _logarithms(ranks)
+    ways = [_logarithms(one.ranks) for one in versions]
+    found = [(_distance(way, to), [(one, 1.0)]) for one, way in zip(versions, ways, strict=True)]
+    for (larger, start), (smaller, end) in pairwise(zip(versions, ways, strict=True)):
+        length = _distance(start, end)
+        share = (_distance(start, to) - _distance(end, to) + length) / (2 * length) if length else 1.0
+        between = [(1 - share) * a + share * b for a, b in zip(start, end, strict=True)]
+        found.append((_distance(between, to), [(larger, 1 - share), (smaller, share)]))
+    # A version alone comes first where a mean is not nearer by more than rounding.
+    return min(found, key=lambda one: round(one[0], 6))[1]
 
 
-def _towards(card: ModelCard, alike: Sequence[ModelCard], ranks: Sequence[int]) -> Towards | None:
-    """Return the version below a card, and how far towards it these ranks are; None if there is none.
-
-    Measured along the logarithms of the convolutions' ranks, in which the rail's cuts are evenly spaced.
-    """
-    below = [one for one in alike if one.cost.macs < card.cost.macs]
-    if not below:
-        return None
-    smaller = below[-1]
-    own, low, given = (_size(of) for of in (card.ranks, smaller.ranks, ranks))
-    if own <= low or own <= given:
-        return None
-    shared = tuple(min(pair) for pair in zip(smaller.ranks, ranks, strict=False))
-    return Towards(smaller.version, shared, min(1.0, (own - given) / (own - low)))
+def _logarithms(ranks: Sequence[int]) -> list[float]:
+    return [math.log(max(rank, 1)) for rank in ranks[_CONVOLUTIONS]]
 
 
-def _size(ranks: Sequence[int]) -> float:
-    return sum(math.log(max(rank, 1)) for rank in ranks[_CONVOLUTIONS])
+def _distance(one: Sequence[float], other: Sequence[float]) -> float:
+    return sum(abs(a - b) for a, b in zip(one, other, strict=False))
 
 
 @dataclass(frozen=True)
@@ -194,9 +200,14 @@ def read_zoo(path: Path, models_dir: Path | None = None) -> Zoo:
     zoo = Zoo(tuple(cards.values()), file.reference, folder, file.cuts)
     for i, cut in enumerate(file.cuts):
         try:
-            zoo.get(f"{cut.family}/{cut.scheme}/{cut.version}@{'-'.join(map(str, cut.ranks))}")
+            found = zoo.get(f"{cut.family}/{cut.scheme}/{cut.version}@{'-'.join(map(str, cut.ranks))}")
         except UnknownModel as error:
             raise CardError(f"{path.name}, cut {i + 1}: {error}") from error
+        if len(found.measured) != 1 or not found.truncated_from or found.version != cut.version:
+            raise CardError(
+                f"{path.name}, cut {i + 1}: it is listed twice, or is no cut of {cut.version}; expected each cut once, "
+                "with the version that it is cut from."
+            )
     return zoo
 
 

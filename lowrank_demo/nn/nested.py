@@ -9,7 +9,9 @@ of the convolutions, biases, batch normalisation. A network between two versions
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,21 +36,29 @@ class Version:
     """Name of the version whose own tensors it uses, such as ``v5``."""
     ranks: tuple[int, ...]
     """Ranks of conv1 to fc8, at most those of the shared factors. A layer of rank 0 outputs only its bias."""
-    towards: Version | None = None
-    """A smaller version, of at most these ranks."""
-    share: float = 0.0
-    """Weight of the smaller version in the mean of both, from 0 to 1."""
 
 
-def version_of(card: ModelCard) -> Version:
-    """Return a card's place in a nested file."""
-    if card.towards is None:
+@dataclass(frozen=True)
+class Mean:
+    """A network between versions: the mean of their own tensors."""
+
+    scheme: str
+    ranks: tuple[int, ...]
+    parts: tuple[tuple[Version, float], ...]
+    """Versions, of at most these ranks, and their weights."""
+
+
+def place_of(card: ModelCard) -> Version | Mean:
+    """Return what a card stands for in a nested file."""
+    if not card.parts:
         return Version(card.scheme, card.version, card.ranks)
-    smaller = Version(card.scheme, card.towards.version, card.towards.ranks)
-    return Version(card.scheme, card.version, card.ranks, smaller, card.towards.share)
+    parts = [(Version(card.scheme, part.version, part.ranks), part.weight) for part in card.parts]
+    if len(parts) == 1 and parts[0][0].ranks == card.ranks:
+        return parts[0][0]
+    return Mean(card.scheme, card.ranks, tuple(parts))
 
 
-def form_of(version: Version, layers: Sequence[Layer] = LAYERS) -> LowRankAlexNet:
+def form_of(version: Version | Mean, layers: Sequence[Layer] = LAYERS) -> LowRankAlexNet:
     """Return a version's network without weights, on the meta device; a layer of rank 0 has one channel."""
     with torch.device("meta"):
         return LowRankAlexNet(version.scheme, [max(rank, 1) for rank in version.ranks], layers)
@@ -67,22 +77,31 @@ def version_state(tensors: Mapping[str, Tensor], version: Version, form: LowRank
         ValueError: A factor has fewer components than the version needs; the message says so.
     """
     state: dict[str, Tensor] = {}
-    places = _places(version, measured_at(tensors, version, form.layers))
+    measured = measured_at(tensors, version, form.layers)
+    statistics = {key for key, tensor in form.named_buffers() if tensor.is_floating_point()} if measured else set()
+    places = (f"{version.scheme}/{version.name}/", f"{version.scheme}/", "")
+    # Statistics fit the components that they were measured with: a convolution uses no others.
+    at = {layer.name: rank for layer, rank in zip(form.layers, version.ranks, strict=True)}
+    if measured:
+        convolutions = [layer.name for layer in form.layers if layer.kind == "conv"]
+        at |= dict(zip(convolutions, map(int, measured[1:].split("-")), strict=False))
     for key in form.state_dict():
         for stored in (key, f"{key}.scale"):
-            name = next((place + stored for place in places if place + stored in tensors), None)
+            among = (f"{version.scheme}/{version.name}{measured}/",) if key in statistics else places
+            name = next((place + stored for place in among if place + stored in tensors), None)
             if name is not None:
                 state[stored] = tensors[name]
             elif stored == key:
-                raise KeyError(f"{version.scheme}/{version.name}/{key}")
+                raise KeyError(among[0] + key)
     for layer, rank in zip(form.layers, version.ranks, strict=True):
         v, u = f"{layer.key}.V.weight", f"{layer.key}.U.weight"
         found, kept = _components(state[v], state[u]), max(rank, 1)
         if found < kept:
             raise ValueError(f"{layer.name} has {counted(found, 'component')}; expected at least {kept}")
         state[v], state[u] = state[v][:kept], state[u][:, :kept]
-        if rank == 0:
-            state[u] = torch.zeros_like(state[u])
+        used = min(rank, at[layer.name])
+        if used < kept:
+            state[u] = torch.cat([state[u][:, :used], torch.zeros_like(state[u][:, used:])], 1)
         scale = state.get(f"{v}.scale")
         if scale is not None and scale.dim():
             state[f"{v}.scale"] = scale[:kept]
@@ -106,50 +125,62 @@ def shared_name(version: Version, key: str, layers: Sequence[Layer] = LAYERS) ->
     return f"{version.scheme}/{version.name}/{key}"
 
 
-def _places(version: Version, measured: str) -> Sequence[str]:
-    """Return what may stand before the name of a version's tensor, from its own to what all share."""
-    return f"{version.scheme}/{version.name}{measured}/", f"{version.scheme}/{version.name}/", f"{version.scheme}/", ""
+STATISTICS = re.compile(r"scheme_[12]/[^/@]+@(?P<ranks>[0-9]{1,6}(-[0-9]{1,6})*)/.+\.running_(mean|var)")
+"""Name of a statistic that was measured with a version at other ranks."""
 
 
-def measured_at(tensors: Iterable[str], version: Version, layers: Sequence[Layer] = LAYERS) -> str:
-    """Return the lowest ranks, as ``@rank-rank-…``, at which statistics were measured and that hold a version's.
+def measured_at(tensors: Mapping[str, Tensor], version: Version, layers: Sequence[Layer] = LAYERS) -> str:
+    """Return the ranks, as ``@rank-rank-…``, whose measured statistics are nearest to a version's ranks.
 
-    Only convolutions are compared; empty if the version's own statistics are nearest.
+    Empty if the version's own statistics are nearest. Only convolutions are compared, by the logarithms of their ranks.
     """
-    start = f"{version.scheme}/{version.name}@"
-    known = {name.removeprefix(start).partition("/")[0] for name in tensors if name.startswith(start)}
+    start = f"{version.scheme}/{version.name}"
     convolutions = [i for i, layer in enumerate(layers) if layer.kind == "conv"]
-    fitting: list[tuple[list[int], str]] = []
-    for text in known:
-        ranks = [int(rank) if rank.isdecimal() else 0 for rank in text.split("-")]
-        if len(ranks) == len(layers) and all(version.ranks[i] <= ranks[i] for i in convolutions):
-            fitting.append((ranks, f"@{text}"))
-    return min(fitting)[1] if fitting else ""
+
+    def distance(ranks: Sequence[int]) -> float:
+        return sum(abs(math.log(max(ranks[i], 1) / max(version.ranks[i], 1))) for i in convolutions)
+
+    own = [tensors.get(f"{start}/{layers[i].key}.U.weight") for i in convolutions]
+    known = {""} | {name.removeprefix(start).partition("/")[0] for name in tensors if name.startswith(f"{start}@")}
+    off: dict[str, float] = {}
+    for text in sorted(known):
+        if text:
+            off[text] = distance([int(rank) for rank in text[1:].split("-")])
+        elif all(u is not None and u.dim() > 1 for u in own):
+            off[text] = distance([u.shape[1] for u in own if u is not None])
+    return min(off, key=lambda text: off[text], default="")
 
 
-def mean_state(
-    larger: Mapping[str, Tensor], smaller: Mapping[str, Tensor], version: Version, layers: Sequence[Layer] = LAYERS
-) -> dict[str, Tensor]:
-    """Return the state_dict of a network between two versions.
+def mean_state(states: Sequence[Mapping[str, Tensor]], mean: Mean, form: LowRankAlexNet) -> dict[str, Tensor]:
+    """Return the state_dict of a network between versions.
 
-    U of a convolution of the smaller version counts as zero for the components that it lacks. Both versions were
-    trained to compute the same features with the same V, so their mean computes nearly the same too.
+    U of a convolution counts as zero for the components that a version lacks. All versions were trained to compute the
+    same features with the same V, so their mean computes nearly the same too.
 
     Args:
-        larger: Float32 state_dict of the larger version at the network's ranks.
-        smaller: The same of the smaller version, at its ranks.
-        version: The network, with the smaller version and its weight in the mean.
-        layers: The dense layers that it factors.
+        states: Float32 state_dict of each part.
+        mean: The network.
+        form: Its network without weights.
     """
-    own = f"{version.scheme}/{version.name}/"
-    state: dict[str, Tensor] = {}
-    for key, tensor in larger.items():
-        if shared_name(version, key, layers).startswith(own) and tensor.is_floating_point():
-            other = torch.zeros_like(tensor)
-            other[tuple(map(slice, smaller[key].shape))] = smaller[key]
-            tensor = tensor.lerp(other, version.share)
-        state[key] = tensor
-    return state
+    first = mean.parts[0][0]
+    own = f"{first.scheme}/{first.name}/"
+    made: dict[str, Tensor] = {}
+    for key, like in form.state_dict().items():
+        widened = [_widened(state[key], like.shape) for state in states]
+        if shared_name(first, key, form.layers).startswith(own) and like.is_floating_point():
+            made[key] = sum((w * one for (_, w), one in zip(mean.parts, widened, strict=True)), torch.zeros(like.shape))
+        else:
+            made[key] = max(zip(states, widened, strict=True), key=lambda pair: pair[0][key].numel())[1]
+    return made
+
+
+def _widened(tensor: Tensor, shape: torch.Size) -> Tensor:
+    """Return a tensor with zeros for the components that it lacks; itself if it lacks none."""
+    if tensor.shape == shape:
+        return tensor
+    wide = tensor.new_zeros(shape)
+    wide[tuple(map(slice, tensor.shape))] = tensor
+    return wide
 
 
 def merged(states: Mapping[Version, Mapping[str, Tensor]], layers: Sequence[Layer] = LAYERS) -> dict[str, Tensor]:

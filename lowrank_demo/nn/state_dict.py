@@ -6,7 +6,6 @@ import hashlib
 import io
 import pickle
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import safetensors.torch
 import torch
@@ -19,7 +18,7 @@ from ..models.store import LocalFile
 from ..runtime.schema import shown
 from ..runtime.words import counted
 from .alexnet import LowRankAlexNet
-from .nested import Version, form_of, mean_state, version_state
+from .nested import STATISTICS, Mean, Version, form_of, mean_state, version_state
 
 _SCALE = ".scale"
 _WRAPPERS = ("module.", "_orig_mod.")
@@ -45,7 +44,7 @@ def read_network(
     return _filled(network, read_state_dict(file), file.path.name)
 
 
-def read_version(version: Version, file: LocalFile, layers: Sequence[Layer] = LAYERS) -> LowRankAlexNet:
+def read_version(version: Version | Mean, file: LocalFile, layers: Sequence[Layer] = LAYERS) -> LowRankAlexNet:
     """Return one version of a nested weight file: float32, on the CPU, in evaluation mode.
 
     Args:
@@ -63,7 +62,7 @@ def read_version(version: Version, file: LocalFile, layers: Sequence[Layer] = LA
 
 
 def read_versions(
-    versions: Sequence[Version],
+    versions: Sequence[Version | Mean],
     file: LocalFile,
     layers: Sequence[Layer] = LAYERS,
     device: torch.device | str = "cpu",
@@ -88,15 +87,17 @@ def read_versions(
     ]
 
 
-def _version(tensors: Mapping[str, Tensor], version: Version, form: LowRankAlexNet, name: str) -> dict[str, Tensor]:
-    """Return the state_dict of one version, dequantised: between two versions, the mean of theirs."""
-    if version.towards is not None and version.share:
-        larger = _version(tensors, replace(version, towards=None), form, name)
-        low = form_of(version.towards, form.layers)
-        smaller = _version(tensors, version.towards, low, name)
-        for state, of in ((larger, form), (smaller, low)):
-            check_state_dict(state, of.state_dict(), name)
-        return mean_state(larger, smaller, version, form.layers)
+def _version(
+    tensors: Mapping[str, Tensor], version: Version | Mean, form: LowRankAlexNet, name: str
+) -> dict[str, Tensor]:
+    """Return the state_dict of one version or of a mean of versions, dequantised."""
+    if isinstance(version, Mean):
+        states: list[dict[str, Tensor]] = []
+        for part, _ in version.parts:
+            own = form_of(part, form.layers)
+            states.append(_version(tensors, part, own, name))
+            check_state_dict(states[-1], own.state_dict(), name)
+        return mean_state(states, version, form)
     try:
         state = version_state(tensors, version, form)
     except KeyError as error:
@@ -132,6 +133,8 @@ def _read_tensors(file: LocalFile) -> dict[str, Tensor]:
     """Return the tensors of a weight file, verified, as they are stored, and the statistics of its cuts."""
     name = file.path.name
     beside = _read_tensors(file.statistics) if file.statistics else {}
+    if file.statistics:
+        _check_statistics(beside, file.statistics.path.name)
     try:
         data = file.path.read_bytes()
     except OSError as error:
@@ -162,6 +165,23 @@ def _read_tensors(file: LocalFile) -> dict[str, Tensor]:
     if found:
         raise WeightsRefused(f"{name} holds {found}; expected a state_dict of plain tensors.")
     return _unwrapped(state) | beside
+
+
+def _check_statistics(tensors: Mapping[str, Tensor], name: str) -> None:
+    """Check that a file holds statistics of cuts and nothing else, so that no tensor takes a version's own place."""
+    odd = [key for key in tensors if not STATISTICS.fullmatch(key)]
+    if odd:
+        raise WeightsRefused(f"{name} holds {shown(odd[0])}; expected statistics of cuts alone.")
+    for key, tensor in tensors.items():
+        ranks = STATISTICS.fullmatch(key)
+        assert ranks
+        if tensor.dim() != 1 or not tensor.is_floating_point() or ranks["ranks"].count("-") != len(LAYERS) - 1:
+            raise WeightsRefused(
+                f"{name}: {shown(key)} is {tensor.dtype} {tuple(tensor.shape)}; expected numbers for the channels of a "
+                f"cut to {len(LAYERS)} ranks."
+            )
+        if not bool(torch.isfinite(tensor).all()) or (key.endswith("var") and bool((tensor < 0).any())):
+            raise WeightsRefused(f"{name}: {shown(key)} is not finite, or negative; the file cannot be used.")
 
 
 def _unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

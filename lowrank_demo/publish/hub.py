@@ -113,7 +113,7 @@ def _readme(card: ModelCard) -> str:
             provenance=card.provenance,
             note=card.note,
             ranks_from=(
-                f"Its ranks are below those of {card.version}, which were learned at λ = {card.lambda_text}."
+                f"It is a cut of {card.version}, whose ranks were learned at λ = {card.lambda_text}."
                 if card.truncated_from
                 else f"The rank of each layer was learned, at λ = {card.lambda_text}."
             ),

@@ -89,7 +89,7 @@ class Networks:
         weights = self._weights.ensure(card, on_progress)
         # An OpenVINO network answers one caller at a time, so a pass has its own.
         known = self._in_memory((card.id, str(device))) if self._settings.arithmetic.engine == "torch" else None
-        return LoadedModel(card, weights.sha256, known or self._prepare(load_network(card, weights), device))
+        return LoadedModel(card, weights.digests, known or self._prepare(load_network(card, weights), device))
 
     def _prepare(self, network: LowRankAlexNet, device: torch.device) -> Classifier:
         from ..classify.inference import Classifier

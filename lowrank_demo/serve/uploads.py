@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 import secrets
 import threading
 import time
@@ -42,10 +43,17 @@ class _Set:
     """A visitor's set on the disk."""
 
     path: Path
+    title: str
+    """Name of the visitor's zip."""
     size: int
     """Bytes."""
     until: float
     """When it is deleted, by ``time.monotonic``."""
+
+
+def _plain(name: str) -> str:
+    """Return a name without what a file system or a report may not allow."""
+    return re.sub(r"[^\w .-]", "_", name)[:60].strip() or "photos"
 
 
 class LabelledFiles:
@@ -94,7 +102,7 @@ class LabelledFiles:
         with self._lock:
             kept = self._sets.get(name)
         if kept:
-            return kept.path, "your photos"
+            return kept.path, kept.title
         names = self.names()
         if name not in names:
             raise UsageError(f"There is no file {shown(name)} here; expected one of: {', '.join(names) or 'none'}.")
@@ -121,7 +129,7 @@ class LabelledFiles:
             if len(self._sets) >= _MAX_SETS or uploads + self._kept_bytes() >= self._max_bytes:
                 raise Busy("The server has no room for more sets now; try again in an hour or two.")
             self._built += 1
-            target = self._sets_folder / f"your photos {self._built}.lmdb"
+            target = self._sets_folder / f"{_plain(zip_file.stem)} {self._built}.lmdb"
             building = SetBuild(
                 zip_file,
                 target,
@@ -142,7 +150,7 @@ class LabelledFiles:
             # Without the lock: Python may close a forgotten generator in a thread that holds it.
             self._building.discard(building)
         with self._lock:
-            self._sets[token] = _Set(target, target.stat().st_size, time.monotonic() + _SET_SECONDS)
+            self._sets[token] = _Set(target, zip_file.name, target.stat().st_size, time.monotonic() + _SET_SECONDS)
         yield Upload(token, building.count, building.refused)
 
     def end(self) -> None:

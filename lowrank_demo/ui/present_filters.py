@@ -66,7 +66,7 @@ def rank_view(steps: Sequence[FiltersAtRank], rank: int) -> str:
     brightest = float(np.quantile(steps[-1].maps[shown], 0.995))
     data = [
         {
-            "text": f"Rank {one.rank}: {one.numbers:,} stored numbers in place of {dense:,}; "
+            "text": f"Rank {one.rank}: {one.numbers:,} weights in place of {dense:,}; "
             f"{percent(one.energy)} of the layer's energy.",
             "pictures": [
                 data_uri(_mosaic(one.filters, _COLUMNS)),

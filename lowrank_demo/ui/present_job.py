@@ -36,11 +36,11 @@ def job_view(status: ValidationStatus, job_id: str, zoo: Zoo) -> str:
     elif status.state == "running":
         head = f"Validating on {name}: {escape(status.doing) or (progress.text if progress else 'starting')}"
     elif status.state == "cancelled":
-        head = f"Cancelled after {progress.done:,} of {progress.total:,} images" if progress else "Cancelled"
+        head = f"Cancelled after {progress.done:,} of {progress.total:,} photos" if progress else "Cancelled"
         head += f" of {name}{f', {report.date}' if report else ''}."
     elif report:
         head = (
-            f"Done: {name}, {counted(report.count, 'image')}, {report.date}, {report.rate}, "
+            f"Done: {name}, {counted(report.count, 'photo')}, {report.date}, {report.rate}, "
             f"{escape(str(report.conditions))}."
         )
     else:
@@ -50,11 +50,11 @@ def job_view(status: ValidationStatus, job_id: str, zoo: Zoo) -> str:
     unreadable = len(report.unreadable) if report else 0
     return (
         f'<div class="lr-job lr-{status.state}" role="status"><p>{head}</p>'
-        f'<div class="lr-bar" role="progressbar" aria-label="images done" aria-valuemin="0" aria-valuemax="100" '
+        f'<div class="lr-bar" role="progressbar" aria-label="photos done" aria-valuemin="0" aria-valuemax="100" '
         f'aria-valuenow="{100 * share:.0f}"><i style="width:{share:.1%}"></i></div>'
         + left_out_list(status.left_out)
         + (errors_table(results, zoo) if results and results[0].count else "")
-        + (f"<p>Images that could not be read, and were left out: {unreadable:,}.</p>" if unreadable else "")
+        + (f"<p>Photos that could not be read, and were left out: {unreadable:,}.</p>" if unreadable else "")
         + (confused and f"<details><summary>Most confused classes</summary>{confused}</details>")
         + (_downloads(report, job_id) if report and report.count else "")
         + "</div>"

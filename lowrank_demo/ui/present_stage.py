@@ -220,6 +220,7 @@ def more_value(
     ready: Sequence[str],
     refused: LowRankError | None = None,
     downloaded: str = "",
+    failed: str = "",
 ) -> str:
     """Return more answers to a photo, as JSON.
 
@@ -229,6 +230,7 @@ def more_value(
         ready: Ids of the networks whose weights are here.
         refused: Why there are none.
         downloaded: Id of the model whose download has ended, in success or not.
+        failed: Why it failed; empty if it did not.
     """
     return json.dumps(
         {
@@ -237,6 +239,7 @@ def more_value(
             "answers": _answers(found) if found else {},
             **_refusal(refused),
             "downloaded": downloaded,
+            "failed": failed,
             # Makes every value a new one: the browser ignores a value that it already has.
             "time": time.time_ns(),
         }

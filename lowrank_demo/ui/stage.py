@@ -16,7 +16,7 @@ from ..serve.answers import Photo
 from ..serve.places import ANSWERED
 from ..settings import ASSETS
 from .events import QUIET
-from .page import FIRST_PHOTO, Desk, Items, Page, short_hash, warn
+from .page import FIRST_PHOTO, Desk, Items, Page, short_hash
 from .present_stage import more_value, photo_value, refused_value, stage_config
 
 # With a change of the photos, the browser says how many clicks came before it.
@@ -131,8 +131,9 @@ def build(page: Page) -> None:
         try:
             desk.service.fetch(page.card(model), show)
         except LowRankError as error:
-            warn(error)
-            return more_value("", None, _ready(desk), downloaded=model), gr.skip()
+            # Its cause says what went wrong; it also lists the ids of other models, for the command line.
+            why = f"{page.card(model).title} could not be downloaded. {error.__cause__ or error}"
+            return more_value("", None, _ready(desk), downloaded=model, failed=why), gr.skip()
         return answers(path, model, model), time.time_ns()
 
     def opened(event: gr.EventData) -> tuple[gr.Tabs, int]:

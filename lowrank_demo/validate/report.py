@@ -192,6 +192,7 @@ def report_json(report: Report) -> dict[str, Any]:
 def result_json(result: ModelResult) -> dict[str, Any]:
     """Return one model's measured errors beside the published ones, as JSON values."""
     card, differences, margins = result.card, result.differences, result.margins
+    statistics = card.weights.statistics
     return {
         "id": card.id,
         "count": result.count,
@@ -203,6 +204,7 @@ def result_json(result: ModelResult) -> dict[str, Any]:
         "top1_difference": differences[0] if differences else None,
         "top5_difference": differences[1] if differences else None,
         "weights_sha256": card.weights.sha256,
+        "statistics_sha256": statistics.sha256 if statistics and card.truncated_from else None,
         "top1_margin": margins[0] if margins else None,
         "top5_margin": margins[1] if margins else None,
     }

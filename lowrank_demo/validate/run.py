@@ -29,7 +29,7 @@ class LoadedModel:
 
     card: ModelCard
     sha256: str
-    """Digest of its weight file."""
+    """Digest of its weight file, and of the statistics that belong to it."""
     classifier: Classifier
 
 

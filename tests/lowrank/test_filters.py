@@ -59,7 +59,7 @@ def test_each_rank_and_its_pictures() -> None:
     assert 'value="4"' in view
     assert view.count("lr-cut-off") == len(steps) - 4
     data = json.loads(unescape(re.findall(r'data-steps="([^"]+)"', view)[0]))
-    assert data[1]["text"].startswith("Rank 2: 2,178 stored numbers in place of 34,848; ")
+    assert data[1]["text"].startswith("Rank 2: 2,178 weights in place of 34,848; ")
     pictures = [
         np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition("base64,")[2])))) for uri in data[4]["pictures"]
     ]

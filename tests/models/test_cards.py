@@ -73,8 +73,12 @@ def test_a_cut_of_no_model_and_a_family_that_is_taken_are_refused(tmp_path: Path
     for change, sentence in (
         ({"version": "v9"}, 'cut 2: There is no model "bundled/scheme_2/v9"'),
         ({"ranks": [1, 2]}, r"cut 2: bundled/.* cannot be truncated to ranks 1-2; expected 8 ranks"),
+        ({"version": "v1"}, "cut 2: it is listed twice, or is no cut of v1; expected each cut once"),
+        ({"ranks": [7, 28, 69, 71, 88, 506, 349, 255]}, "cut 2: it is listed twice, or is no cut of v5;"),
+        (data["cuts"][0], "cut 1: it is listed twice"),
     ):
-        cut = {**data["cuts"][1], "scheme": "scheme_2", "version": "v5"}
+        lowest = next(one for one in data["cuts"] if (one["scheme"], one["version"]) == ("scheme_2", "v5"))
+        cut = {**lowest}
         (tmp_path / "zoo.json").write_text(json.dumps({**data, "cuts": [data["cuts"][0], {**cut, **change}]}))
         with pytest.raises(CardError, match=sentence):
             read_zoo(tmp_path / "zoo.json")
@@ -95,29 +99,29 @@ def test_a_cut_has_the_errors_measured_of_it_and_no_others(tmp_path: Path) -> No
     zoo = replace(zoo, cuts=(MeasuredCut("nested", "scheme_2", "v2", ranks, measured),))
     text = "-".join(map(str, ranks))
     assert zoo.get(f"nested/scheme_2/v2@{text}").measured == (measured,)
-    # The same ranks of another version: its own biases and statistics make another network.
-    assert zoo.get(f"nested/scheme_2/v1@{text}").measured == ()
+    assert zoo.get(f"nested/scheme_2@{text}").measured == (measured,)
+    assert zoo.get(f"nested/scheme_2@{text[:-1]}3").measured == ()
 
 
 def test_a_cut_between_two_versions_lies_between_their_tensors(tmp_path: Path) -> None:
     zoo = read_zoo(ASSETS / "zoo.json", nested_models(tmp_path / "models"))
-    large, small = zoo.get("nested/scheme_2/v1"), zoo.get("nested/scheme_2/v2")
+    large = zoo.get("nested/scheme_2/v1")
     # The product of the convolutions' ranks falls from 4·6·6·6·6 to 3·5·4·4·4.
     whole = math.log(4 * 6 * 6 * 6 * 6 / (3 * 5 * 4 * 4 * 4))
     shares = {
-        (4, 6, 6, 6, 6, 6, 5, 5): None,  # no convolution is cut
-        (4, 6, 6, 6, 5, 9, 8, 7): math.log(6 / 5) / whole,
-        (3, 5, 4, 4, 5, 9, 8, 7): 1 - math.log(5 / 4) / whole,
-        (4, 1, 1, 1, 1, 9, 8, 7): 1.0,
+        (4, 6, 6, 6, 6, 6, 5, 5): {"v1": 1.0},  # no convolution is cut
+        (4, 6, 6, 6, 5, 9, 8, 7): {"v1": 1.0},  # nearer to v1 than to the way from v1 to v2
+        (3, 5, 5, 5, 5, 9, 8, 7): {"v1": 3 * math.log(5 / 4) / whole, "v2": 1 - 3 * math.log(5 / 4) / whole},
+        (2, 5, 4, 4, 3, 1, 1, 1): {"v2": 1.0},
+        (3, 5, 1, 1, 6, 1, 1, 1): {"v2": 1.0},  # one layer at v1's rank, others below v2's
     }
-    for ranks, share in shares.items():
+    for ranks, expected in shares.items():
         cut = zoo.truncated(large, ranks)
-        assert cut.version == "v1"
-        assert (cut.towards and cut.towards.share) == pytest.approx(share)
-        if cut.towards:
-            assert cut.towards.version == "v2"
-            assert cut.towards.ranks == tuple(map(min, small.ranks, ranks))
-    assert zoo.truncated(small, [1] * 8).towards is None, "there is no smaller version"
+        assert {part.version: part.weight for part in cut.parts} == pytest.approx(expected)
+        assert cut.version == next(iter(expected))
+        for part in cut.parts:
+            of = zoo.get(f"nested/scheme_2/{part.version}")
+            assert part.ranks == (*map(min, of.ranks[:5], ranks[:5]), *ranks[5:])
 
 
 def test_statistics_of_cuts_are_of_a_bundled_nested_file(tmp_path: Path) -> None:
@@ -140,7 +144,7 @@ def test_statistics_of_cuts_are_of_a_bundled_nested_file(tmp_path: Path) -> None
 def test_ranks_between_and_below_nested_versions(tmp_path: Path) -> None:
     zoo = read_zoo(ASSETS / "zoo.json", nested_models(tmp_path / "models"))
     large, small = zoo.get("nested/scheme_2/v1"), zoo.get("nested/scheme_2/v2")
-    between, below = (4, 5, 4, 4, 4, 7, 5, 5), (1, 5, 4, 0, 4, 6, 5, 5)
+    between, below = (3, 5, 5, 5, 5, 7, 5, 5), (1, 5, 4, 0, 4, 6, 5, 5)
     wider = (*small.ranks[:5], 9, 8, 7)  # with the higher ranks of the linear layers, which all versions share
     for ranks, nearest in ((between, large), (below, small), (wider, small)):
         name = "-".join(map(str, ranks))
@@ -148,8 +152,7 @@ def test_ranks_between_and_below_nested_versions(tmp_path: Path) -> None:
         assert (cut.ranks, cut.version, cut.truncated_from) == (ranks, nearest.version, nearest.ranks)
         assert zoo.get(f"nested/scheme_2@{name}") == cut
         assert zoo.get(cut.id) == cut
-    named = zoo.get(f"nested/scheme_2/v1@{'-'.join(map(str, below))}")
-    assert (named.version, named.truncated_from) == ("v1", large.ranks), "a version that is named is taken"
+        assert zoo.get(f"nested/scheme_2/v1@{name}") == cut, "the same ranks are the same network"
     plain = zoo.get("published/scheme_2/v1")
     assert zoo.truncated(plain, [1] * 8) == plain.truncated([1] * 8)
     with pytest.raises(UnknownModel, match=r"v1 cannot be.*those of its weights, 4-6-6"):

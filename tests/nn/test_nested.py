@@ -14,7 +14,7 @@ from torch import Tensor
 from lowrank_demo.errors import WeightsRefused
 from lowrank_demo.models.store import LocalFile
 from lowrank_demo.nn.alexnet import LowRankAlexNet
-from lowrank_demo.nn.nested import NestedAlexNet, Version, form_of, merged, shared_name, version_state
+from lowrank_demo.nn.nested import Mean, NestedAlexNet, Version, form_of, merged, shared_name, version_state
 from lowrank_demo.nn.state_dict import read_version
 from lowrank_demo.train.output import quantised
 from tests.helpers.paths import sha256
@@ -24,6 +24,7 @@ WIDE = Version("scheme_2", "v1", (6, 8, 8, 8, 8, 20, 20, 10))
 NARROW = Version("scheme_2", "v2", (3, 4, 5, 6, 7, 9, 8, 7))
 OTHER = Version("scheme_1", "v1", (5, 6, 7, 8, 8, 12, 25, 4))
 VERSIONS = (WIDE, NARROW, OTHER)
+NARROW_FORM = form_of(NARROW, SMALL_LAYERS)
 
 
 @pytest.fixture
@@ -92,8 +93,9 @@ def test_between_two_versions_are_the_means_of_their_own_tensors(
     networks: dict[Version, LowRankAlexNet], tensors: dict[str, Tensor], tmp_path: Path
 ) -> None:
     """The versions share V, so the mean of their U makes the mean of their dense weights."""
-    ranks, low, share = (5, 8, 4, 7, 8, 15, 15, 8), (3, 4, 4, 6, 7, 9, 8, 7), 0.3
-    version = Version("scheme_2", "v1", ranks, Version("scheme_2", "v2", low), share)
+    ranks, low, share = (5, 8, 4, 7, 8, 15, 15, 8), (3, 4, 4, 6, 7, 15, 15, 8), 0.3
+    parts = (Version("scheme_2", "v1", ranks), 1 - share), (Version("scheme_2", "v2", low), share)
+    version = Mean("scheme_2", ranks, parts)
     state = read_version(version, written(tensors, tmp_path, "float32"), SMALL_LAYERS).state_dict()
     wide, own = networks[WIDE].state_dict(), networks[NARROW].state_dict()
     shared_v = wide["features.4.V.weight"]
@@ -113,7 +115,16 @@ def test_between_two_versions_are_the_means_of_their_own_tensors(
         torch.testing.assert_close(state[key], (1 - share) * wide[key] + share * own[key])
 
 
-def test_statistics_of_a_cut_are_those_measured_at_the_lowest_ranks_that_hold_it(
+def test_components_that_no_version_uses_are_zero(tensors: dict[str, Tensor], images: Tensor, tmp_path: Path) -> None:
+    """Ranks above the nearest version's in one convolution: the network computes what that version does."""
+    file = written(tensors, tmp_path, "float32")
+    ranks = (5, *NARROW.ranks[1:])
+    wide = read_version(Mean("scheme_2", ranks, ((NARROW, 1.0),)), file, SMALL_LAYERS)
+    assert wide.ranks == ranks
+    torch.testing.assert_close(wide(images), read_version(NARROW, file, SMALL_LAYERS)(images))
+
+
+def test_statistics_of_a_cut_are_those_measured_at_the_nearest_ranks(
     tensors: dict[str, Tensor], tmp_path: Path
 ) -> None:
     key = "features.1.running_mean"
@@ -121,9 +132,12 @@ def test_statistics_of_a_cut_are_those_measured_at_the_lowest_ranks_that_hold_it
     beside = {
         f"scheme_2/v2@3-4-4-5-6-8-7-6/{key}": one,
         f"scheme_2/v2@2-3-4-5-6-7-6-5/{key}": two,
-        f"scheme_2/v2@no-ranks/{key}": torch.zeros(1),
-        f"scheme_2/v1@2-3-4-5-6-7-6-5/{key}": torch.zeros(1),
+        f"scheme_2/v1@2-3-4-5-6-7-6-5/{key}": torch.zeros(16),
     }
+    state = NARROW_FORM.state_dict()
+    for other in (other for other, _ in NARROW_FORM.named_buffers() if other != key and "num" not in other):
+        for at in ("3-4-4-5-6-8-7-6", "2-3-4-5-6-7-6-5"):
+            beside[f"scheme_2/v2@{at}/{other}"] = torch.full(state[other].shape, 0.5)
     safetensors.torch.save_file(beside, tmp_path / "cuts.safetensors")
     cuts = LocalFile(tmp_path / "cuts.safetensors", sha256(tmp_path / "cuts.safetensors"), "safetensors")
     file = replace(written(tensors, tmp_path, "float32"), statistics=cuts)
@@ -136,9 +150,25 @@ def test_statistics_of_a_cut_are_those_measured_at_the_lowest_ranks_that_hold_it
     ):
         network = read_version(Version("scheme_2", "v2", ranks), file, SMALL_LAYERS)
         assert torch.equal(network.state_dict()[key], expected)
-        assert torch.equal(
-            network.state_dict()["features.1.running_var"], tensors["scheme_2/v2/features.1.running_var"]
-        )
+        if expected is not tensors[f"scheme_2/v2/{key}"]:
+            assert torch.equal(network.state_dict()["features.1.running_var"], torch.full((16,), 0.5))
+    cut = Version("scheme_2", "v2", (2, 3, 4, 5, 6, 1, 1, 1))
+    missing = "scheme_2/v2@2-3-4-5-6-7-6-5/features.1.running_var"
+    for change, sentence in (
+        ({missing: None}, rf"lacks {missing}; expected every tensor of scheme_2/v2"),
+        (
+            {"classifier.0.V.weight": torch.zeros(4, 4)},
+            r'cuts\.safetensors holds "classifier.*expected statistics of cuts alone',
+        ),
+        ({"scheme_2/v2@x/a.running_var": torch.zeros(4)}, "expected statistics of cuts alone"),
+        ({"scheme_2/v2@1-2/a.running_var": torch.zeros(4)}, r"cuts\.safetensors: .*cut to 8 ranks"),
+        ({missing: -torch.ones(16)}, r"cuts\.safetensors: .* is not finite, or negative"),
+    ):
+        changed = {name: tensor for name, tensor in (beside | change).items() if tensor is not None}
+        safetensors.torch.save_file(changed, cuts.path)
+        other = replace(file, statistics=replace(cuts, sha256=sha256(cuts.path)))
+        with pytest.raises(WeightsRefused, match=sentence):
+            read_version(cut, other, SMALL_LAYERS)
     (tmp_path / "cuts.safetensors").write_bytes(b"x")
     with pytest.raises(WeightsRefused, match=r"^cuts\.safetensors has SHA-256"):
         read_version(NARROW, file, SMALL_LAYERS)
@@ -221,7 +251,7 @@ def test_a_version_is_read_from_a_file(tensors: dict[str, Tensor], tmp_path: Pat
         ),
         (
             {"scheme_2/v2/features.1.bias": torch.ones(99)},
-            Version("scheme_2", "v1", WIDE.ranks, NARROW, 0.5),
+            Mean("scheme_2", WIDE.ranks, ((WIDE, 0.5), (NARROW, 0.5))),
             r"features\.1\.bias is torch\.float32 \(99,\)",
         ),
         ({}, Version("scheme_2", "v1", (6, 8, 8, 8, 8, 21, 20, 10)), "fc6 has 20 components; expected at least 21"),

@@ -121,13 +121,16 @@ def test_gather_goes_on_without_a_repository_that_is_gone(tmp_path: Path, reposi
     assert "2 of 2: fish, 4 photos" in told
     assert told.endswith("1 of 2 repositories could not be fetched: gone.\n")
     (repository / "someone" / "photos").rename(repository / "someone" / "gone")
-    assert "1 of 2: gone, 4 photos" in run(*gather)
+    assert "1 of 2: gone, 0 photos" in run(*gather), "it is back, with the photos that are here already"
     sources.write_text(header + gone.replace("gone", "away"))
     with pytest.raises(AssertionError, match="No repository could be fetched; check the network"):
         run(*gather)
 
 
-def test_a_search_for_copies_that_was_stopped_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("added", [False, True])
+def test_a_search_for_copies_that_was_stopped_continues(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, added: bool
+) -> None:
     monkeypatch.syspath_prepend(SCRIPTS)
     copies = importlib.import_module("copies")
     monkeypatch.setattr(copies, "BATCH", 4)
@@ -142,7 +145,8 @@ def test_a_search_for_copies_that_was_stopped_continues(tmp_path: Path, monkeypa
     def stops(pool: object, files: list[Path]) -> np.ndarray:
         if files[0].parent == photos:
             compared.extend(file.stem for file in files)
-            if files[0].stem == "08" and len(compared) == 12:
+            if files[0].stem == "08" and not (photos / "again").exists():
+                (photos / "again").touch()
                 raise KeyboardInterrupt
         return greys(pool, files)
 
@@ -151,10 +155,16 @@ def test_a_search_for_copies_that_was_stopped_continues(tmp_path: Path, monkeypa
         copies.main(photos, [measured])
     assert (photos / "excluded.csv").read_text().startswith("01.jpg,1.png,")
     compared.clear()
+    if added:  # before those that were compared
+        trained[1].save(photos / "00a.png")
     copies.main(photos, [measured])
-    assert compared == ["08", "09", "10", "11"]
     lines = (photos / "excluded.csv").read_text().splitlines()
-    assert [line.split(",")[0] for line in lines] == ["01.jpg", "09.jpg"]
+    if added:
+        assert len(compared) == 12, "all are compared again"
+        assert [line.split(",")[0] for line in lines] == ["01.jpg", "00a.png", "09.jpg"]
+    else:
+        assert compared == ["08", "09", "10", "11"]
+        assert [line.split(",")[0] for line in lines] == ["01.jpg", "09.jpg"]
     assert not (photos / "copies.mark").exists()
 
 

@@ -74,8 +74,8 @@ def test_a_truncated_model_and_a_file_that_lacks_a_key(tmp_path: Path) -> None:
     assert json.loads((folder / "config.json").read_text())["ranks"] == [3, 5, 5, 5, 5, 20, 20, 1]
     assert LowRankAlexNet.from_pretrained(folder).ranks == (3, 5, 5, 5, 5, 20, 20, 1)
     readme = (folder / "README.md").read_text()
-    assert "This is a cut to lower ranks" in readme
-    assert "Its ranks are below those of v5, which were learned at λ = 0.25e-4." in readme
+    assert "This is a cut of trained weights" in readme
+    assert "It is a cut of v5, whose ranks were learned at λ = 0.25e-4." in readme
     assert "of 100 photos" not in readme.lower(), "what was measured on the whole model is not said of the cut"
     weights = folder / "model.safetensors"
     state = safetensors.torch.load_file(weights)

@@ -219,9 +219,9 @@ def test_upload(validations: Validations, files: LabelledFiles, card: ModelCard,
     assert (upload.count, len(upload.refused)) == (1, 1)
     assert upload.token not in files.names(), "others do not see it"
     status = finished(validations, validations.start(upload.token, [card]))
-    assert (status.state, status.title) == ("done", "your photos")
+    assert (status.state, status.title) == ("done", "set.zip")
     assert status.report is not None
-    assert status.report.file == "your photos 1.lmdb", "what the report is called"
+    assert status.report.file == "set 1.lmdb", "what the report is called"
 
 
 def test_reports_stay_and_newcomers_wait(

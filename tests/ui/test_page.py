@@ -268,7 +268,7 @@ def test_validate_cancel_and_reload_in_the_middle(app: RunningApp, page: Page) -
     expect(page.locator(".lr-job.lr-running")).to_contain_text("of 2,000 images")
     expect(page.locator("#lr-start")).to_be_disabled()
     page.locator("#lr-cancel").click()
-    expect(page.locator(".lr-job.lr-cancelled")).to_contain_text(re.compile(r"Cancelled after [\d,]+ of 2,000 images"))
+    expect(page.locator(".lr-job.lr-cancelled")).to_contain_text(re.compile(r"Cancelled after [\d,]+ of 2,000 photos"))
     expect(page.locator("#lr-start")).to_be_enabled()
     expect(page.locator("#lr-json")).to_be_visible()
 
@@ -289,7 +289,7 @@ def test_validate_ones_own_photos(app: RunningApp, page: Page, tmp_path: Path) -
     page.set_input_files("#lr-upload input[type=file]", str(good))
     expect(page.locator("#lr-validation")).to_contain_text("2 photos are ready")
     page.locator("#lr-start").click()
-    expect(page.locator(".lr-job.lr-done")).to_contain_text("Done: your photos, 2 images")
+    expect(page.locator(".lr-job.lr-done")).to_contain_text("Done: good.zip, 2 photos")
 
 
 def test_start_waits_for_the_zip(app: RunningApp, page: Page, tmp_path: Path) -> None:

@@ -106,8 +106,11 @@ def test_nothing_is_downloaded_without_a_click(app: RunningApp, page: Page) -> N
     before = answers(page)
     assert len(before) == 5
     button.click()
-    expect(page.locator(".toast-body")).to_contain_text("cannot be reached")
-    expect(page.locator(".toast-body")).not_to_contain_text("Errno")
+    said = page.locator(".st-sure")
+    expect(said).to_contain_text("Scheme 2 · v1 · authors' could not be downloaded.")
+    expect(said).to_contain_text("cannot be reached")
+    for text in ("Errno", "published/", "bundled/"):
+        expect(said).not_to_contain_text(text)
     expect(page.get_by_role("button", name="Download 171 MB")).to_be_enabled()
     button.click()
     expect(page.get_by_role("button", name="Downloading…")).to_have_count(0)
@@ -316,11 +319,11 @@ def test_share(app: RunningApp, page: Page) -> None:
 def test_conv1_through_its_ranks(app: RunningApp, page: Page) -> None:
     opened(page, app, "tab=ranks")
     output, picture = page.locator(".lr-rank output"), page.locator(".lr-rank img").first
-    expect(output).to_contain_text("Rank 7: 7,623 stored numbers in place of 34,848")
+    expect(output).to_contain_text("Rank 7: 7,623 weights in place of 34,848")
     before = picture.get_attribute("src")
     page.locator(".lr-rank input").focus()
     page.keyboard.press("Home")
-    expect(output).to_contain_text("Rank 1: 1,089 stored numbers")
+    expect(output).to_contain_text("Rank 1: 1,089 weights")
     assert picture.get_attribute("src") != before
     bars = page.locator(".lr-sigma rect")
     expect(page.locator(".lr-sigma .lr-cut-off")).to_have_count(bars.count() - 1)
