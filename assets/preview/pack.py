@@ -114,7 +114,7 @@ def statistics_of_cuts(zoo: Path, photos: Path) -> Path:
     """
     store = WeightStore(read_zoo(zoo), zoo.parent)
     paths = [path_of(store.zoo, BUNDLED_FAMILY, scheme) for scheme in SCHEMES]
-    below = [card for path in paths for card in path[_last_version(path) + 1 :]]
+    below = [card for path in paths if path for card in path[_last_version(path) + 1 :]]
     what = "\n".join([below[0].weights.sha256, *(card.id for card in below)])
     file = zoo.with_name(f"statistics-{hashlib.sha256(what.encode()).hexdigest()[:12]}.safetensors")
     if file.exists():

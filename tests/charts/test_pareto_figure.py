@@ -161,7 +161,7 @@ def test_families_of_one_set_differ_by_dashes(zoo: Zoo) -> None:
 
 def test_truncated_models_are_marked_and_stay_in_sight(zoo: Zoo) -> None:
     card = zoo.get("bundled/scheme_2/v5")
-    truncated = card.truncated([1] * 8)
+    truncated = zoo.truncated(card, [1] * 8)
     results = [ModelResult(one, 100, error, error / 2, 1.0) for one, error in ((card, 43.0), (truncated, 99.0))]
     reports = [a_report(result) for result in results]
     (photos,) = of_reports(reports)

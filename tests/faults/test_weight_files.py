@@ -194,5 +194,5 @@ def test_a_slice_that_was_tampered_with(settings: Settings, tmp_path: Path) -> N
 
 def test_ranks_above_the_file_s(settings: Settings, tmp_path: Path) -> None:
     service = Service(dataclasses.replace(settings, models_dir=nested_models(tmp_path / "models")))
-    sentence = "cannot be truncated to ranks 9-5-4-4-4-6-5-5; expected 8 ranks from 0 to its own, 4-6-6-6-6-9-8-7"
+    sentence = "to ranks 9-5-4-4-4-6-5-5; expected 8 ranks from 0 to those of its weights, 4-6-6-6-6-9-8-7"
     refused(service, UnknownModel, sentence, "nested/scheme_2@9-5-4-4-4-6-5-5", in_use=NESTED)

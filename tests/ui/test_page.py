@@ -237,7 +237,7 @@ def test_validate_to_the_end(app: RunningApp, page: Page) -> None:
     open_validate(page, app)
     choose_file(page, "sample-photos.lmdb")
     page.locator("#lr-start").click()
-    expect(page.locator(".lr-job.lr-done")).to_contain_text("Done: sample-photos.lmdb, 3 images")
+    expect(page.locator(".lr-job.lr-done")).to_contain_text("Done: sample-photos.lmdb, 3 photos")
     expect(page.locator(".lr-job .lr-scroll table")).to_contain_text("bundled/scheme_2/v5")
     with page.expect_download() as download:
         page.locator("#lr-json").click()
