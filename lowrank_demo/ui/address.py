@@ -25,13 +25,16 @@ _WRITE = """({arguments}) => {{
 
 _FORMER = {"classify": "photos", "compare": "photos", "pareto": "trade-off", "about": "how"}
 """Former names of tabs, which old links may still contain, and the present names."""
-_WRITE_MODEL = _WRITE.format(
-    arguments="id",
-    body="""const [family, scheme, version] = id.split('/');
+_MODEL = """const [family, scheme, version] = id.split('/');
   url.searchParams.set('scheme', scheme.replace('scheme_', ''));
   url.searchParams.set('version', version);
-  if (family === 'published') url.searchParams.delete('family'); else url.searchParams.set('family', family);""",
+  if (family === 'published') url.searchParams.delete('family'); else url.searchParams.set('family', family);"""
+_WRITE_MODEL = _WRITE.format(arguments="id", body=_MODEL)
+_MEND_MODEL = _WRITE.format(
+    arguments="id",
+    body="if (!url.searchParams.has('scheme') && !url.searchParams.has('version')) return;" + _MODEL,
 )
+"""Replaces the name of a model that is not there by that of the model that is shown."""
 _WRITE_TRUNCATION = _WRITE.format(
     arguments="lambda, mu",
     body="url.searchParams.set('lambda', lambda); url.searchParams.set('mu', mu);",
@@ -76,7 +79,7 @@ def build(page: Page, titles: Sequence[str]) -> None:
             warn(f"The link names a model that is not here. {reason}.")
         return shown
 
-    page.loaded(restore, None, restored, **QUIET)
+    page.loaded(restore, None, restored, **QUIET).then(None, page.chosen, None, js=_MEND_MODEL, **QUIET)
 
 
 def follow_tab(tab: gr.Tab) -> None:

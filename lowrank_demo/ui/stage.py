@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from ..errors import LowRankError
+from ..errors import ImageError, LowRankError
 from ..models.architecture import LAYERS
 from ..models.transfer import DownloadProgress
 from ..serve.answers import Photo
@@ -44,6 +45,10 @@ def create(desk: Desk, model: str) -> gr.HTML:
     )
 
 
+_TRIED = 8
+"""Dropped photos that are tried, until one can be used."""
+
+
 @dataclass
 class Asked:
     """What a visitor has asked for so far, so that an answer to an earlier request never replaces a later one."""
@@ -69,39 +74,46 @@ def build(page: Page) -> None:
     desk, stage, shown = page.desk, page.stage, page.shown
     asked = gr.State(Asked())
 
-    def answered(path: str, model: str, asked: Asked) -> tuple[Any, Any]:
+    def answered(paths: Sequence[str], model: str, asked: Asked) -> tuple[Any, Any]:
+        """Answer the first of these photos that can be used; if none can, say what is wrong with the first."""
         asked.photos += 1
-        number, photo = asked.photos, Photo.from_file(Path(path))
-        try:
-            found = desk.paths.answers(photo, page.card(model).family)
-            value = photo_value(photo.name, short_hash(path), found, _ready(desk))
-        except LowRankError as error:
-            value = refused_value(photo.name, short_hash(path), error)
-        return (value, path) if number == asked.photos else (gr.skip(), gr.skip())
+        number = asked.photos
+        shown: tuple[str, str] | None = None
+        for path in paths[:_TRIED]:
+            photo = Photo.from_file(Path(path))
+            try:
+                found = desk.paths.answers(photo, page.card(model).family)
+                shown = photo_value(photo.name, short_hash(path), found, _ready(desk)), path
+                break
+            except LowRankError as error:
+                shown = shown or (refused_value(photo.name, short_hash(path), error), path)
+                if not isinstance(error, ImageError):
+                    break
+        return shown if shown and number == asked.photos else (gr.skip(), gr.skip())
 
     def first(model: str, asked: Asked) -> tuple[Any, Any]:
         if asked.photos:
             return gr.skip(), gr.skip()
-        return answered(str(EXAMPLES[0]), model, asked)
+        return answered([str(EXAMPLES[0])], model, asked)
 
     def clicked(path: str, click: int, model: str, asked: Asked) -> tuple[Any, Any]:
         if click < asked.clicks:
             return gr.skip(), gr.skip()
         asked.clicks = click
-        return answered(path, model, asked)
+        return answered([path], model, asked)
 
     def example(model: str, asked: Asked, event: gr.EventData) -> tuple[Any, Any]:
         return clicked(str(EXAMPLES[int(event.example) % len(EXAMPLES)]), int(event.click), model, asked)
 
     def changed(clicks: str, items: Items, model: str, asked: Asked, path: str) -> tuple[Any, Any]:
-        """Show the first new photo. If there is none, and the one shown is gone, show another."""
+        """Show the first new photo that can be used. If there is none, and the one shown is gone, show another."""
         before, asked.known = asked.known, tuple(one for one, _ in items or [])
         if int(clicks) < asked.clicks:  # a click that came later has arrived before
             return gr.skip(), gr.skip()
-        new = next((one for one in asked.known if one not in before), None)
-        if new is None and (path in asked.known or path not in before):
+        new = [one for one in asked.known if one not in before]
+        if not new and (path in asked.known or path not in before):
             return gr.skip(), gr.skip()
-        return answered(new or next(iter(asked.known), str(EXAMPLES[0])), model, asked)
+        return answered(new or asked.known[:1] or [str(EXAMPLES[0])], model, asked)
 
     def picked(items: Items, model: str, asked: Asked, event: gr.EventData) -> tuple[Any, Any]:
         # The gallery's change can arrive after a click on one of its photos, which it must not overtake.

@@ -191,6 +191,7 @@ def test_a_link_to_what_is_not_there(app: RunningApp, page: Page) -> None:
     expect(toast).to_contain_text('There is no model "published/scheme_9/v1"')
     expect(toast).not_to_contain_text("expected one of")
     assert answers(page)[0] == "lion"
+    page.wait_for_url(re.compile(r"scheme=2&version=v5&family=bundled$"))
 
 
 def test_a_link_is_no_markup(app: RunningApp, page: Page) -> None:

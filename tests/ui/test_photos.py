@@ -53,7 +53,8 @@ def test_a_row_a_photo_and_the_selected_one_in_full(app: RunningApp, page: Page,
     expect(rows(page).nth(0)).to_contain_text("is a text")
     expect(rows(page).nth(1).locator("[data-model]").first).to_contain_text("lion")
     expect(rows(page).nth(1).locator("small").first).to_contain_text("ms")
-    # The first photo that can be read is selected, and its evidence appears by itself.
+    # The first photo that can be read is selected, above and here, and its evidence appears by itself.
+    expect(page.locator(".st-photo figcaption")).to_contain_text("lion.jpg")
     expect(shown_card(page)).to_contain_text("lion.jpg")
     expect(shown_card(page).locator("li")).to_have_count(5)
     expect(shown_card(page).locator("footer")).to_contain_text("decoded by")
