@@ -83,8 +83,8 @@ def main(path: Path) -> None:
     kept = config.folder / "features.npy"
     stage, views = config.finetune, config.data.views
     assert stage.answers is not None
-    for kept in (stage.answers, config.folder / "features.npy"):
-        check_crops(kept, config.data, config.seed)
+    for computed in (stage.answers, kept):
+        check_crops(computed, config.data, config.seed)
     images.answers = Targets(Answers(kept, views, len(images), FEATURES), Answers(stage.answers, views, len(images)))
     set_dropout(nested, 0.0)
     batches = Batches(images, config.data.batch_size, config.data.workers, seed=config.seed, parts=config.data.parts)

@@ -87,16 +87,12 @@ def main(config_file: Path, measured: Path, assets: Path) -> None:
         cut = {"family": family, "scheme": card.scheme, "version": card.version, "ranks": list(card.ranks)}
         zoo["cuts"].append({**cut, "measured": errors})
 
+    weights, beside = f"weights/{family}.safetensors", f"weights/{family}.statistics.safetensors"
+    for source, name in ((models / cards[0]["weights"]["file"], weights), (statistics, beside)):
+        with atomic_write(assets / name) as temporary:
+            shutil.copyfile(source, temporary)
     for card in cards:
-        source = card["weights"]
-        for keys, name in (
-            (source, f"{family}.safetensors"),
-            (source["statistics"], f"{family}.statistics.safetensors"),
-        ):
-            if card is cards[0]:
-                with atomic_write(assets / "weights" / name) as temporary:
-                    shutil.copyfile(models / keys["file"], temporary)
-            keys["file"] = f"weights/{name}"
+        card["weights"]["file"], card["weights"]["statistics"]["file"] = weights, beside
     zoo["models"] = others + cards
     with atomic_write(assets / "zoo.json") as temporary:
         temporary.write_text(json.dumps(zoo, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -125,7 +121,7 @@ def statistics_of_cuts(zoo: Path, photos: Path) -> Path:
     for number, card in enumerate(below, start=1):
         network = fetch_network(store, card)
         measure_statistics(network, images)
-        place = f"{card.scheme}/{card.version}@{'-'.join(map(str, card.ranks))}/"
+        place = f"{card.id.removeprefix(f'{card.family}/')}/"
         tensors |= {place + key: tensor for key, tensor in network.named_buffers() if tensor.is_floating_point()}
         line.show(meter.at(number * len(images)), ", statistics of the cuts")
     with atomic_write(file) as temporary:

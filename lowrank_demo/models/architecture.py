@@ -7,6 +7,7 @@ that tests can use the same network with few channels. This module does not load
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -134,6 +135,20 @@ def matrix_shape(layer: Layer, scheme: str) -> tuple[int, int]:
 def full_rank(layer: Layer, scheme: str) -> int:
     """Return the largest rank that the layer's matrix can have."""
     return min(matrix_shape(layer, scheme))
+
+
+CONVOLUTIONS = slice(sum(layer.kind == "conv" for layer in LAYERS))
+"""Which of a network's ranks are those of convolutions: they come first."""
+
+
+def log_ranks(ranks: Sequence[int]) -> list[float]:
+    """Return the logarithms of the convolutions' ranks; rank 0 counts as 1."""
+    return [math.log(max(rank, 1)) for rank in ranks[CONVOLUTIONS]]
+
+
+def log_distance(one: Sequence[float], other: Sequence[float]) -> float:
+    """Return the distance of two sets of logarithms: the sum of their differences."""
+    return sum(abs(a - b) for a, b in zip(one, other, strict=False))
 
 
 DENSE_MACS = sum(layer.macs for layer in LAYERS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,7 @@ from pydantic import StrictInt
 from ..errors import CardError, UnknownModel
 from ..runtime.schema import KnownKeys, parse, read_json, shown
 from ..runtime.words import counted
-from .architecture import LAYERS, SCHEMES, Scheme
+from .architecture import CONVOLUTIONS, LAYERS, SCHEMES, Scheme, log_distance, log_ranks
 from .cards import BUNDLED_FAMILY, DEFAULT_FAMILY, Measurement, ModelCard, Name, Part, Reference, parse_card
 
 
@@ -123,16 +122,14 @@ class Zoo:
         return tuple(card for card in self.cards if card.scheme == scheme)
 
 
-_CONVOLUTIONS = slice(sum(layer.kind == "conv" for layer in LAYERS))
-_LINEAR = slice(_CONVOLUTIONS.stop, None)
-"""Convolutions come first."""
+_LINEAR = slice(CONVOLUTIONS.stop, None)
 
 
 def _cut(versions: Sequence[ModelCard], ranks: Sequence[int]) -> ModelCard:
     """Return what a nested file is at these ranks: a version, or a cut of the versions that are nearest."""
     weighed = _nearest(versions, ranks)
     parts = [
-        Part(one.version, (*map(min, one.ranks[_CONVOLUTIONS], ranks), *ranks[_LINEAR]), weight)
+        Part(one.version, (*map(min, one.ranks[CONVOLUTIONS], ranks), *ranks[_LINEAR]), weight)
         for one, weight in weighed
     ]
     limits = [max(one.ranks[i] for one in versions) for i in range(len(LAYERS))]
@@ -149,24 +146,16 @@ def _nearest(versions: Sequence[ModelCard], ranks: Sequence[int]) -> list[tuple[
         versions: From the most MACs down.
         ranks: Ranks of a cut.
     """
-    to = _logarithms(ranks)
-    ways = [_logarithms(one.ranks) for one in versions]
-    found = [(_distance(way, to), [(one, 1.0)]) for one, way in zip(versions, ways, strict=True)]
+    to = log_ranks(ranks)
+    ways = [log_ranks(one.ranks) for one in versions]
+    found = [(log_distance(way, to), [(one, 1.0)]) for one, way in zip(versions, ways, strict=True)]
     for (larger, start), (smaller, end) in pairwise(zip(versions, ways, strict=True)):
-        length = _distance(start, end)
-        share = (_distance(start, to) - _distance(end, to) + length) / (2 * length) if length else 1.0
+        length = log_distance(start, end)
+        share = (log_distance(start, to) - log_distance(end, to) + length) / (2 * length) if length else 1.0
         between = [(1 - share) * a + share * b for a, b in zip(start, end, strict=True)]
-        found.append((_distance(between, to), [(larger, 1 - share), (smaller, share)]))
+        found.append((log_distance(between, to), [(larger, 1 - share), (smaller, share)]))
     # A version alone comes first where a mean is not nearer by more than rounding.
     return min(found, key=lambda one: round(one[0], 6))[1]
-
-
-def _logarithms(ranks: Sequence[int]) -> list[float]:
-    return [math.log(max(rank, 1)) for rank in ranks[_CONVOLUTIONS]]
-
-
-def _distance(one: Sequence[float], other: Sequence[float]) -> float:
-    return sum(abs(a - b) for a, b in zip(one, other, strict=False))
 
 
 @dataclass(frozen=True)
@@ -200,7 +189,7 @@ def read_zoo(path: Path, models_dir: Path | None = None) -> Zoo:
     zoo = Zoo(tuple(cards.values()), file.reference, folder, file.cuts)
     for i, cut in enumerate(file.cuts):
         try:
-            found = zoo.get(f"{cut.family}/{cut.scheme}/{cut.version}@{'-'.join(map(str, cut.ranks))}")
+            found = zoo.truncated(zoo.get(f"{cut.family}/{cut.scheme}/{cut.version}"), cut.ranks)
         except UnknownModel as error:
             raise CardError(f"{path.name}, cut {i + 1}: {error}") from error
         if len(found.measured) != 1 or not found.truncated_from or found.version != cut.version:

@@ -9,7 +9,6 @@ of the convolutions, biases, batch normalisation. A network between two versions
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ..models.architecture import LAYERS, Layer
+from ..models.architecture import CONVOLUTIONS, LAYERS, Layer, log_distance, log_ranks
 from ..models.cards import ModelCard
 from ..runtime.words import counted
 from .alexnet import LowRankAlexNet
@@ -83,8 +82,8 @@ def version_state(tensors: Mapping[str, Tensor], version: Version, form: LowRank
     # Statistics fit the components that they were measured with: a convolution uses no others.
     at = {layer.name: rank for layer, rank in zip(form.layers, version.ranks, strict=True)}
     if measured:
-        convolutions = [layer.name for layer in form.layers if layer.kind == "conv"]
-        at |= dict(zip(convolutions, map(int, measured[1:].split("-")), strict=False))
+        ranks = map(int, measured[1:].split("-"))
+        at |= {layer.name: rank for layer, rank in zip(form.layers[CONVOLUTIONS], ranks, strict=False)}
     for key in form.state_dict():
         for stored in (key, f"{key}.scale"):
             among = (f"{version.scheme}/{version.name}{measured}/",) if key in statistics else places
@@ -135,20 +134,13 @@ def measured_at(tensors: Mapping[str, Tensor], version: Version, layers: Sequenc
     Empty if the version's own statistics are nearest. Only convolutions are compared, by the logarithms of their ranks.
     """
     start = f"{version.scheme}/{version.name}"
-    convolutions = [i for i, layer in enumerate(layers) if layer.kind == "conv"]
-
-    def distance(ranks: Sequence[int]) -> float:
-        return sum(abs(math.log(max(ranks[i], 1) / max(version.ranks[i], 1))) for i in convolutions)
-
-    own = [tensors.get(f"{start}/{layers[i].key}.U.weight") for i in convolutions]
-    known = {""} | {name.removeprefix(start).partition("/")[0] for name in tensors if name.startswith(f"{start}@")}
-    off: dict[str, float] = {}
-    for text in sorted(known):
-        if text:
-            off[text] = distance([int(rank) for rank in text[1:].split("-")])
-        elif all(u is not None and u.dim() > 1 for u in own):
-            off[text] = distance([u.shape[1] for u in own if u is not None])
-    return min(off, key=lambda text: off[text], default="")
+    wanted = log_ranks(version.ranks)
+    own = [tensors.get(f"{start}/{layer.key}.U.weight") for layer in layers[CONVOLUTIONS]]
+    known = {name.removeprefix(start).partition("/")[0] for name in tensors if name.startswith(f"{start}@")}
+    sets = {text: [int(rank) for rank in text[1:].split("-")] for text in sorted(known)}
+    if all(u is not None and u.dim() > 1 for u in own):
+        sets = {"": [u.shape[1] for u in own if u is not None], **sets}
+    return min(sets, key=lambda text: log_distance(log_ranks(sets[text]), wanted), default="")
 
 
 def mean_state(states: Sequence[Mapping[str, Tensor]], mean: Mean, form: LowRankAlexNet) -> dict[str, Tensor]:

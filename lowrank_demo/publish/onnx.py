@@ -52,19 +52,7 @@ def export_onnx(card: ModelCard, network: LowRankAlexNet, target: Path) -> float
             f"ONNX export needs the package {error.name}, which is not installed; run `pip install onnxscript "
             "onnxruntime`."
         ) from error
-    network.eval()
-    example = torch.randn(2, 3, INPUT_SIZE, INPUT_SIZE)
-    with _silent_exporter():
-        program = torch.onnx.export(
-            network,
-            (example,),
-            input_names=["images"],
-            output_names=["logits"],
-            dynamic_shapes=({0: torch.export.Dim("n")},),
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None
+    program = onnx_program(network.eval())
     program.model.metadata_props.update(
         {"model": card.id, "ranks": " ".join(map(str, card.ranks)), "input": _INPUT, "licence": card.licence}
     )
@@ -82,6 +70,22 @@ def export_onnx(card: ModelCard, network: LowRankAlexNet, target: Path) -> float
             f"{target} cannot be written ({error.strerror}); free space or choose another place."
         ) from error
     return difference
+
+
+def onnx_program(network: nn.Module) -> torch.onnx.ONNXProgram:
+    """Return a network in evaluation mode as an ONNX program: ``images``, any number of them, to ``logits``."""
+    with _silent_exporter():
+        program = torch.onnx.export(
+            network,
+            (torch.randn(2, 3, INPUT_SIZE, INPUT_SIZE),),
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes=({0: torch.export.Dim("n")},),
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    return program
 
 
 @torch.inference_mode()

@@ -38,6 +38,7 @@ from lowrank_demo.models.store import WeightStore
 from lowrank_demo.nn.alexnet import LowRankAlexNet
 from lowrank_demo.nn.fuse import folded
 from lowrank_demo.nn.openvino import graph
+from lowrank_demo.publish.onnx import onnx_program
 from lowrank_demo.settings import Arithmetic, Settings
 from lowrank_demo.train.batches import LmdbImages, evenly_spaced
 from tests.bench.material import CPU
@@ -142,16 +143,7 @@ class _Photos(CalibrationDataReader):
 
 
 def _onnx(layers: Sequence[nn.Module], photos: Tensor) -> Compute:
-    program = torch.onnx.export(
-        nn.Sequential(*layers).eval(),
-        (photos[:2],),
-        input_names=["images"],
-        output_names=["logits"],
-        dynamic_shapes=({0: torch.export.Dim("n")},),
-        dynamo=True,
-        verbose=False,
-    )
-    assert program is not None
+    program = onnx_program(nn.Sequential(*layers).eval())
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as folder:
