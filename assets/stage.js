@@ -19,7 +19,15 @@ const state = { family: '', scheme: '', place: 0, answers: {}, known: new Set(co
 
 const path = () => config.paths[state.family][state.scheme];
 const cut = () => path()[state.place];
-const findCut = (id) => {
+// A network is here if the weights that it is cut from are.
+const isReady = ({ id }) => state.known.has(id.split('@')[0]);
+// A cut that was chosen elsewhere takes its place on the rail.
+const findCut = ({ id, cut: chosen }) => {
+  if (chosen) {
+    const [family, scheme] = id.split('/'), cuts = config.paths[family][scheme];
+    if (!cuts.some((one) => one.id === id)) cuts.push({ ...chosen, added: true });
+    cuts.sort((a, b) => b.at - a.at);
+  }
   for (const [family, schemes] of Object.entries(config.paths)) {
     for (const [scheme, cuts] of Object.entries(schemes)) {
       const place = cuts.findIndex((one) => one.id === id);
@@ -30,9 +38,9 @@ const findCut = (id) => {
 };
 // The rail's axis is the logarithm of the MACs, from a scheme's first published network to the path's last cut.
 const along = (one) => {
-  const every = [...config.stops[state.scheme], ...path()].map(({ at }) => at);
-  const most = Math.log(Math.max(...every)), least = Math.log(Math.min(...every));
-  return (most - Math.log(one.at)) / (most - least);
+  const place = ({ at }) => Math.log(Math.max(at, 1)), every = [...config.stops[state.scheme], ...path()].map(place);
+  const most = Math.max(...every), least = Math.min(...every);
+  return (most - place(one)) / (most - least);
 };
 
 const radios = (place, name, options, chosen, choose) => {
@@ -59,11 +67,11 @@ const drawChoices = () => {
 };
 // A family or scheme is entered at a version that is ready, if it has one.
 const nearest = (cuts, at, ready = false) => {
-  const some = ready && cuts.some((one) => state.known.has(one.id));
+  const some = ready && cuts.some(isReady);
   let best = 0;
   cuts.forEach((one, place) => {
     const better = Math.abs(Math.log(one.at / at)) < Math.abs(Math.log(cuts[best].at / at));
-    if (some ? state.known.has(one.id) && (better || !state.known.has(cuts[best].id)) : better) best = place;
+    if (some ? isReady(one) && (better || !isReady(cuts[best])) : better) best = place;
   });
   return best;
 };
@@ -79,7 +87,7 @@ const drawBlocks = () => {
     button.addEventListener('focus', tell);
     button.addEventListener('click', () => {
       trigger('select', { layer: number });
-      showRanks(40);
+      showRanks();
     });
     return button;
   }));
@@ -90,11 +98,20 @@ const shapes = (layer, rank) => {
   if (state.scheme === 'scheme_1') return [`${rank} × ${layer.inputs} × ${k} × ${k}`, `${layer.outputs} × ${rank} × 1 × 1`];
   return [`${rank} × ${layer.inputs} × 1 × ${k}`, `${layer.outputs} × ${rank} × ${k} × 1`];
 };
-// The layer is marked in a figure of the Ranks tab, which is drawn once the tab is open.
-const showRanks = (tries) => {
-  const figure = document.querySelector('#lr-ranks-plot .js-plotly-plot');
-  if (figure && figure.offsetParent) figure.scrollIntoView({ block: 'center' });
-  else if (tries) setTimeout(showRanks, 100, tries - 1);
+// The layer is marked in a figure of the Ranks tab. The pictures above it come later and push it down, so this follows
+// the figure until shortly after they have come, unless the visitor does something.
+const showRanks = () => {
+  let until = Date.now() + 15000;
+  const own = new AbortController();
+  for (const kind of ['wheel', 'touchstart', 'keydown', 'pointerdown']) window.addEventListener(kind, () => own.abort(), { signal: own.signal, passive: true });
+  const follow = () => {
+    const figure = document.querySelector('#lr-ranks-plot .js-plotly-plot');
+    if (figure && figure.offsetParent) figure.scrollIntoView({ block: 'center' });
+    if (document.querySelector('#lr-conv1 :is(img, p)')) until = Math.min(until, Date.now() + 1500);
+    if (Date.now() > until) own.abort();
+    if (!own.signal.aborted) setTimeout(follow, 100);
+  };
+  follow();
 };
 const drawDetail = () => {
   const number = state.layer ?? 1;
@@ -126,7 +143,7 @@ const press = (text, act, disabled = false) => {
 // The last answer stays, dimmed, above the choice between a download and the weights that are here.
 const offerDownload = (one) => {
   const other = Object.keys(config.paths).find((family) => family !== state.family
-    && Object.values(config.paths[family]).flat().some(({ id }) => state.known.has(id)));
+    && Object.values(config.paths[family]).flat().some(isReady));
   const wait = state.downloading.has(one.id);
   const download = press(wait ? 'Downloading…' : `Download ${one.megabytes} MB`, () => {
     state.downloading.add(one.id);
@@ -142,29 +159,31 @@ const offerDownload = (one) => {
 };
 let waiting = 0;
 const LONGEST = 60_000; // no answer is waited for longer, in milliseconds
+// One request brings the answers of a whole family; a cut that was added has one of its own.
+const asks = (one) => (one.added ? one.id : state.family);
 const ask = (one) => {
-  const { family } = state;
-  state.asked = family;
+  const what = asks(one);
+  state.asked = what;
   trigger('input', { model: one.id });
   clearTimeout(waiting);
   waiting = setTimeout(() => {
-    if (state.asked !== family || state.refused || state.answers[one.id]) return;
-    state.refused = { text: 'No answer came.', again: true, family };
+    if (state.asked !== what || state.refused || state.answers[one.id]) return;
+    state.refused = { text: 'No answer came.', again: true, of: what };
     drawAnswer();
   }, LONGEST);
 };
 const drawAnswer = () => {
   const one = cut(), top = state.answers[one.id], list = $('.st-top');
   list.classList.toggle('st-old', !top);
-  if (!top && !state.known.has(one.id)) {
+  if (!top && !isReady(one)) {
     offerDownload(one);
     return;
   }
   if (!top) {
-    const { text = '', again = false, family = '' } = state.refused || {};
-    const refused = state.refused && (!family || family === state.family);
+    const { text = '', again = false, of = '' } = state.refused || {};
+    const refused = state.refused && (!of || of === asks(one));
     list.replaceChildren();
-    if (!refused && state.asked !== state.family && $('.st').dataset.ready === 'true') ask(one);
+    if (!refused && state.asked !== asks(one) && $('.st').dataset.ready === 'true') ask(one);
     $('.st-sure').textContent = refused ? '' : 'Answering…';
     $('.st-note').replaceChildren(refused ? text + ' ' : '');
     if (refused && again) $('.st-note').append(press('Try again', () => { state.refused = null; state.asked = ''; drawAnswer(); }));
@@ -191,7 +210,7 @@ const drawFamilies = () => Object.keys(config.paths).forEach((family, number) =>
   if (!cuts.length) return;
   const one = family === state.family ? cut() : cuts[nearest(cuts, cut().at, true)];
   $('.st-family').querySelectorAll('label span')[number].textContent =
-    config.families[family][0] + (state.known.has(one.id) ? ', ready' : `, ${one.megabytes} MB`);
+    config.families[family][0] + (isReady(one) ? ', ready' : `, ${one.megabytes} MB`);
 });
 
 const drawTitle = () => {
@@ -333,6 +352,23 @@ const range = () => {
   });
 };
 
+// Said where an answer takes its time, such as for the first large photo.
+let late = 0;
+const expect = () => {
+  clearTimeout(late);
+  late = setTimeout(() => {
+    $('.st-sure').textContent = 'Answering your photo…';
+    $('.st-top').classList.add('st-old');
+    late = setTimeout(drawAnswer, LONGEST);
+  }, 300);
+};
+const remember = (example) => {
+  const url = new URL(window.location);
+  if (example) url.searchParams.set('photo', example); else url.searchParams.delete('photo');
+  window.history.replaceState(null, '', url);
+  window.lowrankAddress = url.href;
+};
+
 const showPhoto = () => {
   const value = JSON.parse(props.value || '{}');
   if (value.ready) state.known = new Set(value.ready);
@@ -340,9 +376,11 @@ const showPhoto = () => {
   if (value.failed) state.failed[value.downloaded] = value.failed;
   if (value.answers && (value.replace || value.photo === state.photo)) {
     state.answers = value.replace ? value.answers : { ...state.answers, ...value.answers };
-    state.refused = value.refused ? { text: value.refused, again: value.again, family: value.replace ? '' : state.asked } : null;
+    state.refused = value.refused ? { text: value.refused, again: value.again, of: value.replace ? '' : state.asked } : null;
     if (value.replace) {
+      clearTimeout(late);
       $('.st-top').replaceChildren();
+      remember(value.example);
       state.asked = '';
       state.photo = value.photo;
       const picture = $('.st-drop img');
@@ -376,8 +414,12 @@ for (const kind of ['dragover', 'drop']) document.addEventListener(kind, (event)
 // A click on one of the dropped photos shows it here.
 document.addEventListener('click', ({ target }) => {
   const cell = target.closest('#lr-photos .grid-container > *');
-  if (cell && target.closest('.thumbnail-item')) trigger('focus', { photo: [...cell.parentElement.children].indexOf(cell), click: clicked() });
+  if (!cell || !target.closest('.thumbnail-item')) return;
+  expect();
+  trigger('focus', { photo: [...cell.parentElement.children].indexOf(cell), click: clicked() });
 });
+document.addEventListener('change', ({ target }) => { if (target.matches('#lr-photos input[type=file]') && target.files.length) expect(); }, true);
+document.addEventListener('drop', ({ target }) => { if (target.closest('#lr-photos')) expect(); }, true);
 // Browsers cannot show every photo that is answered, such as HEIC: a grey picture in place of a broken one.
 document.addEventListener('error', ({ target }) => {
   if (target.tagName !== 'IMG' || !target.closest('#lr-photos')) return;
@@ -387,18 +429,20 @@ document.addEventListener('error', ({ target }) => {
 }, true);
 $('.st-examples').replaceChildren(...config.examples.map(({ name, title, picture }, number) => {
   const button = make('button', { type: 'button', 'aria-label': 'Example photo ' + name, title }, make('img', { alt: '', src: picture }));
-  button.addEventListener('click', () => trigger('click', { example: number, click: clicked() }));
+  button.addEventListener('click', () => { expect(); trigger('click', { example: number, click: clicked() }); });
   return button;
 }));
 
 // Share: a picture of what is shown, and a link to the model. Where the browser cannot send them, it saves and copies them.
-const postcard = () => {
+const postcard = async () => {
   const canvas = make('canvas', { width: 1200, height: 630 }), pen = canvas.getContext('2d'), one = cut();
   const write = (text, x, y, size, weight = 400, colour = '#1f2937') => {
     pen.font = `${weight} ${size}px system-ui, sans-serif`; pen.fillStyle = colour; pen.fillText(text, x, y, 1160 - x);
   };
   pen.fillStyle = 'white'; pen.fillRect(0, 0, 1200, 630);
-  if ($('.st-drop img').naturalWidth) pen.drawImage($('.st-drop img'), 40, 40, 430, 430);
+  const picture = $('.st-drop img');
+  // A picture that has just arrived is not decoded yet.
+  if (picture.hasAttribute('src')) await picture.decode().then(() => pen.drawImage(picture, 40, 40, 430, 430), () => {});
   write(one.title, 510, 84, 40, 700);
   write([one.lambda && `λ ${one.lambda}`, `${one.mflops} MFLOPs, ${one.fewer}× fewer than ${config.reference.name}`].filter(Boolean).join(' · '), 510, 126, 23, 400, '#4b5563');
   const [labels, shares] = state.answers[one.id] || [[], []];
@@ -414,7 +458,7 @@ const postcard = () => {
     write(`${layer.name}: rank ${one.ranks[number]}`, x, 558, 17);
   });
   write('Low-rank AlexNet · Idelbayev & Carreira-Perpiñán, CVPR 2020', 40, 604, 18, 400, '#4b5563');
-  return new Promise((done) => canvas.toBlob(done, 'image/png'));
+  return await new Promise((done) => canvas.toBlob(done, 'image/png'));
 };
 $('.st-send').addEventListener('click', async () => {
   const button = $('.st-send'), link = new URL(window.location), [family, scheme, version] = cut().id.split('/');
@@ -435,11 +479,15 @@ $('.st-send').addEventListener('click', async () => {
   setTimeout(() => { button.textContent = 'Share'; }, 4000);
 });
 
-Object.assign(state, findCut(props.model));
-told = props.model;
+const first = JSON.parse(props.chosen);
+Object.assign(state, findCut(first));
+told = first.id;
 drawChoices(); drawStops(); drawBlocks(); range(); showPhoto();
 watch('value', showPhoto);
-watch(['model', 'asked'], () => {
-  const found = findCut(props.model);
-  if (found) { told = props.model; go(found); }
+watch('chosen', () => {
+  const chosen = JSON.parse(props.chosen), found = findCut(chosen);
+  if (!found) return;
+  told = chosen.id;
+  go(found);
+  drawStops();
 });

@@ -48,6 +48,7 @@ def ranks_figure(card: ModelCard, other: ModelCard | None = None, marked: int | 
             cliponaxis=False,
             marker_color=colour,
             name=model.title,
+            meta={"full rank": [cost.full_rank for cost in costs]},
             customdata=[
                 (cost.rank, cost.full_rank, _shape(cost.v.weight_shape), _shape(cost.u.weight_shape)) for cost in costs
             ],
@@ -76,7 +77,7 @@ def macs_summary(card: ModelCard, zoo: Zoo) -> str:
     """Return a sentence that compares the network's cost with the dense network's and the paper's reference's."""
     mflops, reference = zoo.mflops(card), zoo.reference
     return (
-        f"{mflops} MFLOPs for one image, and {card.cost.params / 1e6:.2f} million parameters. "
+        f"{mflops} MFLOPs for one image, and {card.cost.params / 1e6:.2f} million parameters with batch normalisation. "
         f"{reference.name}, which the paper compares with and whose convolutions are split into groups, has "
         f"{reference.mflops:.0f}, {reference.mflops / mflops:.1f}× as many; the same network before it was factored "
         f"has {DENSE_MACS / 1e6:,.0f}."

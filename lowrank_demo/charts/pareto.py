@@ -72,7 +72,7 @@ def pareto_figure(
     figure.update_xaxes(title=SAVING_NAMES[saving], rangemode="tozero" if saving == "latency" else "normal")
     figure.update_yaxes(title=f"{METRIC_NAMES[metric]} error, %")
     if photos is None or not photos.points:
-        return _empty(styled(figure, title, height=520))
+        return _empty(styled(figure, title, height=180))
     drawn = [point for point in photos.points if x_of(point.card) is not None]
     for (scheme, family, cut), points in _lines(drawn).items():
         _line(figure, zoo, photos, metric, x_of, saving, scheme, family, cut, points, known)
@@ -90,7 +90,8 @@ def pareto_figure(
     lines = _subtitle(photos)
     small = " <br>".join(f"<span style='font-size:12px'>{escape(line)}</span>" for line in lines)
     top = 48 + 16 * len(lines) + 30 * marked_above
-    return styled(figure, f"{title} <br>{small}", height=520).update_layout(margin={"t": top}, title={"y": 0.97})
+    styled(figure, f"{title} <br>{small}", height=520)
+    return figure.update_layout(margin={"t": top}, title={"y": 0.97}, meta={"label": "version"})
 
 
 def _subtitle(photos: PhotoSet) -> list[str]:
@@ -144,6 +145,11 @@ def _line(
         },
         text=["" if cut else point.card.version for point in points],
         customdata=[point.card.id for point in points],
+        meta={
+            "model": [point.card.id for point in points],
+            "λ": ["" if cut else point.card.lambda_text for point in points],
+            "ranks": ["-".join(map(str, point.card.ranks)) for point in points],
+        },
         mode="markers" if cut else "lines+markers+text",
         textposition="bottom left" if scheme == "scheme_2" else "top right",
         name=escape(name),
@@ -287,6 +293,8 @@ def _mark(figure: go.Figure, photos: PhotoSet, chosen: ModelCard, metric: Metric
 
 
 def _empty(figure: go.Figure) -> go.Figure:
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
     return figure.add_annotation(
         text="Nothing has been measured yet: run a validation under Validate.",
         xref="paper",

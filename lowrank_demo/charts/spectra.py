@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from ..lowrank.spectra import Spectra, Truncation
 
+_LAMBDA_TICKS = (1e-6, 1e-5, 1e-4, 1e-3)
+
 Change = tuple[dict[str, Any], dict[str, Any], list[int]]
 """Arguments of Plotly.update in the browser: new values for traces, for the layout, and which traces."""
 
@@ -38,6 +40,7 @@ def ranks_kept_figure(spectra: Spectra, truncation: Truncation) -> go.Figure:
         "<br>%{customdata[2]:.2f} % of the energy<extra></extra>",
     )
     figure.update_layout(barmode="overlay", meta={"label": "rank"})
+    figure.update_xaxes(title="layer")
     figure.update_yaxes(title="% of the model's rank", range=[0, 112], tickvals=[0, 25, 50, 75, 100])
     return styled(figure, "Rank that the C step keeps", height=430)
 
@@ -83,6 +86,7 @@ def path_figure(spectra: Spectra, path: Sequence[Truncation], now: Truncation) -
             x=lambdas,
             y=[round(100 * truncation.ranks[index] / own, 2) for truncation in path],
             customdata=[(lambda_text(one.lambda_), one.ranks[index]) for one in path],
+            meta={"rank": [one.ranks[index] for one in path]},
             mode="lines",
             name=layer.name,
             line={"color": colour, "width": 1.5, "dash": "solid" if layer.kind == "conv" else "dot", "shape": "hv"},
@@ -93,6 +97,7 @@ def path_figure(spectra: Spectra, path: Sequence[Truncation], now: Truncation) -
         x=lambdas,
         y=[round(100 * truncation.macs / most, 2) for truncation in path],
         customdata=[(lambda_text(one.lambda_), one.macs / 1e6) for one in path],
+        meta={"MFLOPs": [round(one.macs / 1e6, 1) for one in path]},
         mode="lines",
         name="MFLOPs",
         line={"color": SCHEME_COLOURS[spectra.scheme], "width": 4},
@@ -100,7 +105,10 @@ def path_figure(spectra: Spectra, path: Sequence[Truncation], now: Truncation) -
     )
     figure.add_vline(x=now.lambda_, line={"color": CHOSEN, "width": 2, "dash": "dot"})
     figure.update_xaxes(
-        title={"text": "λ, for each 10⁶ of cost", "standoff": 4}, type="log", dtick=1, exponentformat="power"
+        title={"text": "λ, for each 10⁶ of cost", "standoff": 4},
+        type="log",
+        tickvals=_LAMBDA_TICKS,
+        ticktext=[lambda_text(tick) for tick in _LAMBDA_TICKS],
     )
     figure.update_yaxes(title="% of the largest", rangemode="tozero")
     return styled(figure, "The path of λ", height=430)

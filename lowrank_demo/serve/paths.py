@@ -7,7 +7,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..errors import Busy, ImageError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from ..classify.inference import Time
+    from ..classify.inference import Prediction, Time
     from ..classify.path import Top
 
 _KEPT = 64
@@ -65,25 +65,33 @@ class Paths:
         self._known: OrderedDict[tuple[str, str], PathAnswers] = OrderedDict()
         self._asking = Places(_ASKED, "Photos of other visitors are being answered; try again in a few seconds.")
 
-    def nearest(self, card: ModelCard) -> ModelCard:
-        """Return the network on the card's path with the nearest cost: the card itself if it is on the path."""
-        path = self.paths[card.family][card.scheme]
-        return min(path, key=lambda one: (one.id != card.id, abs(one.cost.macs - card.cost.macs)))
-
     def first(self) -> ModelCard:
         """Return the model to begin with: the most compressed bundled one that is ready."""
         service = self._service
         bundled = [card for card in service.ready_models() if card.family == BUNDLED_FAMILY]
         return min(bundled or [service.default_model()], key=lambda card: card.cost.macs)
 
-    def answers(self, photo: Photo, family: str) -> PathAnswers:
-        """Answer one photo with every network of a family whose weights are here.
+    def answers(self, photo: Photo, card: ModelCard) -> PathAnswers:
+        """Answer one photo with every network of a model's family whose weights are here, and with the model itself.
+
+        Args:
+            photo: The photo.
+            card: The model. It may be a cut that is not on a path.
 
         Raises:
             ImageError: The photo cannot be used.
             WeightsError: Weights cannot be loaded.
             Busy: Too many photos are waiting.
         """
+        found = self._along(photo, card.family)
+        if card.id in found.answers or not self._service.status(card).ready:
+            return found
+        (answer,) = self._service.classify([photo], card)
+        if isinstance(answer, ImageError):
+            raise answer
+        return replace(found, answers={**found.answers, card.id: _top(answer)})
+
+    def _along(self, photo: Photo, family: str) -> PathAnswers:
         from ..classify.inference import decode_photos, network_view
         from ..classify.path import answers_along
 
@@ -127,7 +135,7 @@ class Paths:
         """Answer a photo, so that the first visitor finds the networks in memory and the answer known."""
         self._service.warm_up()
         with contextlib.suppress(Busy):
-            self.answers(photo, self.first().family)
+            self._along(photo, self.first().family)
 
     def end(self) -> None:
         """Answer nothing more: what is being answered ends with the network that runs."""
@@ -154,3 +162,10 @@ class Paths:
             if key not in self._networks:
                 self._networks[key] = [*fetch_slices(service.weights, path, device)]
             return self._networks[key]
+
+
+def _top(answer: Prediction) -> Top:
+    from ..classify.path import Top
+
+    labels = tuple(guess.label.index for guess in answer.top)
+    return Top(labels, tuple(guess.probability for guess in answer.top))

@@ -1,6 +1,6 @@
 """Keep the page's address in step with what it shows (models, tab, λ and μ), so that a view can be bookmarked.
 
-Other parameters, such as the theme, stay as they are.
+The first view writes its example photo itself. Other parameters, such as the theme, stay as they are.
 """
 
 from __future__ import annotations
@@ -21,7 +21,18 @@ _WRITE = """({arguments}) => {{
   const url = new URL(window.location);
   {body}
   window.history.replaceState(null, '', url);
+  window.lowrankAddress = url.href;
 }}"""
+# Back and Forward move between tabs. All else stays as the page shows it.
+_BACK = """
+window.addEventListener('popstate', () => {
+  const tab = new URL(window.location).searchParams.get('tab') || 'photos';
+  const url = new URL(window.lowrankAddress || window.location);
+  url.searchParams.set('tab', tab);
+  window.history.replaceState(null, '', url);
+  document.querySelector(`#lr-tab-${tab}-button`)?.click();
+});
+"""
 
 _FORMER = {"classify": "photos", "compare": "photos", "pareto": "trade-off", "about": "how"}
 """Former names of tabs, which old links may still contain, and the present names."""
@@ -53,6 +64,7 @@ def build(page: Page, titles: Sequence[str]) -> None:
         page: The page.
         titles: Titles of the tabs.
     """
+    gr.HTML("", js_on_load=_BACK, visible="hidden")
     sliders = [page.log_lambda, page.log_mu]
     page.chosen.change(None, page.chosen, None, js=_WRITE_MODEL, **QUIET)
     page.other.change(None, page.other, None, js=_WRITE_OTHER, **QUIET)
@@ -88,7 +100,11 @@ def follow_tab(tab: gr.Tab) -> None:
     Gradio selects the first tab by itself before the address is read. The page has no focus yet at that moment, so
     such a selection is ignored.
     """
-    body = f"if (document.activeElement === document.body) return; url.searchParams.set('tab', '{tab.id}');"
+    body = (
+        "if (document.activeElement === document.body) return; "
+        f"if ((url.searchParams.get('tab') || 'photos') !== '{tab.id}') window.history.pushState(null, '', url); "
+        f"url.searchParams.set('tab', '{tab.id}');"
+    )
     tab.select(None, None, None, js=_WRITE.format(arguments="", body=body), **QUIET)
 
 

@@ -22,6 +22,15 @@ from ..serve.places import ANSWERED
 from .page import Desk
 
 _FILE_ROUTE = "/gradio_api/file="
+# "Use via API" begins each description with a sentence of its own that says nothing here.
+_DESCRIBE = r"""
+document.addEventListener('lr-changed', () => {
+  for (const note of document.querySelectorAll('.api-docs .desc')) {
+    const own = note.textContent.replace(/^The (input|output) value that [a-z ]+ "[^"]*" Api\s+component\.\s*/, '');
+    if (own !== note.textContent) note.textContent = own;
+  }
+});
+"""
 
 
 def build(desk: Desk, demo: gr.Blocks) -> None:
@@ -89,6 +98,7 @@ def build(desk: Desk, demo: gr.Blocks) -> None:
         validations.cancel(job)
         return validation_json(validations.status(job))
 
+    gr.HTML("", js_on_load=_DESCRIBE, visible="hidden")
     _register(demo, classify, ANSWERED)
     for endpoint in (ranks, pareto, models, validate, validation_status, cancel_validation):
         _register(demo, endpoint, 8)

@@ -27,11 +27,13 @@ const csv = (plot) => {
   // A second axis has a quantity of its own: its title stands with the series.
   const series = (trace) => plain(trace.name) + (trace.yaxis === 'y2' ? ', ' + title('yaxis2') : '');
   const label = (plot.layout.meta || {}).label || 'label';
-  const rows = [['series', title('xaxis') || 'x', title('yaxis') || 'y', ...(labelled ? [label] : [])]];
+  // A trace may have more columns in its "meta": lists by name.
+  const more = [...new Set(plot._fullData.flatMap((trace) => Object.keys(trace.meta || {})))];
+  const rows = [['series', title('xaxis') || 'x', title('yaxis') || 'y', ...(labelled ? [label] : []), ...more]];
   for (const trace of plot._fullData) {
-    const y = Array.from(trace.y || []), labels = Array.isArray(trace.text) ? trace.text : [];
+    const y = Array.from(trace.y || []), labels = Array.isArray(trace.text) ? trace.text : [], own = trace.meta || {};
     Array.from(trace.x || y.keys()).forEach((x, i) => rows.push(
-      [series(trace), x, y[i], ...(labelled ? [plain(labels[i])] : [])]));
+      [series(trace), x, y[i], ...(labelled ? [plain(labels[i])] : []), ...more.map((name) => (own[name] || [])[i])]));
   }
   return rows.map((row) => row.map(cell).join(',')).join('\n') + '\n';
 };

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -24,6 +23,7 @@ from ..serve.paths import Paths
 from ..serve.service import Service
 from ..serve.uploads import LabelledFiles
 from ..serve.validations import Validations
+from .present_stage import chosen_value
 
 FIRST_PHOTO = Path(get_image("lion.jpg"))
 """The photo that visitors see first, from the gradio package."""
@@ -94,13 +94,8 @@ class Page:
         return self.desk.service.zoo.get(model_id)
 
     def choose(self, card: ModelCard) -> dict[Any, Any]:
-        """Return the updates that choose a model, or its nearest neighbour if it is a cut that is not on a path."""
-        on_path = self.desk.paths.nearest(card)
-        if on_path.ranks != card.ranks:
-            gr.Info("The slider has no network of exactly these ranks, so it shows the nearest one.")
-        # The time makes this a new value: the browser ignores a model that it was told before, even if its visitor
-        # has moved on since.
-        return {self.stage: gr.HTML(model=on_path.id, asked=time.time_ns()), self.chosen: on_path.id}
+        """Return the updates that choose a model."""
+        return {self.stage: gr.HTML(chosen=chosen_value(self.desk.service.zoo, card)), self.chosen: card.id}
 
     def when_open(
         self,
@@ -206,7 +201,13 @@ def create(desk: Desk, demo: gr.Blocks, stage: gr.HTML, model: str) -> Page:
             elem_id="lr-compare",
             render=False,
         ),
-        log_lambda=_slider("λ", "lr-lambda", LOG_LAMBDAS, LOG_LAMBDA, "Price per unit of cost; right: lower ranks."),
+        log_lambda=_slider(
+            "λ",
+            "lr-lambda",
+            LOG_LAMBDAS,
+            LOG_LAMBDA,
+            "Price per unit of cost; right: lower ranks. −4.6 is λ = 0.25e-4.",
+        ),
         log_mu=_slider("μ", "lr-mu", LOG_MUS, LOG_MU, "Weight of the lost energy; right: higher ranks."),
         job=gr.BrowserState("", storage_key="lowrank-validation"),
         timer=gr.Timer(POLL_SECONDS, active=False),

@@ -41,7 +41,7 @@ def stage_config(
     Args:
         zoo: All models.
         paths: Family -> scheme -> its networks in order of falling MACs.
-        ready: Ids of those whose weights are here.
+        ready: Ids of the models whose weights are here.
         examples: Photos to offer.
     """
     return json.dumps(
@@ -92,7 +92,7 @@ def _cut(zoo: Zoo, card: ModelCard) -> dict[str, Any]:
         "lambda": "" if card.truncated_from else card.lambda_text,
         "mflops": zoo.mflops(card),
         "at": card.cost.macs / 1e6,
-        "fewer": f"{zoo.reference.mflops / zoo.mflops(card):.1f}",
+        "fewer": f"{zoo.reference.mflops / max(1, zoo.mflops(card)):.1f}",
         "ranks": card.ranks,
         "macs": [round(cost.macs / 1e6, 2) for cost in card.cost.layers],
         "error": _error(card),
@@ -199,13 +199,30 @@ def _thumbnail(path: Path) -> str:
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
-def photo_value(name: str, key: str, found: PathAnswers, ready: Sequence[str]) -> str:
-    """Return a photo and its answers, as JSON, to replace those in the view; ``key`` names the photo."""
+def chosen_value(zoo: Zoo, card: ModelCard) -> str:
+    """Return the model to show, as JSON, with all that the view draws for it: a cut may not be on the rail."""
+    cut = _cut(zoo, card) if card.truncated_from else None
+    # The time makes every value a new one: the browser ignores one that it was told before, even if its visitor has
+    # moved on since.
+    return json.dumps({"id": card.id, "cut": cut, "time": time.time_ns()}, ensure_ascii=False)
+
+
+def photo_value(name: str, key: str, found: PathAnswers, ready: Sequence[str], example: str = "") -> str:
+    """Return a photo and its answers, as JSON, to replace those in the view.
+
+    Args:
+        name: The file's name.
+        key: Names the photo.
+        found: The answers.
+        ready: Ids of the models whose weights are here.
+        example: The photo's name in the page's address, if it is an example that the address names.
+    """
     return json.dumps(
         {
             "replace": True,
             "photo": key,
             "name": name,
+            "example": example,
             "caption": f"{name}: decoded in {found.decode_time.milliseconds:.1f} ms by {found.decoder}",
             "picture": picture_uri(found.view, found.view.shape[0]),
             "ready": list(ready),
@@ -227,7 +244,7 @@ def more_value(
     Args:
         key: Names the photo.
         found: The answers; None where they are refused.
-        ready: Ids of the networks whose weights are here.
+        ready: Ids of the models whose weights are here.
         refused: Why there are none.
         downloaded: Id of the model whose download has ended, in success or not.
         failed: Why it failed; empty if it did not.

@@ -18,7 +18,7 @@ from ..serve.places import ANSWERED
 from ..settings import ASSETS
 from .events import QUIET
 from .page import FIRST_PHOTO, Desk, Items, Page, short_hash
-from .present_stage import more_value, photo_value, refused_value, stage_config
+from .present_stage import chosen_value, more_value, photo_value, refused_value, stage_config
 
 # With a change of the photos, the browser says how many clicks came before it.
 _CLICKS = "(_, ...values) => [String(window.lowrankClicks || 0), ...values]"
@@ -40,8 +40,7 @@ def create(desk: Desk, model: str) -> gr.HTML:
         elem_id="lr-stage",
         render=False,
         config=stage_config(desk.service.zoo, desk.paths.paths, _ready(desk), EXAMPLES),
-        model=model,
-        asked=0,
+        chosen=chosen_value(desk.service.zoo, desk.service.zoo.get(model)),
     )
 
 
@@ -64,9 +63,13 @@ class Asked:
 
 
 def _ready(desk: Desk) -> list[str]:
-    """Return the ids of all networks whose weights are here."""
-    every = (card for schemes in desk.paths.paths.values() for path in schemes.values() for card in path)
-    return [card.id for card in every if desk.service.status(card).ready]
+    """Return the ids of the models whose weights are here."""
+    return [card.id for card in desk.service.ready_models()]
+
+
+def _named(path: str) -> str:
+    """Return an example's name in the page's address; empty for the first, which needs none, and for other photos."""
+    return Path(path).stem if Path(path) in EXAMPLES[1:] else ""
 
 
 def build(page: Page) -> None:
@@ -82,8 +85,8 @@ def build(page: Page) -> None:
         for path in paths[:_TRIED]:
             photo = Photo.from_file(Path(path))
             try:
-                found = desk.paths.answers(photo, page.card(model).family)
-                shown = photo_value(photo.name, short_hash(path), found, _ready(desk)), path
+                found = desk.paths.answers(photo, page.card(model))
+                shown = photo_value(photo.name, short_hash(path), found, _ready(desk), _named(path)), path
                 break
             except LowRankError as error:
                 shown = shown or (refused_value(photo.name, short_hash(path), error), path)
@@ -91,10 +94,12 @@ def build(page: Page) -> None:
                     break
         return shown if shown and number == asked.photos else (gr.skip(), gr.skip())
 
-    def first(model: str, asked: Asked) -> tuple[Any, Any]:
+    def first(model: str, asked: Asked, request: gr.Request) -> tuple[Any, Any]:
         if asked.photos:
             return gr.skip(), gr.skip()
-        return answered([str(EXAMPLES[0])], model, asked)
+        wanted = request.query_params.get("photo")
+        path = next((one for one in EXAMPLES if one.stem == wanted), EXAMPLES[0])
+        return answered([str(path)], model, asked)
 
     def clicked(path: str, click: int, model: str, asked: Asked) -> tuple[Any, Any]:
         if click < asked.clicks:
@@ -123,7 +128,7 @@ def build(page: Page) -> None:
     def answers(path: str, model: str, downloaded: str = "") -> str:
         path = path or str(EXAMPLES[0])
         try:
-            found = desk.paths.answers(Photo.from_file(Path(path)), page.card(model).family)
+            found = desk.paths.answers(Photo.from_file(Path(path)), page.card(model))
             return more_value(short_hash(path), found, _ready(desk), downloaded=downloaded)
         except LowRankError as error:
             return more_value(short_hash(path), None, _ready(desk), error, downloaded)

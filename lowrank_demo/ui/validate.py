@@ -29,6 +29,7 @@ _WELCOME = message(
 _OWN = "A file on this server."
 _NO_SET = "This server has only three sample photos: no labelled set was found that may be passed on."
 _RESTARTED = "The server was restarted; the validation was lost. Start it again."
+_ZIP = "The folders in a zip are named after the classes of their photos, such as lion/1.jpg or 291/2.jpg."
 _LISTED = 10
 """Largest number of refusals to list."""
 _START, _UNPACKING = "Start", "Your zip is being unpacked"
@@ -51,7 +52,7 @@ def build(page: Page, tab: gr.Tab) -> None:
                 render=False,
             )
             upload = gr.File(
-                label="Your own photos: a zip of class-named folders, such as lion/1.jpg, 291/2.jpg",
+                label="Your own photos, as a zip",
                 file_types=[".zip"],
                 height=165,
                 elem_id="lr-upload",
@@ -60,6 +61,7 @@ def build(page: Page, tab: gr.Tab) -> None:
             # A server without labelled files asks for the visitor's first.
             for one in (file, upload) if own else (upload, file):
                 one.render()
+            gr.Markdown(_ZIP, elem_classes="lr-note")
             chosen = gr.Dropdown(
                 [(_model_label(status), status.card.id) for status in desk.service.models()],
                 value=[card.id for card in desk.service.ready_models()[:MAX_MODELS]],

@@ -181,6 +181,16 @@ def test_a_link_restores_the_tab(app: RunningApp, page: Page) -> None:
     expect(page.locator("#lr-ranks-plot .legend")).to_contain_text("Scheme 2 · v1 · authors'")
     page.get_by_role("tab", name="Trade-off").click()
     page.wait_for_url(re.compile(r"tab=trade-off"))
+    page.get_by_role("tab", name="Validate").click()
+    page.wait_for_url(re.compile(r"tab=validate"))
+    for back, tab in ((True, "Trade-off"), (True, "Ranks"), (False, "Trade-off")):
+        if back:
+            page.go_back()
+        else:
+            page.go_forward()
+        expect(page.get_by_role("tab", name=tab)).to_have_attribute("aria-selected", "true")
+        page.wait_for_url(re.compile(f"tab={tab.lower()}"))
+        assert "with=published" in page.url, "all else stays as it is"
     opened(page, app, "tab=nowhere")
     expect(page.get_by_role("tab", name="Photos")).to_have_attribute("aria-selected", "true")
 
@@ -349,7 +359,18 @@ def test_figures_as_files(app: RunningApp, page: Page, zoo: Zoo) -> None:
     assert kept["SVG"].lstrip().startswith(b"<svg")
     assert Image.open(io.BytesIO(kept["PNG"])).width > 1000
     rows = list(csv.reader(io.StringIO(kept["CSV"].decode())))
-    assert rows[0] == ["series", "layer", "rank, % of full rank", "rank"]
+    assert rows[0] == ["series", "layer", "rank, % of full rank", "rank", "full rank"]
     shares = {row[1]: float(row[2]) for row in rows[1:] if "v5" in row[0]}
     layers = zoo.get("bundled/scheme_2/v5").cost.layers
     assert shares == {cost.layer.name: pytest.approx(100 * cost.rank / cost.full_rank) for cost in layers}
+    assert [(row[3], row[4]) for row in rows[1:] if "v5" in row[0]] == [
+        (str(cost.rank), str(cost.full_rank)) for cost in layers
+    ]
+    page.get_by_role("tab", name="Trade-off").click()
+    expect(page.locator("#lr-pareto-plot .js-plotly-plot")).to_be_visible()
+    with page.expect_download() as waiting:
+        page.locator("#lr-pareto-plot").get_by_role("button", name="as CSV").click()
+    rows = list(csv.reader(io.StringIO(Path(waiting.value.path()).read_text(encoding="utf-8"))))
+    assert rows[0] == ["series", "MFLOPs", "top-1 error, %", "version", "model", "λ", "ranks"]
+    v5 = zoo.get("published/scheme_2/v5")
+    assert ["151", "v5", v5.id, "0.25e-4", "-".join(map(str, v5.ranks))] in [[row[1], *row[3:]] for row in rows]

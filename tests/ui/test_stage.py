@@ -204,7 +204,8 @@ def test_the_later_move_wins_when_its_request_arrives_first(app: RunningApp, pag
     held = held_back(page, '"move":1')
     page.locator(RAIL).focus()
     page.keyboard.press("End")
-    page.wait_for_timeout(500)
+    while not held:
+        page.wait_for_timeout(50)
     page.keyboard.press("ArrowLeft")
     page.wait_for_url(re.compile("version="))
     chosen = page.url
@@ -299,6 +300,36 @@ def test_a_block_opens_the_layer(app: RunningApp, page: Page) -> None:
     expect(page.locator("#lr-tabs")).to_be_in_viewport()
     marked = page.locator("#lr-ranks-plot .shapelayer path, #lr-ranks-plot .layer-below path[data-index]")
     expect(marked.first).to_be_attached()
+    expect(page.locator("#lr-conv1 img")).to_have_count(2)
+    figure = page.locator("#lr-ranks-plot .js-plotly-plot")
+    expect(figure).to_be_in_viewport(ratio=1)
+    page.wait_for_timeout(2000)
+    expect(figure).to_be_in_viewport(ratio=1)
+
+
+def test_an_example_in_a_link(app: RunningApp, page: Page) -> None:
+    opened(page, app, "photo=pizza")
+    assert answers(page)[0] == "pizza"
+    page.get_by_role("button", name="Example photo zebra.jpg").click()
+    page.wait_for_url(re.compile("photo=zebra"))
+    drop(page, photo_path("lion.jpg"))
+    expect(page.locator(".st-photo figcaption")).to_contain_text("lion.jpg")
+    assert "photo=" not in page.url, "a visitor's own photo is in no link"
+    opened(page, app, "photo=../secret")
+    assert answers(page)[0] == "lion"
+
+
+def test_a_photo_that_takes_its_time_says_so(app: RunningApp, page: Page) -> None:
+    opened(page, app)
+    held = held_back(page, "cheetah")
+    drop(page, photo_path("cheetah.jpg"))
+    expect(page.locator(".st-sure")).to_have_text("Answering your photo…")
+    caption = page.locator(".st-photo figcaption")
+    while "cheetah.jpg" not in caption.inner_text():
+        while held:
+            held.pop().continue_()
+        page.wait_for_timeout(50)
+    expect(page.locator(".st-sure")).not_to_have_text("Answering your photo…")
 
 
 def test_share(app: RunningApp, page: Page) -> None:

@@ -101,13 +101,19 @@ def test_a_truncated_point_survives_a_reload(app: RunningApp, page: Page) -> Non
     click_point(page, cut)
     expect(title(page)).to_contain_text("cut to")
     chosen = title(page).text_content() or ""
-    # The slider has its own cuts: a click chooses the one of them that is nearest.
     page.wait_for_url(re.compile(r"version=v5(@|%40)[\d-]+"))
     assert "family=bundled" in page.url
+    assert unquote(page.url).partition("@")[2].startswith(cut.partition("@")[2]), "exactly this cut is on the rail now"
+    expect(page.locator(".st-block .st-rank")).to_have_text(
+        [f"rank {rank}" for rank in cut.partition("@")[2].split("-")]
+    )
+    expect(page.locator(".st-top .st-name").first).to_have_text("lion")
+    expect(page.locator(".st-top")).not_to_have_class(re.compile("st-old"))
     before = unquote(page.url)
     page.reload()
     expect(page.locator(".st")).to_have_attribute("data-ready", "true", timeout=60_000)
     expect(title(page)).to_have_text(chosen)
+    expect(page.locator(".st-top li")).to_have_count(5)
     expect(page.locator(f"{PLOT} .js-plotly-plot")).to_be_visible()
     expect(page.locator(".toast-body")).to_have_count(0)
     assert unquote(page.url) == before
