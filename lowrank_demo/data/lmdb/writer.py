@@ -138,9 +138,10 @@ class LmdbWriter:
         names = b"".join(packer.pack(record_key(i)) for i in range(self.count))
         self._waiting = [(KEY_LIST, packer.pack_array_header(self.count) + names)]
         self._commit()
-        digest = self._background.submit(file_sha256, self._temporary)
-        self._env.sync(True)
-        sha256 = digest.result()
+        # While the disk works, the file is read for its digest.
+        synced = self._background.submit(self._env.sync, True)
+        sha256 = file_sha256(self._temporary)
+        synced.result()
         self._env.close()
         with LmdbReader(self._temporary) as reader:
             if len(reader) != self.count:
