@@ -18,7 +18,7 @@ const drawEvidence = () => {
   root.querySelector('.ph-why').hidden = !key;
   slot.innerHTML = known.get(key) || '';
   if (!key || known.has(key)) return;
-  slot.textContent = 'Hiding one part after the other…';
+  slot.textContent = 'Hiding one part after another…';
   // Whoever walks through the photos waits at the one that matters.
   timer = setTimeout(ask, 150, key);
 };

@@ -104,12 +104,17 @@ const showRanks = () => {
   let until = Date.now() + 15000;
   const own = new AbortController();
   for (const kind of ['wheel', 'touchstart', 'keydown', 'pointerdown']) window.addEventListener(kind, () => own.abort(), { signal: own.signal, passive: true });
+  let height = 0, place = 0;
   const follow = () => {
+    const { scrollHeight } = document.documentElement;
+    if (height === scrollHeight && Math.abs(window.scrollY - place) > 2) own.abort(); // somebody else scrolled
+    if (own.signal.aborted) return;
     const figure = document.querySelector('#lr-ranks-plot .js-plotly-plot');
     if (figure && figure.offsetParent) figure.scrollIntoView({ block: 'center' });
     if (document.querySelector('#lr-conv1 :is(img, p)')) until = Math.min(until, Date.now() + 1500);
-    if (Date.now() > until) own.abort();
-    if (!own.signal.aborted) setTimeout(follow, 100);
+    height = scrollHeight;
+    place = window.scrollY;
+    if (Date.now() > until) own.abort(); else setTimeout(follow, 100);
   };
   follow();
 };
@@ -121,7 +126,7 @@ const drawDetail = () => {
     + `${one.macs[number].toFixed(1)} of the network's ${one.mflops} MFLOPs.`;
 };
 const drawNetwork = () => {
-  const one = cut(), total = one.macs.reduce((sum, macs) => sum + macs, 0);
+  const one = cut(), total = one.macs.reduce((sum, macs) => sum + macs, 0) || 1;
   element.querySelectorAll('.st-block').forEach((block, number) => {
     const layer = config.layers[number], rank = one.ranks[number], full = layer.full[state.scheme];
     const share = one.macs[number] / total;
@@ -164,7 +169,8 @@ const asks = (one) => (one.added ? one.id : state.family);
 const ask = (one) => {
   const what = asks(one);
   state.asked = what;
-  trigger('input', { model: one.id });
+  // A busy server may have refused the photo as a whole.
+  trigger('input', { model: one.id, whole: !$('.st-drop img').hasAttribute('src') });
   clearTimeout(waiting);
   waiting = setTimeout(() => {
     if (state.asked !== what || state.refused || state.answers[one.id]) return;
@@ -174,7 +180,11 @@ const ask = (one) => {
 };
 const drawAnswer = () => {
   const one = cut(), top = state.answers[one.id], list = $('.st-top');
-  list.classList.toggle('st-old', !top);
+  list.classList.toggle('st-old', !top || state.late);
+  if (state.late) {
+    $('.st-sure').textContent = 'Answering your photo…';
+    return;
+  }
   if (!top && !isReady(one)) {
     offerDownload(one);
     return;
@@ -233,13 +243,13 @@ const drawPlot = () => {
   svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
   const lines = config.errors;
   const points = [...Object.values(lines.series).flat(), ...(lines.reference ? [lines.reference] : [])];
-  const xs = points.concat(path()).map((one) => one.mflops);
+  const xs = points.concat(path()).map((one) => Math.max(1, one.mflops));
   const least = Math.log(Math.min(...xs, 140)), most = Math.log(1.05 * Math.max(...xs));
   const ys = points.map((point) => point.error), spread = Math.max(...ys) - Math.min(...ys);
   // Cuts far below the last version err always: their part of the line is beyond the upper edge.
   const far = Object.values(lines.lines).flat().some(([, error]) => error > Math.max(...ys) + 1);
   const low = Math.floor(Math.min(...ys) - 1), high = Math.ceil(Math.max(...ys) + 1 + (far ? spread : 0));
-  const xOf = (mflops) => left + (width - left - right) * (Math.log(mflops) - least) / (most - least);
+  const xOf = (mflops) => left + (width - left - right) * (Math.log(Math.max(1, mflops)) - least) / (most - least);
   const yOf = (error) => top + (height - top - bottom) * (high - error) / (high - low);
   const inside = shape('clipPath', { id: 'st-inside' });
   inside.append(shape('rect', { x: left, y: top, width: width - left - right, height: height - top - bottom }));
@@ -352,16 +362,26 @@ const range = () => {
   });
 };
 
-// Said where an answer takes its time, such as for the first large photo.
-let late = 0;
-const expect = () => {
-  clearTimeout(late);
-  late = setTimeout(() => {
-    $('.st-sure').textContent = 'Answering your photo…';
-    $('.st-top').classList.add('st-old');
-    late = setTimeout(drawAnswer, LONGEST);
+// Say so where an answer takes its time, such as that to the first large photo.
+let timerOfPhoto = 0;
+const expectPhoto = () => {
+  clearTimeout(timerOfPhoto);
+  timerOfPhoto = setTimeout(() => {
+    state.late = true;
+    drawAnswer();
+    timerOfPhoto = setTimeout(() => { endWait(); drawAnswer(); }, LONGEST);
   }, 300);
 };
+const endWait = () => {
+  clearTimeout(timerOfPhoto);
+  state.late = false;
+};
+// An upload that is refused brings no answer, only Gradio's message.
+document.addEventListener('lr-changed', () => {
+  if (!state.late || !document.querySelector('.toast-body.error')) return;
+  endWait();
+  drawAnswer();
+});
 const remember = (example) => {
   const url = new URL(window.location);
   if (example) url.searchParams.set('photo', example); else url.searchParams.delete('photo');
@@ -374,11 +394,11 @@ const showPhoto = () => {
   if (value.ready) state.known = new Set(value.ready);
   state.downloading.delete(value.downloaded);
   if (value.failed) state.failed[value.downloaded] = value.failed;
+  if (value.replace || value.unchanged) endWait();
   if (value.answers && (value.replace || value.photo === state.photo)) {
     state.answers = value.replace ? value.answers : { ...state.answers, ...value.answers };
     state.refused = value.refused ? { text: value.refused, again: value.again, of: value.replace ? '' : state.asked } : null;
     if (value.replace) {
-      clearTimeout(late);
       $('.st-top').replaceChildren();
       remember(value.example);
       state.asked = '';
@@ -415,11 +435,13 @@ for (const kind of ['dragover', 'drop']) document.addEventListener(kind, (event)
 document.addEventListener('click', ({ target }) => {
   const cell = target.closest('#lr-photos .grid-container > *');
   if (!cell || !target.closest('.thumbnail-item')) return;
-  expect();
+  expectPhoto();
   trigger('focus', { photo: [...cell.parentElement.children].indexOf(cell), click: clicked() });
 });
-document.addEventListener('change', ({ target }) => { if (target.matches('#lr-photos input[type=file]') && target.files.length) expect(); }, true);
-document.addEventListener('drop', ({ target }) => { if (target.closest('#lr-photos')) expect(); }, true);
+document.addEventListener('change', ({ target }) => { if (target.matches('#lr-photos input[type=file]') && target.files.length) expectPhoto(); }, true);
+document.addEventListener('drop', ({ target, dataTransfer }) => {
+  if (target.closest('#lr-photos') && dataTransfer && dataTransfer.files.length) expectPhoto();
+}, true);
 // Browsers cannot show every photo that is answered, such as HEIC: a grey picture in place of a broken one.
 document.addEventListener('error', ({ target }) => {
   if (target.tagName !== 'IMG' || !target.closest('#lr-photos')) return;
@@ -429,7 +451,7 @@ document.addEventListener('error', ({ target }) => {
 }, true);
 $('.st-examples').replaceChildren(...config.examples.map(({ name, title, picture }, number) => {
   const button = make('button', { type: 'button', 'aria-label': 'Example photo ' + name, title }, make('img', { alt: '', src: picture }));
-  button.addEventListener('click', () => { expect(); trigger('click', { example: number, click: clicked() }); });
+  button.addEventListener('click', () => { expectPhoto(); trigger('click', { example: number, click: clicked() }); });
   return button;
 }));
 
@@ -487,7 +509,9 @@ watch('value', showPhoto);
 watch('chosen', () => {
   const chosen = JSON.parse(props.chosen), found = findCut(chosen);
   if (!found) return;
-  told = chosen.id;
+  // The server is told again: a move that was sent while it chose would otherwise be its last word.
+  told = '';
   go(found);
   drawStops();
+  drawRail();
 });

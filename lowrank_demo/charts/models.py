@@ -79,8 +79,8 @@ def macs_summary(card: ModelCard, zoo: Zoo) -> str:
     return (
         f"{mflops} MFLOPs for one image, and {card.cost.params / 1e6:.2f} million parameters with batch normalisation. "
         f"{reference.name}, which the paper compares with and whose convolutions are split into groups, has "
-        f"{reference.mflops:.0f}, {reference.mflops / mflops:.1f}× as many; the same network before it was factored "
-        f"has {DENSE_MACS / 1e6:,.0f}."
+        f"{reference.mflops:.0f}, {reference.mflops / max(1, mflops):.1f}× as many; the same network before it was "
+        f"factored has {DENSE_MACS / 1e6:,.0f}."
     )
 
 

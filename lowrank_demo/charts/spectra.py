@@ -71,6 +71,7 @@ def spectra_figure(spectra: Spectra, truncation: Truncation) -> go.Figure:
         },
         hovertemplate="<b>%{text}</b>: the last component that is kept, rank %{x}<extra></extra>",
     )
+    figure.update_layout(meta={"label": "layer"})
     figure.update_xaxes(title={"text": "component", "standoff": 4}, type="log", dtick=1)
     figure.update_yaxes(title="singular value / largest", type="log", range=[-3, 0.1], dtick=1)
     return styled(figure, "Singular values, and the last that is kept", height=430)

@@ -5,6 +5,7 @@ The first view writes its example photo itself. Other parameters, such as the th
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,38 +24,44 @@ _WRITE = """({arguments}) => {{
   window.history.replaceState(null, '', url);
   window.lowrankAddress = url.href;
 }}"""
-# Back and Forward move between tabs. All else stays as the page shows it.
+_FORMER = {"classify": "photos", "compare": "photos", "pareto": "trade-off", "about": "how"}
+"""Former names of tabs, which old links may still contain, and the present names."""
+# An address that names no tab of today is mended first. Back and Forward move between tabs; all else stays as the page
+# shows it.
 _BACK = """
-window.addEventListener('popstate', () => {
-  const tab = new URL(window.location).searchParams.get('tab') || 'photos';
+const former = {former}, tabs = {tabs};
+const mended = new URL(window.location), named = mended.searchParams.get('tab');
+if (named && !tabs.includes(named)) {{
+  if (former[named]) mended.searchParams.set('tab', former[named]); else mended.searchParams.delete('tab');
+  window.history.replaceState(null, '', mended);
+}}
+window.addEventListener('popstate', () => {{
+  const tab = new URL(window.location).searchParams.get('tab') || tabs[0];
   const url = new URL(window.lowrankAddress || window.location);
   url.searchParams.set('tab', tab);
   window.history.replaceState(null, '', url);
-  document.querySelector(`#lr-tab-${tab}-button`)?.click();
-});
+  document.getElementById(`lr-tab-${{tab}}-button`)?.click();
+}});
 """
-
-_FORMER = {"classify": "photos", "compare": "photos", "pareto": "trade-off", "about": "how"}
-"""Former names of tabs, which old links may still contain, and the present names."""
 _MODEL = """const [family, scheme, version] = id.split('/');
   url.searchParams.set('scheme', scheme.replace('scheme_', ''));
   url.searchParams.set('version', version);
   if (family === 'published') url.searchParams.delete('family'); else url.searchParams.set('family', family);"""
 _WRITE_MODEL = _WRITE.format(arguments="id", body=_MODEL)
-_MEND_MODEL = _WRITE.format(
-    arguments="id",
-    body="if (!url.searchParams.has('scheme') && !url.searchParams.has('version')) return;" + _MODEL,
+_OTHER = "if (other) url.searchParams.set('with', other); else url.searchParams.delete('with');"
+_MEND = _WRITE.format(
+    arguments="id, other",
+    body="window.lowrankRestored = true;"
+    + _OTHER
+    + f"if (url.searchParams.has('scheme') || url.searchParams.has('version')) {{ {_MODEL} }}",
 )
-"""Replaces the name of a model that is not there by that of the model that is shown."""
+"""Replaces the names of models that are not there by those of the models that are shown."""
 _WRITE_TRUNCATION = _WRITE.format(
     arguments="lambda, mu",
     body="url.searchParams.set('lambda', lambda); url.searchParams.set('mu', mu);",
 )
 
-_WRITE_OTHER = _WRITE.format(
-    arguments="id",
-    body="if (id) url.searchParams.set('with', id); else url.searchParams.delete('with');",
-)
+_WRITE_OTHER = _WRITE.format(arguments="other", body=_OTHER)
 
 
 def build(page: Page, titles: Sequence[str]) -> None:
@@ -64,7 +71,8 @@ def build(page: Page, titles: Sequence[str]) -> None:
         page: The page.
         titles: Titles of the tabs.
     """
-    gr.HTML("", js_on_load=_BACK, visible="hidden")
+    tabs = [tab_id(title) for title in titles]
+    gr.HTML("", js_on_load=_BACK.format(former=json.dumps(_FORMER), tabs=json.dumps(tabs)), visible="hidden")
     sliders = [page.log_lambda, page.log_mu]
     page.chosen.change(None, page.chosen, None, js=_WRITE_MODEL, **QUIET)
     page.other.change(None, page.other, None, js=_WRITE_OTHER, **QUIET)
@@ -75,7 +83,7 @@ def build(page: Page, titles: Sequence[str]) -> None:
         asked = read(request.query_params)
         shown: dict[Any, Any] = dict.fromkeys(restored, gr.skip())
         tab = _FORMER.get(asked.tab, asked.tab)
-        if tab in map(tab_id, titles):
+        if tab in tabs:
             shown[page.tabs] = gr.Tabs(selected=tab)
         for slider, value in zip(sliders, (asked.log_lambda, asked.log_mu), strict=True):
             if value is not None:
@@ -91,17 +99,16 @@ def build(page: Page, titles: Sequence[str]) -> None:
             warn(f"The link names a model that is not here. {reason}.")
         return shown
 
-    page.loaded(restore, None, restored, **QUIET).then(None, page.chosen, None, js=_MEND_MODEL, **QUIET)
+    page.loaded(restore, None, restored, **QUIET).then(None, [page.chosen, page.other], None, js=_MEND, **QUIET)
 
 
 def follow_tab(tab: gr.Tab) -> None:
     """Write the tab's id into the address when a visitor chooses it.
 
-    Gradio selects the first tab by itself before the address is read. The page has no focus yet at that moment, so
-    such a selection is ignored.
+    Gradio selects the first tab by itself before the address is read: such a selection is ignored.
     """
     body = (
-        "if (document.activeElement === document.body) return; "
+        "if (!window.lowrankRestored) return; "
         f"if ((url.searchParams.get('tab') || 'photos') !== '{tab.id}') window.history.pushState(null, '', url); "
         f"url.searchParams.set('tab', '{tab.id}');"
     )

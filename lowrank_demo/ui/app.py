@@ -153,8 +153,9 @@ def build_app(desk: page.Desk) -> gr.Blocks:
             for title, module in _TABS.items():
                 name = address.tab_id(title)
                 with gr.Tab(title, id=name, elem_id=f"lr-tab-{name}") as tab:
+                    # First: Gradio runs the listeners of an event one after the other.
+                    address.follow_tab(tab)
                     module.build(shared, tab)
-                address.follow_tab(tab)
         stage.build(shared)
         address.build(shared, list(_TABS))
         figure_tools.build()

@@ -52,8 +52,9 @@ _ABOUT = (
     "The paper's C step keeps, layer by layer, the rank that minimises λ · cost + μ/2 · lost energy. Here it is "
     "applied once to the chosen model's weights; in training it alternates with steps that let the weights adapt. So "
     "you see truncation, **not** the result of training at this λ. *Try it* truncates by SVD. Versions that share one "
-    "file are cut to each layer's first components instead. Between two versions, all else is the weighted mean of "
-    "theirs. Below the smallest, the statistics of batch normalisation were measured at these or slightly higher ranks."
+    "file are cut to each layer's first components instead. A cut between two versions has the weighted mean of their "
+    "biases, batch normalisation and convolutions' U. A cut below the smallest version has statistics of batch "
+    "normalisation that were measured at its ranks or slightly higher ones."
 )
 
 

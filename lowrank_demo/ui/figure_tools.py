@@ -22,15 +22,17 @@ const cell = (value) => {
 const plain = (html) => new DOMParser().parseFromString(String(html || ''), 'text/html').body.textContent;
 const csv = (plot) => {
   // From the figure's own layout: in the full one, Plotly fills in "Click to enter X axis title".
+  // What the pointer skips, such as a mark or a backdrop, is no data.
+  const traces = plot._fullData.filter((trace) => trace.hoverinfo !== 'skip');
   const title = (axis) => plain(((plot.layout[axis] || {}).title || {}).text);
-  const labelled = plot._fullData.some((trace) => Array.isArray(trace.text));
+  const labelled = traces.some((trace) => Array.isArray(trace.text));
   // A second axis has a quantity of its own: its title stands with the series.
   const series = (trace) => plain(trace.name) + (trace.yaxis === 'y2' ? ', ' + title('yaxis2') : '');
   const label = (plot.layout.meta || {}).label || 'label';
   // A trace may have more columns in its "meta": lists by name.
-  const more = [...new Set(plot._fullData.flatMap((trace) => Object.keys(trace.meta || {})))];
+  const more = [...new Set(traces.flatMap((trace) => Object.keys(trace.meta || {})))];
   const rows = [['series', title('xaxis') || 'x', title('yaxis') || 'y', ...(labelled ? [label] : []), ...more]];
-  for (const trace of plot._fullData) {
+  for (const trace of traces) {
     const y = Array.from(trace.y || []), labels = Array.isArray(trace.text) ? trace.text : [], own = trace.meta || {};
     Array.from(trace.x || y.keys()).forEach((x, i) => rows.push(
       [series(trace), x, y[i], ...(labelled ? [plain(labels[i])] : []), ...more.map((name) => (own[name] || [])[i])]));

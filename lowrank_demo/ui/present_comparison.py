@@ -130,8 +130,7 @@ def _row(
         cells = f'<td class="ph-off" colspan="{len(cards)}">{escape(str(first))}</td>'
     else:
         time = first.timings.decode
-        together = "to decode" if time.images == 1 else f"as one of {time.images}"
-        note = f'<small title="decoded in {time_text(time)}">{time.milliseconds:.1f} ms {together}</small>'
+        note = f"<small>decoded in {time_text(time)}</small>"
         cells = "".join(_cell(card, answer, first) for card, answer in zip(cards, answers, strict=True))
     evidence = "" if isinstance(first, ImageError) else key[1]
     return (

@@ -99,7 +99,8 @@ def _cut(zoo: Zoo, card: ModelCard) -> dict[str, Any]:
         "published": card.published is not None,
         "top1": card.measured[0].top1 if card.measured else None,
         "about": _about(card),
-        "megabytes": round(card.cost.fp32_bytes / 1e6),
+        # What is downloaded is the model that a cut is made from.
+        "megabytes": round(zoo.get(card.id.partition("@")[0]).cost.fp32_bytes / 1e6),
     }
 
 
@@ -202,8 +203,8 @@ def _thumbnail(path: Path) -> str:
 def chosen_value(zoo: Zoo, card: ModelCard) -> str:
     """Return the model to show, as JSON, with all that the view draws for it: a cut may not be on the rail."""
     cut = _cut(zoo, card) if card.truncated_from else None
-    # The time makes every value a new one: the browser ignores one that it was told before, even if its visitor has
-    # moved on since.
+    # Here and below, the time makes every value a new one: the browser ignores one that it was told before, even if its
+    # visitor has moved on since.
     return json.dumps({"id": card.id, "cut": cut, "time": time.time_ns()}, ensure_ascii=False)
 
 
@@ -220,6 +221,7 @@ def photo_value(name: str, key: str, found: PathAnswers, ready: Sequence[str], e
     return json.dumps(
         {
             "replace": True,
+            "time": time.time_ns(),
             "photo": key,
             "name": name,
             "example": example,
@@ -257,15 +259,20 @@ def more_value(
             **_refusal(refused),
             "downloaded": downloaded,
             "failed": failed,
-            # Makes every value a new one: the browser ignores a value that it already has.
             "time": time.time_ns(),
         }
     )
 
 
-def refused_value(name: str, key: str, error: LowRankError) -> str:
-    """Return, as JSON, why a photo gets no answers."""
-    return json.dumps({"replace": True, "photo": key, "name": name, "caption": name, "answers": {}, **_refusal(error)})
+def refused_value(name: str, key: str, error: LowRankError, example: str = "") -> str:
+    """Return, as JSON, why a photo gets no answers; see :func:`photo_value`."""
+    photo = {"photo": key, "name": name, "example": example, "caption": name}
+    return json.dumps({"replace": True, "time": time.time_ns(), **photo, "answers": {}, **_refusal(error)})
+
+
+def unchanged_value() -> str:
+    """Return, as JSON, that the photo in the view stays."""
+    return json.dumps({"unchanged": True, "time": time.time_ns()})
 
 
 def _refusal(error: LowRankError | None) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from ..serve.places import ANSWERED
 from ..settings import ASSETS
 from .events import QUIET
 from .page import FIRST_PHOTO, Desk, Items, Page, short_hash
-from .present_stage import chosen_value, more_value, photo_value, refused_value, stage_config
+from .present_stage import chosen_value, more_value, photo_value, refused_value, stage_config, unchanged_value
 
 # With a change of the photos, the browser says how many clicks came before it.
 _CLICKS = "(_, ...values) => [String(window.lowrankClicks || 0), ...values]"
@@ -89,7 +89,7 @@ def build(page: Page) -> None:
                 shown = photo_value(photo.name, short_hash(path), found, _ready(desk), _named(path)), path
                 break
             except LowRankError as error:
-                shown = shown or (refused_value(photo.name, short_hash(path), error), path)
+                shown = shown or (refused_value(photo.name, short_hash(path), error, _named(path)), path)
                 if not isinstance(error, ImageError):
                     break
         return shown if shown and number == asked.photos else (gr.skip(), gr.skip())
@@ -117,7 +117,7 @@ def build(page: Page) -> None:
             return gr.skip(), gr.skip()
         new = [one for one in asked.known if one not in before]
         if not new and (path in asked.known or path not in before):
-            return gr.skip(), gr.skip()
+            return unchanged_value(), gr.skip()
         return answered(new or asked.known[:1] or [str(EXAMPLES[0])], model, asked)
 
     def picked(items: Items, model: str, asked: Asked, event: gr.EventData) -> tuple[Any, Any]:
@@ -133,8 +133,12 @@ def build(page: Page) -> None:
         except LowRankError as error:
             return more_value(short_hash(path), None, _ready(desk), error, downloaded)
 
-    def more(path: str, event: gr.EventData) -> str:
-        return answers(path, str(event.model))
+    def more(path: str, asked: Asked, event: gr.EventData) -> Any:
+        model = str(event.model)
+        if not event.whole:
+            return answers(path, model)
+        value, _ = answered([path or str(EXAMPLES[0])], model, asked)
+        return value
 
     def download(
         path: str,
@@ -175,7 +179,13 @@ def build(page: Page) -> None:
     stage.focus(picked, [page.photos, page.chosen, asked], **listener)
     stage.click(example, [page.chosen, asked], **listener)
     stage.input(
-        more, shown, stage, trigger_mode="multiple", concurrency_limit=ANSWERED, concurrency_id="classify", **QUIET
+        more,
+        [shown, asked],
+        stage,
+        trigger_mode="multiple",
+        concurrency_limit=ANSWERED,
+        concurrency_id="classify",
+        **QUIET,
     )
     stage.submit(
         download,

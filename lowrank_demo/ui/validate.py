@@ -27,9 +27,9 @@ _WELCOME = message(
     "lr-welcome",
 )
 _OWN = "A file on this server."
-_NO_SET = "This server has only three sample photos: no labelled set was found that may be passed on."
+_NO_SET = "This server has only three sample photos: we found no labelled set that we may redistribute."
 _RESTARTED = "The server was restarted; the validation was lost. Start it again."
-_ZIP = "The folders in a zip are named after the classes of their photos, such as lion/1.jpg or 291/2.jpg."
+_ZIP = "Put the photos of each class in a folder that has the name or the number of the class: lion/1.jpg, 291/2.jpg."
 _LISTED = 10
 """Largest number of refusals to list."""
 _START, _UNPACKING = "Start", "Your zip is being unpacked"
@@ -61,7 +61,8 @@ def build(page: Page, tab: gr.Tab) -> None:
             # A server without labelled files asks for the visitor's first.
             for one in (file, upload) if own else (upload, file):
                 one.render()
-            gr.Markdown(_ZIP, elem_classes="lr-note")
+                if one is upload:
+                    gr.Markdown(_ZIP, elem_classes="lr-note")
             chosen = gr.Dropdown(
                 [(_model_label(status), status.card.id) for status in desk.service.models()],
                 value=[card.id for card in desk.service.ready_models()[:MAX_MODELS]],

@@ -191,6 +191,17 @@ def test_a_link_restores_the_tab(app: RunningApp, page: Page) -> None:
         expect(page.get_by_role("tab", name=tab)).to_have_attribute("aria-selected", "true")
         page.wait_for_url(re.compile(f"tab={tab.lower()}"))
         assert "with=published" in page.url, "all else stays as it is"
+    opened(page, app, "tab=pareto")
+    expect(page.get_by_role("tab", name="Trade-off")).to_have_attribute("aria-selected", "true")
+    page.wait_for_url(re.compile(r"tab=trade-off"))
+    for tab in ("Ranks", "Validate", "How it works"):  # faster than the server answers
+        page.get_by_role("tab", name=tab).click()
+    assert "tab=how" in page.url
+    for tab in ("Validate", "Ranks", "Trade-off"):
+        page.go_back()
+        expect(page.get_by_role("tab", name=tab)).to_have_attribute("aria-selected", "true")
+    page.wait_for_timeout(2000)
+    assert "tab=trade-off" in page.url, "a late answer changes nothing"
     opened(page, app, "tab=nowhere")
     expect(page.get_by_role("tab", name="Photos")).to_have_attribute("aria-selected", "true")
 
@@ -201,6 +212,9 @@ def test_a_link_to_what_is_not_there(app: RunningApp, page: Page) -> None:
     expect(toast).to_contain_text('There is no model "published/scheme_9/v1"')
     expect(toast).not_to_contain_text("expected one of")
     assert answers(page)[0] == "lion"
+    page.wait_for_url(re.compile(r"scheme=2&version=v5&family=bundled$"))
+    opened(page, app, "scheme=2&version=v5&family=bundled&with=bundled/scheme_2/v99")
+    expect(toast).to_contain_text("v99")
     page.wait_for_url(re.compile(r"scheme=2&version=v5&family=bundled$"))
 
 
@@ -372,5 +386,6 @@ def test_figures_as_files(app: RunningApp, page: Page, zoo: Zoo) -> None:
         page.locator("#lr-pareto-plot").get_by_role("button", name="as CSV").click()
     rows = list(csv.reader(io.StringIO(Path(waiting.value.path()).read_text(encoding="utf-8"))))
     assert rows[0] == ["series", "MFLOPs", "top-1 error, %", "version", "model", "λ", "ranks"]
+    assert [row[0] for row in rows if not row[4]] == ["Caffe-AlexNet, not compressed"]
     v5 = zoo.get("published/scheme_2/v5")
     assert ["151", "v5", v5.id, "0.25e-4", "-".join(map(str, v5.ranks))] in [[row[1], *row[3:]] for row in rows]

@@ -9,7 +9,7 @@ from lowrank_demo.errors import ImageError
 from lowrank_demo.models.cards import BUNDLED_FAMILY, Measurement
 from lowrank_demo.models.path import path_of
 from lowrank_demo.models.zoo import MeasuredCut, Zoo
-from lowrank_demo.ui.present_stage import refused_value, stage_config
+from lowrank_demo.ui.present_stage import chosen_value, refused_value, stage_config
 
 _MEASURED = Measurement(60.0, 40.0, "my photos", "validate", 1000)
 
@@ -75,3 +75,13 @@ def test_a_photo_that_is_refused() -> None:
     value = json.loads(refused_value("<b>.jpg", "1f", ImageError("It is <empty>.")))
     assert value["answers"] == {}
     assert value["refused"] == "It is <empty>.", "the browser writes it as text"
+
+
+def test_a_cut_brings_all_that_is_drawn_for_it(zoo: Zoo) -> None:
+    whole = zoo.get("published/scheme_2/v5")
+    assert json.loads(chosen_value(zoo, whole))["cut"] is None
+    cut = zoo.truncated(whole, [4, 10, 20, 20, 30, 60, 60, 60])
+    value = json.loads(chosen_value(zoo, cut))
+    assert value["id"] == value["cut"]["id"] == cut.id
+    assert value["cut"]["ranks"] == list(cut.ranks)
+    assert value["cut"]["megabytes"] == round(whole.cost.fp32_bytes / 1e6), "all of the file is downloaded"

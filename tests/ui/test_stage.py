@@ -146,6 +146,10 @@ def test_examples_and_own_photos(app: RunningApp, page: Page) -> None:
     page.get_by_role("button", name="Example photo coffee.jpg").click()
     expect(page.locator(".st-top .st-name").first).to_have_text("espresso")
     expect(page.locator("#lr-photos .grid-wrap img")).to_have_count(2)  # an example discards nothing
+    page.get_by_role("button", name="Example photo coffee.jpg").click()
+    page.wait_for_timeout(1500)
+    expect(page.locator(".st-sure")).not_to_have_text("Answering your photo…")
+    expect(page.locator(".st-top")).not_to_have_class(re.compile("st-old"))
 
 
 def test_the_photo_that_was_added_is_shown(app: RunningApp, page: Page) -> None:
@@ -330,6 +334,17 @@ def test_a_photo_that_takes_its_time_says_so(app: RunningApp, page: Page) -> Non
             held.pop().continue_()
         page.wait_for_timeout(50)
     expect(page.locator(".st-sure")).not_to_have_text("Answering your photo…")
+
+
+def test_a_cut_without_ranks(app: RunningApp, page: Page) -> None:
+    broken: list[str] = []
+    page.on("console", lambda said: broken.append(said.text) if said.type == "error" else None)
+    opened(page, app, "scheme=2&version=v5@0-0-0-0-0-0-0-0&family=bundled&tab=ranks")
+    expect(title(page)).to_contain_text("cut to 0 MFLOPs")
+    expect(page.locator(".st-block .st-macs").first).to_contain_text("0.0 %")
+    expect(page.locator("#lr-cost")).to_contain_text("0 MFLOPs for one image")
+    expect(page.locator(".toast-body")).to_have_count(0)
+    assert broken == []
 
 
 def test_share(app: RunningApp, page: Page) -> None:

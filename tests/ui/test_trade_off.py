@@ -75,6 +75,7 @@ def test_a_click_on_a_point_chooses_its_model(app: RunningApp, page: Page) -> No
     for scheme, version in (("1", "v2"), ("2", "v1")):
         click_point(page, f"published/scheme_{scheme}/{version}")
         expect(title(page)).to_contain_text(f"Scheme {scheme} · {version}")
+        expect(page.locator(".st-stops .st-here b")).to_have_text(version)
         page.wait_for_url(re.compile(f"scheme={scheme}&version={version}"))
         expect(page.locator(f"{PLOT} .legend")).to_contain_text("chosen model")
     assert "family=" not in page.url
