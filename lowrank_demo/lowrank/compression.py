@@ -13,7 +13,7 @@ from ..errors import UsageError
 from ..models.architecture import SCHEMES
 from ..runtime.schema import shown
 from .c_step import Cost, Criterion
-from .layers import Inputs, factored, replace, survey
+from .layers import Inputs, Target, factored, modes_kept, replace, survey
 from .lc import LowRankPenalty, Selection, mu_schedule, run
 
 Train = Callable[[nn.Module, Callable[[], Tensor], int], object]
@@ -96,13 +96,14 @@ def compress(
         augmented: Whether to use the augmented Lagrangian rather than the quadratic penalty.
         schedule: μ of each LC step, growing.
         measure: Called with the compressed network after each step, for the history: returns its error, for example.
+            What it changes in the network is undone.
 
     Raises:
-        UsageError: An argument is wrong, or no layer can be factored.
+        UsageError: An argument is wrong, the model cannot be copied, or no layer can be factored.
         TrainingDiverged: ``train`` left weights that are not finite.
     """
     _check(scheme, lambda_, target_macs, rank_multiple, schedule)
-    network = copy.deepcopy(model)
+    network = _copied(model)
     found = survey(network, example_input, exclude)
     targets = found.targets
     if not targets:
@@ -133,29 +134,61 @@ def compress(
 
     def end_step(step: int, mu: float) -> None:
         macs = found.other_macs + penalty.macs()
-        measured = None if measure is None else measure(_compressed(network, penalty, scheme))
+        measured = None if measure is None else _measured(network, targets, penalty, scheme, measure)
         ranks = dict(penalty.ranks)
         history.append(Step(step, penalty.lambda_, mu, ranks, macs, penalty.storage(), penalty.distance(), measured))
 
     run(penalty, schedule, l_step, end_step)
     dense = {n: "factoring does not pay" for n in targets if n not in penalty.factors}
     ranks = {name: penalty.ranks[name] for name in penalty.factors}
-    return Compressed(
-        _compressed(network, penalty, scheme), ranks, {**found.left_alone, **dense}, history[-1].macs, tuple(history)
-    )
+    _put_in(network, targets, penalty, scheme)
+    return Compressed(network, ranks, {**found.left_alone, **dense}, history[-1].macs, tuple(history))
 
 
-def _compressed(network: nn.Module, penalty: LowRankPenalty, scheme: str) -> nn.Module:
-    """Return a copy of a network that has the weights of the last C step."""
-    copied = copy.deepcopy(network)
-    for name, delta in penalty.delta.items():
-        module = copied.get_submodule(name)
-        assert isinstance(module, (nn.Conv2d, nn.Linear))
+def _copied(model: nn.Module) -> nn.Module:
+    """Return a copy of a model.
+
+    Raises:
+        UsageError: It cannot be copied.
+    """
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:  # of as many kinds as there are things that cannot be copied
+        reason = str(error).partition(". ")[0] or type(error).__name__
+        raise UsageError(
+            f"The model cannot be copied ({reason}); expected one that copy.deepcopy copies. If its forward keeps a "
+            "tensor, call it once under torch.no_grad(); in place of torch.nn.utils.weight_norm use "
+            "torch.nn.utils.parametrizations.weight_norm."
+        ) from error
+
+
+def _measured(
+    network: nn.Module,
+    targets: Mapping[str, Target],
+    penalty: LowRankPenalty,
+    scheme: str,
+    measure: Callable[[nn.Module], float],
+) -> float:
+    """Measure a network with the weights of the last C step; it then is as it was before."""
+    # Not on a copy of it: a network that keeps a tensor of its last forward cannot be copied after training.
+    before = copy.deepcopy(network.state_dict())
+    with modes_kept(network):
+        try:
+            _put_in(network, targets, penalty, scheme)
+            return measure(network)
+        finally:
+            for name, target in targets.items():
+                replace(network, name, target.module)
+            network.load_state_dict(before)
+
+
+def _put_in(network: nn.Module, targets: Mapping[str, Target], penalty: LowRankPenalty, scheme: str) -> None:
+    """Give a network the weights of the last C step, in place."""
+    for name, target in targets.items():
         if name in penalty.factors:
-            replace(copied, name, factored(module, *penalty.factors[name], scheme))
+            replace(network, name, factored(target.module, *penalty.factors[name], scheme))
         else:
-            module.weight.data.copy_(delta)
-    return copied
+            target.module.weight.data.copy_(penalty.delta[name])
 
 
 def _check(

@@ -5,7 +5,8 @@ A layer that cannot be factored correctly is left alone, and :class:`Survey` say
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import contextlib
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -216,13 +217,10 @@ def survey(network: nn.Module, example: Inputs, exclude: Collection[str] = ()) -
             rows_kept[name] += vectors
 
     hooks = [one.register_forward_hook(partial(record, name), with_kwargs=True) for name, one in layers.items()]
-    modes = {module: module.training for module in network.modules()}
     try:
-        with torch.no_grad():
+        with torch.no_grad(), modes_kept(network):
             network.eval()(*inputs)
     finally:
-        for module, training in modes.items():
-            module.training = training
         for hook in hooks:
             hook.remove()
     sharers = _sharers(network)
@@ -239,6 +237,17 @@ def survey(network: nn.Module, example: Inputs, exclude: Collection[str] = ()) -
             assert isinstance(module, (nn.Conv2d, nn.Linear))
             targets[name] = Target(module, positions[name], rows_kept[name])
     return Survey(targets, reasons, sum(macs[name] for name in reasons))
+
+
+@contextlib.contextmanager
+def modes_kept(network: nn.Module) -> Iterator[None]:
+    """Set each module's training mode back when the block ends."""
+    modes = {module: module.training for module in network.modules()}
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 def _sharers(network: nn.Module) -> dict[int, list[str]]:

@@ -94,6 +94,67 @@ def test_the_given_model_is_left_as_it_was_and_steps_are_counted() -> None:
     assert last.storage == last.macs, "each layer is applied once"
 
 
+class Keeps(nn.Module):
+    """Keeps a tensor of its last forward, as networks do whose attention is to be looked at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = network()
+        self.norm = nn.BatchNorm1d(5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.last = self.layers(x)
+        return self.norm(self.last)
+
+
+def train_on_noise(model: nn.Module, penalty: Callable[[], Tensor], step: int) -> None:
+    optimiser = torch.optim.SGD(model.parameters(), 0.1)
+    model.train()
+    for _ in range(3):
+        loss = model(torch.ones(4, 20)).square().sum() + penalty()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+
+def test_a_network_that_keeps_a_tensor_is_compressed_and_no_training_is_lost() -> None:
+    for measure in (None, lambda model: float(model(torch.ones(4, 20)).detach().sum())):
+        found = compress(Keeps(), train_on_noise, X, target_macs=1_000, schedule=SCHEDULE, measure=measure)
+        assert found.macs <= 1_000
+        assert [step.measured is None for step in found.history] == 3 * [measure is None]
+
+
+def test_measuring_leaves_no_trace() -> None:
+    """Not even a measure that changes weights, statistics and the mode of what it is given."""
+
+    def measure(model: nn.Module) -> float:
+        model.train()(torch.randn(4, 20))
+        for parameter in model.parameters():
+            parameter.data.fill_(7)
+        return 1.0
+
+    torch.manual_seed(3)
+    plain = compress(Keeps(), train_on_noise, X, target_macs=1_000, schedule=SCHEDULE)
+    measured = compress(Keeps(), train_on_noise, X, target_macs=1_000, schedule=SCHEDULE, measure=measure)
+    assert [step.distance for step in measured.history] == [step.distance for step in plain.history]
+    other = measured.network.state_dict()
+    assert all(torch.equal(value, other[key]) for key, value in plain.network.state_dict().items())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_model_that_cannot_be_copied_is_one_sentence() -> None:
+    kept = Keeps()
+    kept(torch.ones(4, 20))
+    normed = nn.Sequential(torch.nn.utils.weight_norm(nn.Linear(20, 30)), nn.Linear(30, 5))
+    normed(X)
+    for model in (kept, normed):
+        with pytest.raises(UsageError, match=r"The model cannot be copied \(Only Tensors .*; expected one that"):
+            compress(model, closer, X, lambda_=1)
+    with torch.no_grad():
+        kept(torch.ones(4, 20))
+    assert compress(kept, closer, X, lambda_=1, schedule=[1.0]).history
+
+
 @pytest.mark.parametrize("target", [400, 800, 1_200, MACS - 1])
 def test_a_target_is_met_at_the_smallest_price_that_meets_it(target: int) -> None:
     model = network()
