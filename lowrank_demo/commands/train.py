@@ -104,24 +104,22 @@ def _lenet300(args: argparse.Namespace) -> int:
     from ..charts.lenet300 import lenet300_page
     from ..errors import UsageError
     from ..reproduce.idx import FASHION_MNIST, read_digits
-    from ..reproduce.lenet300 import reproduce
+    from ..reproduce.lenet300 import AFTERWARDS, reproduce
     from ..reproduce.results import Settings
     from ..reproduce.table import table
     from ..runtime.allocator import keep_freed_memory
-    from ..runtime.files import atomic_write
-    from ..runtime.outputs import check_folder
+    from ..train.output import writing
 
     if not 0 < args.scale <= 1:
         raise UsageError(f"--scale is {args.scale:g}; expected a share of the epochs, above 0 and at most 1.")
     digits = read_digits(args.data or FASHION_MNIST)
-    check_folder(args.to, args.to)
     keep_freed_memory()
     try:
         results = reproduce(digits, args.to, Settings().scaled(args.scale))
     except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt("stopped; the same command continues after the last finished λ") from stop
+        raise KeyboardInterrupt(f"stopped; {AFTERWARDS}") from stop
     for name, text in (("table.md", table(results)), ("figure.html", lenet300_page(results))):
-        with atomic_write(args.to / name) as temporary:
+        with writing(args.to / name, AFTERWARDS) as temporary:
             temporary.write_text(text, encoding="utf-8")
     print(table(results), end="")
     return 0

@@ -1,13 +1,17 @@
 """The paper's LeNet300 experiment: learn the ranks at the authors' values of λ, and cut by SVD to the same MACs.
 
 Settings are those of ``run_lenet300.sh`` in the authors' library: a reference of 784-300-100-10 units; for each λ 30 LC
-steps from μ = 0.001, growing by a factor of 1.1, then fine-tuning of the factored network. The network that it is
-compared with has the same MACs, keeps the same share of energy in every layer, and is fine-tuned in the same way.
+steps from μ = 0.001, growing by a factor of 1.1, then fine-tuning of the factored network. One thing differs: the
+reference starts from torch's own random weights and biases, theirs from Xavier's weights and zero biases.
+
+The network that it is compared with has at most the same MACs. Its truncated layers keep the same share of their
+energy; a layer whose factors would cost more stays dense. It is fine-tuned in the same way.
 """
 
 from __future__ import annotations
 
 import copy
+import io
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,13 +20,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import UsageError
+from ..errors import DataError, UsageError
 from ..lowrank.c_step import Decomposition, lost_energy
 from ..lowrank.compression import compress
 from ..lowrank.layers import Factored, decompose, survey
 from ..lowrank.lc import mu_schedule
-from ..runtime.files import atomic_write
+from ..runtime.outputs import check_folder
 from ..runtime.progress import Meter, ProgressLine
+from ..train.output import writing
 from .idx import Digits
 from .results import (
     LEARNED,
@@ -37,6 +42,8 @@ from .results import (
     write_results,
 )
 
+AFTERWARDS = "the same command continues after the last finished λ"
+"""What to do about a run that stopped."""
 _BATCH = 256
 
 
@@ -49,9 +56,12 @@ def reproduce(digits: Digits, folder: Path, settings: Settings) -> Results:
         settings: How long to train. A folder belongs to one data set and one choice of settings.
 
     Raises:
-        UsageError: The folder has the results of other data or settings.
-        DataError: Its results are damaged.
+        UsageError: The folder has the results of other data or settings, or some results but not their reference; or
+            nothing can be written there.
+        DataError: Its results, or its reference, are damaged.
+        NotWritten: A result could not be written.
     """
+    check_folder(folder, folder)
     kept, reference_file = folder / "results.json", folder / "reference.pt"
     results = read_results(kept) if kept.exists() else Results(digits.name, settings)
     if (results.data, results.settings) != (digits.name, settings):
@@ -59,26 +69,50 @@ def reproduce(digits: Digits, folder: Path, settings: Settings) -> Results:
             f"{folder} has the results of a run on {results.data} with {results.settings}; this one is on "
             f"{digits.name} with {settings}. Choose another folder, or delete that one."
         )
+    if results.networks and all(map(results.has, settings.lambdas)):
+        return results
+    if results.histories and not reference_file.exists():
+        raise UsageError(
+            f"There is no {reference_file}; expected the network that the results in {folder} started from: put it "
+            "back, or choose another folder."
+        )
     experiment = _Experiment(digits, settings)
     torch.manual_seed(settings.seed)
     reference = lenet300()
     if results.networks and reference_file.exists():
-        reference.load_state_dict(torch.load(reference_file, weights_only=True))
+        _load(reference, reference_file)
         experiment.skip(settings.reference_epochs)
     else:
         experiment.train(reference, settings.reference_epochs, lambda share: 0.1 * 0.99 ** (300 * share), REFERENCE)
-        with atomic_write(reference_file) as temporary:
-            torch.save(reference.state_dict(), temporary)
+        # Through memory: torch has no error of its own for a write that failed.
+        weights = io.BytesIO()
+        torch.save(reference.state_dict(), weights)
+        with writing(reference_file, AFTERWARDS) as temporary:
+            temporary.write_bytes(weights.getvalue())
         results = Results(digits.name, settings).adding([experiment.measured(reference, REFERENCE, None, None)])
-        write_results(results, kept)
+        _keep(results, kept)
     for lambda_ in settings.lambdas:
         if results.has(lambda_):
             experiment.skip(settings.epochs_of_each_lambda)
             continue
         torch.manual_seed(settings.seed)
         results = results.adding(*experiment.compare(reference, lambda_))
-        write_results(results, kept)
+        _keep(results, kept)
     return results
+
+
+def _load(network: nn.Module, path: Path) -> None:
+    try:
+        network.load_state_dict(torch.load(path, weights_only=True))
+    except Exception as error:  # torch raises many kinds on damaged files
+        raise DataError(
+            f"{path} is damaged, or not LeNet300's weights; put the right file back, or choose another folder."
+        ) from error
+
+
+def _keep(results: Results, path: Path) -> None:
+    with writing(path, AFTERWARDS) as temporary:
+        write_results(results, temporary)
 
 
 def lenet300() -> nn.Sequential:
@@ -194,7 +228,7 @@ class _Experiment:
 
 
 def truncated_to(network: nn.Module, example: Tensor, macs: int) -> nn.Module:
-    """Return a network whose layers all keep the same share of their energy: the largest that ``macs`` allows."""
+    """Return a network whose truncated layers keep the same share of their energy: the largest that ``macs`` allows."""
     spectra = {
         name: lost_energy(Decomposition.of(target.module.weight, "scheme_1").s)
         for name, target in survey(network, example).targets.items()

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ..errors import DataError
-from ..runtime.files import atomic_write
 from ..runtime.schema import KnownKeys, parse, read_json
 
 LAMBDAS = (0.25, 0.5, 0.75, 1.0, 2.0, 3.0, 4.0)
@@ -125,8 +124,5 @@ def read_results(path: Path) -> Results:
 
 
 def write_results(results: Results, path: Path) -> None:
-    """Write a JSON file, whole or not at all."""
-    with atomic_write(path) as temporary:
-        temporary.write_text(
-            json.dumps({"format": 1, **asdict(results)}, indent=1, ensure_ascii=False), encoding="utf-8"
-        )
+    """Write a JSON file, which :func:`read_results` reads."""
+    path.write_text(json.dumps({"format": 1, **asdict(results)}, indent=1, ensure_ascii=False), encoding="utf-8")

@@ -60,11 +60,15 @@ def quantised(state: Mapping[str, Tensor], kind: str) -> dict[str, Tensor]:
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[Path]:
+def writing(path: Path, afterwards: str = "--resume continues from the last checkpoint") -> Iterator[Path]:
     """Yield a temporary path that becomes one of a run's files, as :func:`atomic_write` does; its folder is made.
 
+    Args:
+        path: The file.
+        afterwards: What to do once there is space, for the message.
+
     Raises:
-        NotWritten: It could not be written. Its stage's checkpoint is kept.
+        NotWritten: It could not be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,9 +76,7 @@ def writing(path: Path) -> Iterator[Path]:
             yield temporary
     except (OSError, SafetensorError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or error
-        raise NotWritten(
-            f"{path} could not be written ({reason}); free space, then --resume continues from the last checkpoint."
-        ) from error
+        raise NotWritten(f"{path} could not be written ({reason}); free space, then {afterwards}.") from error
 
 
 def _fits_float16(tensor: Tensor) -> bool:

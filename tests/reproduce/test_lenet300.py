@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,9 +17,10 @@ from lowrank_demo.lowrank.layers import survey
 from lowrank_demo.reproduce import lenet300
 from lowrank_demo.reproduce.idx import Digits, read_digits
 from lowrank_demo.reproduce.lenet300 import reproduce, truncated_to
-from lowrank_demo.reproduce.results import Results, Settings, read_results
+from lowrank_demo.reproduce.results import Results, Settings, read_results, write_results
 from lowrank_demo.reproduce.table import table
 from tests.helpers.commands import run
+from tests.helpers.paths import ROOT
 
 SETTINGS = Settings(reference_epochs=20, steps=20, step_epochs=2, finetune_epochs=10, lambdas=(4.0, 8.0))
 DENSE = 784 * 300 + 300 * 100 + 100 * 10
@@ -97,6 +100,58 @@ def test_a_stopped_run_goes_on_to_the_same_results(
     (tmp_path / "results.json").write_text("{}")
     with pytest.raises(DataError, match=r"results\.json"):
         reproduce(digits, tmp_path, SETTINGS)
+
+
+QUICK = Settings(reference_epochs=1, steps=2, step_epochs=1, finetune_epochs=1, lambdas=(4.0, 8.0))
+
+
+def test_results_do_not_depend_on_the_reference_once_they_are_whole(digits: Digits, tmp_path: Path) -> None:
+    folder = tmp_path / "made" / "here"
+    whole = reproduce(digits, folder, QUICK)
+    reference = folder / "reference.pt"
+    kept = reference.read_bytes()
+    reference.unlink()
+    assert reproduce(digits, folder, QUICK) == whole
+    some = dataclasses.replace(whole, networks=whole.networks[:3], histories=whole.histories[:1])
+    write_results(some, folder / "results.json")
+    with pytest.raises(UsageError, match=r"There is no .*reference\.pt; expected the network that the results in"):
+        reproduce(digits, folder, QUICK)
+    for damaged in (b"", kept[:500], (folder / "results.json").read_bytes()):
+        reference.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"reference\.pt is damaged, or not LeNet300's weights; put the right"):
+            reproduce(digits, folder, QUICK)
+    torch.save({"fc1.weight": torch.zeros(2, 2)}, reference)
+    with pytest.raises(DataError, match=r"reference\.pt is damaged"):
+        reproduce(digits, folder, QUICK)
+    assert read_results(folder / "results.json") == some, "nothing is lost"
+    reference.write_bytes(kept)
+    assert reproduce(digits, folder, QUICK) == whole
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_any_training(
+    digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.optim, "SGD", pytest.fail)
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=r"file/results cannot be written \(.*\); choose another place"):
+        reproduce(digits, tmp_path / "file" / "results", QUICK)
+
+
+def test_a_full_disk_is_one_sentence(mnist: Path, tmp_path: Path) -> None:
+    """The reference takes a megabyte."""
+    command = ["-m", "lowrank_demo", "train", "lenet300", "--data", str(mnist), "--to", str(tmp_path / "out")]
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -f 100; exec "$@"', "sh", sys.executable, *command, "--scale", "0.001"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert re.search(r"reference\.pt could not be written \(.*\); free space, then the same command continues", last)
+    assert "Traceback" not in done.stderr
 
 
 def test_the_table_and_the_figure(whole: Results) -> None:
