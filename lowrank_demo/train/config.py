@@ -143,6 +143,10 @@ def _no_warmup(value: object) -> float:
     raise Refusal("warmup_epochs is not a key of this section; use learning_rate_decay.")
 
 
+def _no_average(value: object) -> float:
+    raise Refusal("ema is not a key of this section: ranks are chosen from the weights themselves; leave it out.")
+
+
 @dataclass(frozen=True)
 class CompressConfig(StageConfig):
     """``[compress]``: the LC algorithm."""
@@ -151,6 +155,7 @@ class CompressConfig(StageConfig):
     """Epochs of one L step."""
     # Not among the keys that a message lists.
     warmup_epochs: SkipJsonSchema[Annotated[float, BeforeValidator(_no_warmup)]] = 0.0
+    ema: SkipJsonSchema[Annotated[float, BeforeValidator(_no_average)]] = 0.0
     scheme: Scheme = "scheme_2"
     criterion: Literal["flops", "storage"] = "flops"
     lambda_: Annotated[_NotNegative, Field(alias="lambda")] = 0.25e-4

@@ -104,7 +104,7 @@ def compress(config: RunConfig, resume: bool, processes: Processes, layers: Sequ
 
     def end_step(step: int, mu: float) -> None:
         nonlocal best
-        compressed = low_rank_network(stage.scheme, penalty.factors, trainer.best.state_dict(), layers)
+        compressed = low_rank_network(stage.scheme, penalty.factors, trainer.network.state_dict(), layers)
         measured = trainer.validate(compressed.to(device, memory_format=torch.channels_last))  # pyright: ignore[reportCallIssue]
         if not math.isfinite(measured.loss):
             raise TrainingDiverged(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -96,7 +97,7 @@ def test_wrong_files(tmp_path: Path, text: str, sentence: str) -> None:
         ("reference", "label_smoothing = 1", "at least 0, less than 1"),
         ("reference", "clip = -5", "at least 0"),
         ("reference", "teacher = 5", "a string"),
-        ("compress", "ema = 1.5", "at least 0, less than 1"),
+        ("finetune", "ema = 1.5", "at least 0, less than 1"),
         ("compress", "criterion = 'time'", '"flops" or "storage"'),
         ("compress", "lambda = -1", "at least 0"),
         ("compress", "steps = 0", "1 to 100,000"),
@@ -148,6 +149,10 @@ def test_wrong_values(tmp_path: Path, section: str, line: str, expected: str | N
     [
         ("[compress]\nwarmup_epochs = 1", "warmup_epochs is not a key of this section; use learning_rate_decay."),
         ("[compress]\nwarmup_epochs = 0", "warmup_epochs is not a key of this section; use learning_rate_decay."),
+        (
+            "[compress]\nema = 0.999",
+            "ema is not a key of this section: ranks are chosen from the weights themselves; leave it out.",
+        ),
         ("[finetune]\nranks_of = 'scheme_1/v4'", "ranks_of needs start; set both."),
         (
             "[finetune]\nstart = ['scheme_1/v4', 'scheme_1/v3']",
@@ -198,6 +203,7 @@ def test_a_key_that_is_refused_is_not_listed(tmp_path: Path) -> None:
         read_config(write(tmp_path, DATA + "[compress]\nwarmup = 1"))
     assert "learning_rate_decay" in str(caught.value)
     assert "warmup_epochs" not in str(caught.value)
+    assert "ema" not in re.findall(r"\w+", str(caught.value))
 
 
 VALUES = st.recursive(
