@@ -6,7 +6,9 @@ A layer that cannot be factored correctly is left alone, and :class:`Survey` say
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator, Mapping
+import copy
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,6 +24,8 @@ from .c_step import Cost, Criterion, Decomposition, to_matrix, unit_cost
 
 Inputs = Tensor | tuple[Tensor, ...]
 """What a network is called with: one tensor, or several; the first dimension is the batch."""
+# Torch has no public way to ask for hooks.
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 _NEUTRAL = {"kernel_size": 1, "stride": 1, "padding": 0, "dilation": 1}
 """The geometry of a convolution along a dimension that it leaves as it is."""
 
@@ -40,6 +44,10 @@ class Factored(nn.Sequential):
         super().__init__()
         self.add_module("V", v)
         self.add_module("U", u)
+        if isinstance(v, nn.Linear) and isinstance(u, nn.Linear):
+            self.in_features, self.out_features = v.in_features, u.out_features
+        elif isinstance(v, nn.Conv2d) and isinstance(u, nn.Conv2d):
+            self.in_channels, self.out_channels = v.in_channels, u.out_channels
 
     @property
     def weight(self) -> Tensor:
@@ -107,6 +115,7 @@ def factored(module: nn.Conv2d | nn.Linear, v_weight: Tensor, u_weight: Tensor, 
         u.weight.copy_(u_weight)
         if module.bias is not None:
             u.bias.copy_(module.bias)
+            u.bias.requires_grad_(module.bias.requires_grad)
     return pair
 
 
@@ -177,66 +186,92 @@ class Survey:
         return self.other_macs + sum(target.dense_cost("flops") for target in self.targets.values())
 
 
-def survey(network: nn.Module, example: Inputs, exclude: Collection[str] = ()) -> Survey:
+def survey(network: nn.Module, example: Inputs, exclude: Iterable[str] = ()) -> Survey:
     """Run a network once, in evaluation mode, and return the layers that can be factored.
+
+    MACs are those of calls: attention's projections, whose weights torch reads without a call, are not counted.
 
     Args:
         network: Left unchanged.
         example: An input of the right shape and dtype, on the network's device.
-        exclude: Names of layers to leave alone, or of modules whose layers to leave alone.
+        exclude: Names of layers to leave alone, or of modules whose layers to leave alone; or one name.
 
     Raises:
-        UsageError: A name in ``exclude`` is not a module of the network.
+        UsageError: The example is not a batch, or a name in ``exclude`` is not a module of the network.
     """
+    inputs = example if isinstance(example, tuple) else (example,)
+    if not inputs or not isinstance(inputs[0], Tensor) or not inputs[0].dim():
+        raise UsageError(
+            f"The example input is a {type(example).__name__} without a batch; expected a tensor whose first dimension "
+            "is the batch, or a tuple that begins with one."
+        )
+    batch = max(1, len(inputs[0]))
     modules = dict(network.named_modules())
+    exclude = [exclude] if isinstance(exclude, str) else list(exclude)
     if unknown := [name for name in exclude if name not in modules]:
         raise UsageError(
             f"exclude names {shown(unknown[0])}, which is not a module of the network; expected a name that its "
             "named_modules() gives."
         )
     layers = {name: one for name, one in modules.items() if isinstance(one, (_ConvNd, nn.Linear))}
-    positions, rows_kept, macs = dict.fromkeys(layers, 0), dict.fromkeys(layers, 0), dict.fromkeys(layers, 0)
-    inputs = example if isinstance(example, tuple) else (example,)
-    batch = max(1, len(inputs[0]))
-
-    def record(
-        name: str, module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor], output: Tensor
-    ) -> None:
-        assert isinstance(module, (_ConvNd, nn.Linear))
-        given = args[0] if args else kwargs["input"]
-        # A layer may be called several times.
-        moved = given if isinstance(module, _ConvNd) and module.transposed else output
-        macs[name] += moved.numel() * module.weight[0].numel() // batch
-        if isinstance(module, nn.Conv2d):
-            images = output.numel() // (batch * module.out_channels * output.shape[-2] * output.shape[-1])
-            positions[name] += images * output.shape[-2] * output.shape[-1]
-            rows_kept[name] += images * given.shape[-2] * output.shape[-1]
-        elif isinstance(module, nn.Linear):
-            vectors = output.numel() // (batch * module.out_features)
-            positions[name] += vectors
-            rows_kept[name] += vectors
-
-    hooks = [one.register_forward_hook(partial(record, name), with_kwargs=True) for name, one in layers.items()]
-    try:
-        with torch.no_grad(), modes_kept(network):
-            network.eval()(*inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
     sharers = _sharers(network)
-    targets: dict[str, Target] = {}
     reasons: dict[str, str] = {}
     for name, module in layers.items():
         excluded = any(name == one or name.startswith(f"{one}.") for one in exclude)
-        reason = "excluded" if excluded else _reason(name, module, sharers)
-        if not reason and not positions[name]:
-            reason = "the network's forward does not call it"
-        if reason:
+        if reason := "excluded" if excluded else _reason(name, module, sharers):
             reasons[name] = reason
+    # Twins stand in the places that factors would take. A call that still reaches the layer would not reach factors.
+    twins = {name: _twin(one) for name, one in layers.items() if name not in reasons}
+    positions, rows_kept, macs = dict.fromkeys(layers, 0), dict.fromkeys(layers, 0), dict.fromkeys(layers, 0)
+
+    def record(
+        name: str, module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object], output: object
+    ) -> None:
+        assert isinstance(module, (_ConvNd, nn.Linear))
+        given = args[0] if args else kwargs.get("input")
+        if name in twins and module is layers[name]:
+            reasons[name] = "the network also holds it outside its modules, in a list for example"
+        moved = given if isinstance(module, _ConvNd) and module.transposed else output
+        if not isinstance(moved, Tensor):  # a layer with its own forward
+            return
+        # A layer may be called several times, also with vectors that all examples share: these count as one example's.
+        area = math.prod(moved.shape[moved.dim() - (module.weight.dim() - 2) :])
+        count = -(-moved.numel() // max(1, batch * len(module.weight) * area))
+        macs[name] += count * area * module.weight.numel()
+        positions[name] += count * area
+        if isinstance(module, nn.Conv2d) and isinstance(given, Tensor):
+            rows_kept[name] += count * given.shape[-2] * moved.shape[-1]
         else:
+            rows_kept[name] += count
+
+    hooked = [*layers.items(), *twins.items()]
+    hooks = [one.register_forward_hook(partial(record, name), with_kwargs=True) for name, one in hooked]
+    try:
+        with torch.no_grad(), modes_kept(network):
+            for name, twin in twins.items():
+                replace(network, name, twin)
+            network.eval()(*inputs)
+    finally:
+        for name in twins:
+            replace(network, name, layers[name])
+        for hook in hooks:
+            hook.remove()
+    targets: dict[str, Target] = {}
+    for name, module in layers.items():
+        if name not in reasons and not positions[name]:
+            reasons[name] = (
+                "the example does not pass through it; its weight may be read without a call, and its MACs are not "
+                "counted"
+            )
+        if name not in reasons:
             assert isinstance(module, (nn.Conv2d, nn.Linear))
             targets[name] = Target(module, positions[name], rows_kept[name])
-    return Survey(targets, reasons, sum(macs[name] for name in reasons))
+    return Survey(targets, {name: reasons[name] for name in layers if name in reasons}, sum(macs[n] for n in reasons))
+
+
+def _twin(layer: nn.Module) -> nn.Module:
+    """Return a layer with the same parameters, not only the same values."""
+    return copy.deepcopy(layer, {id(one): one for one in layer.parameters()})
 
 
 @contextlib.contextmanager
@@ -261,10 +296,10 @@ def _sharers(network: nn.Module) -> dict[int, list[str]]:
 
 def _reason(name: str, module: nn.Module, sharers: Mapping[int, list[str]]) -> str:
     """Return why the schemes do not cover a layer; empty if they do."""
-    kind = nn.Conv2d if isinstance(module, nn.Conv2d) else nn.Linear if isinstance(module, nn.Linear) else None
-    if kind is None:
+    torchs = nn.Conv2d if isinstance(module, nn.Conv2d) else nn.Linear if isinstance(module, nn.Linear) else None
+    if torchs is None:
         return f"it is {type(module).__name__}; only Conv2d and Linear are factored"
-    if type(module).forward is not kind.forward:
+    if type(module).forward is not torchs.forward:
         return f"{type(module).__name__} has a forward of its own"
     if not name:
         return "it is the whole network; put it into an nn.Sequential"
@@ -272,8 +307,12 @@ def _reason(name: str, module: nn.Module, sharers: Mapping[int, list[str]]) -> s
         return "its weight is computed from other parameters"
     if isinstance(module, nn.Conv2d) and module.groups != 1:
         return "it is depthwise" if module.groups == module.in_channels else "it is grouped"
-    others = [place for place in sharers[id(module.weight)] if place != f"{name}.weight"]
-    return f"it shares its weight with {others[0]}" if others else ""
+    for kind, parameter in module.named_parameters(recurse=False):
+        if others := [place for place in sharers[id(parameter)] if place != f"{name}.{kind}"]:
+            return f"it shares its {kind} with {others[0]}"
+    if not module.weight.requires_grad:
+        return "it is frozen"
+    return "it has hooks" if any(getattr(module, hooks) for hooks in _HOOKS) else ""
 
 
 def decompose(network: nn.Module, targets: Mapping[str, Target], ranks: Mapping[str, int], scheme: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -64,6 +65,9 @@ def test_the_energy_of_a_product_is_that_of_its_weight(layer: nn.Conv2d | nn.Lin
     assert energy.requires_grad
 
 
+READ = "the example does not pass through it; its weight may be read without a call, and its MACs are not counted"
+
+
 class Many(nn.Module):
     """Layers of every kind."""
 
@@ -100,8 +104,8 @@ def test_what_cannot_be_factored_is_left_alone_with_a_reason() -> None:
         "turned": "it is ConvTranspose2d; only Conv2d and Linear are factored",
         "tied": "it shares its weight with embedding.weight",
         "scaled": "its weight is computed from other parameters",
-        "attention.out_proj": "the network's forward does not call it",
-        "idle": "the network's forward does not call it",
+        "attention.out_proj": READ,
+        "idle": READ,
     }
     assert list(found.targets) == ["twice"]
     assert found.targets["twice"].dense_cost("flops") == 2 * 36, "it is called twice"
@@ -124,6 +128,115 @@ def test_exclude_takes_whole_modules_and_refuses_unknown_names() -> None:
     assert list(survey(network, torch.zeros(1, 8), exclude=["0"]).targets) == ["1"]
     with pytest.raises(UsageError, match='exclude names "head", which is not a module of the network; expected'):
         survey(network, torch.zeros(1, 8), exclude=["head"])
+
+
+def test_exclude_is_one_name_or_any_iterable() -> None:
+    network = nn.Sequential(*(nn.Linear(4, 4) for _ in range(25)))
+    for exclude in ("24", (name for name in ["24"]), {"24"}):
+        assert list(survey(network, torch.zeros(1, 4), exclude).left_alone) == ["24"]
+
+
+@pytest.mark.parametrize("example", [[torch.zeros(1, 4)], (), torch.tensor(1.0), None])
+def test_an_example_that_is_no_batch_is_one_sentence(example: Any) -> None:
+    with pytest.raises(UsageError, match=r"The example input is a \w+ without a batch; expected a tensor whose first"):
+        survey(nn.Sequential(nn.Linear(4, 4)), example)
+
+
+class WithBias(nn.Linear):
+    """Returns two values, as tensor-parallel layers do, and names its input otherwise."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return super().forward(x), self.bias
+
+
+class OwnForward(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.own = WithBias(8, 8)
+        self.plain = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.plain(self.own(x=x)[0])
+
+
+def test_a_layer_with_a_forward_of_its_own_is_left_alone() -> None:
+    found = survey(OwnForward(), torch.zeros(2, 8))
+    assert dict(found.left_alone) == {"own": "WithBias has a forward of its own"}
+    assert list(found.targets) == ["plain"]
+
+
+class Prompted(nn.Module):
+    """Runs one layer once for each batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.prompt = nn.Linear(20, 15)
+        self.main = nn.Linear(15, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.main(x + self.prompt(torch.ones(1, 20)))
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+def test_a_layer_that_runs_once_for_a_batch_is_found_and_counted(batch: int) -> None:
+    found = survey(Prompted(), torch.zeros(batch, 15))
+    assert list(found.targets) == ["prompt", "main"]
+    assert found.macs == 20 * 15 + 15 * 10
+
+
+def test_frozen_layers_are_left_alone_and_a_frozen_bias_stays_frozen() -> None:
+    network = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+    network[0].requires_grad_(False)
+    network[1].bias.requires_grad_(False)
+    found = survey(network, torch.zeros(1, 8))
+    assert dict(found.left_alone) == {"0": "it is frozen"}
+    pair = factorised(found.targets["1"].module, "scheme_1", 2)
+    assert [parameter.requires_grad for parameter in pair.parameters()] == [True, True, False]
+
+
+def test_layers_with_hooks_or_a_shared_bias_are_left_alone() -> None:
+    network = nn.Sequential(*(nn.Linear(8, 8) for _ in range(6)))
+    network[1].bias = network[0].bias
+    network[2].register_forward_hook(lambda *_: None)
+    network[3].register_forward_pre_hook(lambda *_: None)
+    network[4].register_full_backward_hook(lambda *_: None)
+    found = survey(network, torch.zeros(1, 8))
+    shared = {"0": "it shares its bias with 1.bias", "1": "it shares its bias with 0.bias"}
+    assert dict(found.left_alone) == {**shared, **dict.fromkeys("234", "it has hooks")}
+    assert list(found.targets) == ["5"], "no hook of the survey itself is left"
+
+
+def test_factors_have_the_sizes_of_the_layer() -> None:
+    linear = factorised(nn.Linear(8, 6), "scheme_1", 2)
+    assert (linear.in_features, linear.out_features) == (8, 6)
+    for scheme in ("scheme_1", "scheme_2"):
+        convolution = factorised(nn.Conv2d(8, 6, 3), scheme, 2)
+        assert (convolution.in_channels, convolution.out_channels) == (8, 6)
+
+
+class Listed(nn.Module):
+    """Calls its layers through a list that is not a module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 8)
+        self.order = [self.a, self.b]
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.order:
+            x = layer(x)
+        return self.c(self.b(x))
+
+
+def test_a_layer_that_is_also_held_in_a_list_is_left_alone() -> None:
+    network = Listed()
+    layers = list(network.children())
+    found = survey(network, torch.zeros(1, 8))
+    assert dict(found.left_alone) == dict.fromkeys(
+        "ab", "the network also holds it outside its modules, in a list for example"
+    )
+    assert found.macs == 4 * 64
+    assert list(network.children()) == layers, "the network is as it was"
 
 
 @pytest.mark.parametrize(("scheme", "pays"), [("scheme_1", 9), ("scheme_2", 9)])
