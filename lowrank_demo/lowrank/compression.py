@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import get_args
 
 from torch import Tensor, nn
 
@@ -33,7 +35,7 @@ class Step:
     ranks: Mapping[str, int]
     """By layer; a layer of full rank stays dense, one of rank 0 was dropped."""
     macs: int
-    """MACs of the whole compressed network for one example: its convolutions and linear layers, biases not counted."""
+    """MACs of the compressed network for one example: of each call of a convolution or linear layer, without biases."""
     storage: int
     """Weights of the layers that can be factored, as they are in the compressed network."""
     distance: float
@@ -53,7 +55,7 @@ class Compressed:
     left_alone: Mapping[str, str]
     """Why each of the other convolution and linear layers was left as it was."""
     macs: int
-    """MACs of the network for one example."""
+    """MACs of the network for one example, as in each step."""
     history: tuple[Step, ...]
 
 
@@ -65,13 +67,13 @@ def compress(
     lambda_: float | None = None,
     target_macs: int | None = None,
     scheme: str = "scheme_1",
-    exclude: Collection[str] = (),
+    exclude: Iterable[str] = (),
     rank_multiple: int = 1,
     criterion: Criterion = "flops",
     cost: Cost = "true",
     normalised: bool = True,
     augmented: bool = True,
-    schedule: Sequence[float] = SCHEDULE,
+    schedule: Iterable[float] = SCHEDULE,
     measure: Callable[[nn.Module], float] | None = None,
 ) -> Compressed:
     """Learn the rank of each convolution and linear layer of a trained network.
@@ -86,9 +88,10 @@ def compress(
         example_input: One tensor or several that the model can be called with, on its device; costs are divided by the
             length of the first one's first dimension, the batch.
         lambda_: Price of 10⁶ of cost.
-        target_macs: Limit on the MACs of the whole network.
+        target_macs: Limit on the MACs of the network's convolutions and linear layers. Weights that are read without a
+            call, such as attention's projections, are not counted.
         scheme: ``scheme_1`` or ``scheme_2``, for convolutions.
-        exclude: Names of layers to leave alone, or of modules whose layers to leave alone.
+        exclude: Names of layers to leave alone, or of modules whose layers to leave alone; or one name.
         rank_multiple: Ranks are multiples of this number, which suits some hardware.
         criterion: The cost that λ is the price of: ``flops`` or ``storage``.
         cost: ``true``, or ``original`` to count MACs as the authors did.
@@ -102,7 +105,8 @@ def compress(
         UsageError: An argument is wrong, the model cannot be copied, or no layer can be factored.
         TrainingDiverged: ``train`` left weights that are not finite.
     """
-    _check(scheme, lambda_, target_macs, rank_multiple, schedule)
+    schedule = list(schedule)
+    _check(scheme, lambda_, target_macs, rank_multiple, criterion, cost, schedule)
     network = _copied(model)
     found = survey(network, example_input, exclude)
     targets = found.targets
@@ -192,17 +196,27 @@ def _put_in(network: nn.Module, targets: Mapping[str, Target], penalty: LowRankP
 
 
 def _check(
-    scheme: str, lambda_: float | None, target_macs: int | None, rank_multiple: int, schedule: Sequence[float]
+    scheme: str,
+    lambda_: float | None,
+    target_macs: int | None,
+    rank_multiple: int,
+    criterion: str,
+    cost: str,
+    schedule: Sequence[float],
 ) -> None:
     """Raise a UsageError if an argument is wrong."""
     if (lambda_ is None) == (target_macs is None):
         given = "Neither lambda_ nor target_macs is" if lambda_ is None else "Both lambda_ and target_macs are"
         raise UsageError(f"{given} given; expected one of them.")
-    if scheme not in SCHEMES:
-        raise UsageError(f"scheme is {shown(scheme)}; expected one of: {', '.join(SCHEMES)}.")
-    if lambda_ is not None and not 0 <= lambda_ < math.inf:
-        raise UsageError(f"lambda_ is {lambda_}; expected a finite number, at least 0.")
-    if rank_multiple < 1:
-        raise UsageError(f"rank_multiple is {rank_multiple}; expected at least 1.")
-    if not schedule or not all(0 < mu < math.inf for mu in schedule):
+    words = (("scheme", scheme, SCHEMES), ("criterion", criterion, get_args(Criterion)), ("cost", cost, get_args(Cost)))
+    for name, word, known in words:
+        if word not in known:
+            raise UsageError(f"{name} is {shown(word)}; expected one of: {', '.join(known)}.")
+    if lambda_ is not None and not (isinstance(lambda_, Real) and 0 <= lambda_ < math.inf):
+        raise UsageError(f"lambda_ is {shown(lambda_)}; expected a finite number, at least 0.")
+    if target_macs is not None and not isinstance(target_macs, Real):
+        raise UsageError(f"target_macs is {shown(target_macs)}; expected a number.")
+    if not isinstance(rank_multiple, Integral) or rank_multiple < 1:
+        raise UsageError(f"rank_multiple is {shown(rank_multiple)}; expected a whole number, at least 1.")
+    if not schedule or not all(isinstance(mu, Real) and 0 < mu < math.inf for mu in schedule):
         raise UsageError("schedule has no μ, or one that is not positive; expected a positive, finite μ for each step.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -175,6 +176,16 @@ def test_ranks_are_multiples() -> None:
     assert all(rank % 4 == 0 for rank in found.ranks.values())
 
 
+def test_numbers_and_a_schedule_of_numpy_are_taken() -> None:
+    found = compress(
+        *(network(), closer, X),
+        lambda_=np.float32(1),  # pyright: ignore[reportArgumentType]
+        rank_multiple=np.int64(2),  # pyright: ignore[reportArgumentType]
+        schedule=np.geomspace(0.1, 0.4, 3),
+    )
+    assert [step.mu for step in found.history] == pytest.approx(SCHEDULE)
+
+
 def test_convolutions_in_scheme_2_and_in_float64() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(
@@ -200,8 +211,14 @@ def test_convolutions_in_scheme_2_and_in_float64() -> None:
         ({"target_macs": MACS}, r"target_macs is 1,650; expected at least 145, .*, and fewer than its own 1,650"),
         ({"target_macs": 100}, r"target_macs is 100; expected at least 145"),
         ({"lambda_": 1, "scheme": "scheme_3"}, 'scheme is "scheme_3"; expected one of: scheme_1, scheme_2'),
-        ({"lambda_": 1, "rank_multiple": 0}, "rank_multiple is 0; expected at least 1"),
+        ({"lambda_": "1"}, 'lambda_ is "1"; expected a finite number, at least 0'),
+        ({"target_macs": "900"}, 'target_macs is "900"; expected a number'),
+        ({"lambda_": 1, "criterion": "macs"}, 'criterion is "macs"; expected one of: flops, storage'),
+        ({"lambda_": 1, "cost": "orig"}, 'cost is "orig"; expected one of: true, original'),
+        ({"lambda_": 1, "rank_multiple": 0}, "rank_multiple is 0; expected a whole number, at least 1"),
+        ({"lambda_": 1, "rank_multiple": 2.0}, "rank_multiple is 2.0; expected a whole number, at least 1"),
         ({"lambda_": 1, "schedule": []}, "schedule has no μ"),
+        ({"lambda_": 1, "schedule": [0.1, "1"]}, "schedule has no μ, or one that is not positive"),
         (
             {"lambda_": 1, "exclude": ["0", "2", "4"]},
             r"No layer can be factored \(0: excluded; 2: ex.*\)",
