@@ -44,7 +44,7 @@ class LcStep(KnownKeys):
     lambda_: Annotated[_Amount | None, Field(alias="lambda")] = None
     """λ of the C step."""
     storage: _Count | None = None
-    """Weights and biases of the network with these ranks."""
+    """Trainable parameters of the network with these ranks, with those of batch normalisation."""
     loss: Number | None = None
     """Cross entropy of the compressed network on the validation file."""
     compressed_error: Annotated[Number, within(ge=0, le=100)] | None = None
