@@ -144,6 +144,13 @@ def compress(config: RunConfig, resume: bool, processes: Processes, layers: Sequ
         keep_history()
 
     lc.run(penalty, schedule, l_step, end_step, done=len(history))
+    macs, dense = history[best["step"]]["macs"], sum(layer.macs for layer in layers)
+    if processes.rank == 0 and macs > dense:
+        print(
+            f"The best step's network takes {macs / 1e6:.1f} MMACs, more than the dense network's {dense / 1e6:.1f}: "
+            "raise lambda.",
+            flush=True,
+        )
 
 
 def finetune(config: RunConfig, resume: bool, processes: Processes, layers: Sequence[Layer] = LAYERS) -> list[Path]:

@@ -175,6 +175,21 @@ def test_from_reference_to_a_model(folder: Path, capsys: pytest.CaptureFixture[s
     assert kept == history
 
 
+def test_a_price_so_low_that_the_network_grows_is_reported(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = configure(folder, steps=1)
+    run_small("reference", config)
+    run_small("compress", config)
+    assert "more than the dense network's" not in capsys.readouterr().out
+    (folder / "run" / "compress.pt").unlink()
+    config.write_text(config.read_text().replace("lambda = 20.0", "lambda = 0.0"))
+    run_small("compress", config)
+    (step,) = read_history(folder / "run" / "history.json").steps
+    dense = sum(layer.macs for layer in SMALL_LAYERS)
+    assert step.macs > dense
+    sentence = f"takes {step.macs / 1e6:.1f} MMACs, more than the dense network's {dense / 1e6:.1f}: raise lambda."
+    assert sentence in capsys.readouterr().out
+
+
 def test_fine_tuning_starts_from_the_network_that_the_history_measured(folder: Path) -> None:
     """Without training to speak of, the model computes what the best C step's low-rank weights compute."""
     config = configure(folder, {"output": "format = 'float32'"})
