@@ -92,7 +92,9 @@ class StageConfig(KnownKeys):
     weight_decay: _NotNegative = 1e-4
     """Not applied to biases and batch normalisation."""
     warmup_epochs: _NotNegative = 1.0
-    """Epochs over which the learning rate rises linearly, while it also follows a cosine to zero."""
+    """Epochs over which the learning rate rises linearly, while it also follows the cosine or the decay."""
+    learning_rate_decay: _Share = 0.0
+    """Factor on the learning rate after each epoch; 0 for a cosine to zero."""
     label_smoothing: _LessThanOne = 0.0
     ema: _LessThanOne = 0.0
     """Decay of the exponential moving average of the weights, which is evaluated and kept; 0 for no average."""
@@ -174,7 +176,7 @@ class CompressConfig(StageConfig):
     mu_repeats: Annotated[StrictInt, within(ge=1, le=100)] = 1
     """LC steps with the same μ; the multipliers move after the last of them. ``steps`` counts the different μ."""
     learning_rate_decay: Annotated[Number, within(gt=0, le=1)] = 0.98
-    """Factor on the learning rate, in place of warm-up and cosine."""
+    """Factor on the learning rate, which has neither warm-up nor cosine here."""
     decay_restarts: StrictBool = False
     """Whether the factor applies at each epoch, and each L step starts from ``learning_rate`` again; otherwise it
     applies at each LC step."""

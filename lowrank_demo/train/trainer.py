@@ -99,7 +99,8 @@ class Trainer:
 
         Args:
             extra_loss: Called for each batch; the scalar that it returns is added to the loss.
-            rate: Factor on the learning rate; None uses a linear warm-up, then a cosine to zero over all epochs.
+            rate: Factor on the learning rate; None for the stage's own schedule: a linear warm-up, and its decay or a
+                cosine to zero over all epochs.
 
         Raises:
             TrainingDiverged: The loss is no longer finite.
@@ -246,8 +247,10 @@ class Trainer:
         return F.kl_div(F.log_softmax(logits / t, 1), wanted, log_target=True, reduction="batchmean") * t**2
 
     def _scheduled(self, epoch: float) -> float:
-        """Return the factor on the learning rate at a point in time: a linear warm-up, then a cosine to zero."""
+        """Return the factor on the learning rate at a point in time: of the warm-up, and of the decay or the cosine."""
         warm = min(1.0, (epoch + 1e-3) / self._stage.warmup_epochs) if self._stage.warmup_epochs else 1.0
+        if self._stage.learning_rate_decay:
+            return warm * self._stage.learning_rate_decay ** int(epoch)
         return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, epoch / self.epochs)))
 
     def _set_rate(self, factor: float) -> None:

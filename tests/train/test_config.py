@@ -122,6 +122,7 @@ def test_wrong_files(tmp_path: Path, text: str, sentence: str) -> None:
         ("data", "crop = 'random'", '"resized" or "shifted"'),
         ("reference", "initialisation = 'zero'", '"torch" or "xavier"'),
         ("finetune", "weight_decay_of = 'all'", '"factors" or "product"'),
+        ("reference", "learning_rate_decay = 1.01", "0 to 1"),
         ("compress", "learning_rate_decay = 1.01", "more than 0, at most 1"),
         ("compress", "learning_rate_decay = 0", "more than 0, at most 1"),
         ("finetune", "workers = 1", None),

@@ -53,6 +53,17 @@ def test_the_average_is_exponential_and_starts_with_the_first_weights(file: Path
         assert not torch.equal(found[key], network.state_dict()[key])
 
 
+def test_the_learning_rate_falls_after_each_epoch(file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "state.pt"
+    stage = StageConfig(learning_rate=0.2, learning_rate_decay=0.5, warmup_epochs=0)
+    trainer = trainer_for(file, small_network(), stage, path, 4)
+    for rate in (0.2, 0.1, 0.05, 0.025):
+        trainer.train_epoch()
+        trainer.save()
+        groups = torch.load(path, weights_only=True)["optimiser"]["param_groups"]
+        assert [group["lr"] for group in groups] == pytest.approx([rate, rate])
+
+
 def test_the_average_is_resumed(file: Path, tmp_path: Path) -> None:
     path, stage = tmp_path / "state.pt", StageConfig(ema=0.75)
     whole = trainer_for(file, small_network(), stage, path, 2)
