@@ -105,8 +105,8 @@ class Start:
 def chosen_starts(config: RunConfig) -> list[Start]:
     """Return the models that ``start`` names at the ranks of the models that ``ranks_of`` names, in their order.
 
-    Of a nested start, the version that has those ranks is taken as it is. Convolutions that calibration truncates
-    share the components of V within their scheme, so that the networks can be nested.
+    If a nested start has a version of those ranks, that version is taken unchanged. Convolutions that calibration
+    truncates share the components of V within their scheme, so that the networks can be nested.
 
     Raises:
         UnknownModel: ``start`` or ``ranks_of`` names a model that is not there.

@@ -28,7 +28,9 @@ _BETWEEN_MARKS = 50
 
 
 def teach(config: RunConfig, resume: bool, device: torch.device) -> Path:
-    """Write ``answers.npy`` in the run's folder: float16 logits [views, images, classes]; what they are to, beside it.
+    """Write ``answers.npy`` in the run's folder: float16 logits [views, images, classes].
+
+    A file beside it says which crops they belong to.
 
     Args:
         config: The run.
