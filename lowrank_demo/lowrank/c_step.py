@@ -103,8 +103,8 @@ def select_rank(
 class Decomposition:
     """The singular values of a layer's matrix, and the directions of its shorter side, from which any rank follows.
 
-    What a rank needs of the longer side is computed for that rank alone: for all directions it would take as long as
-    the singular values.
+    What a rank needs of the longer side is computed for that rank alone. To compute it for every rank would take as
+    long again as the decomposition itself.
     """
 
     s: Tensor
@@ -144,7 +144,9 @@ class Decomposition:
         left, right = self._projected(kept)
         s = self.s[:kept] if rank else torch.zeros_like(self.s[:1])
         # Basis vectors have length 1, those of the other side s. If s is nearly 0, their direction is rounding error.
-        root, inverse = s.sqrt(), torch.where(s > 1e-7 * self.s[0], s, torch.inf).rsqrt()
+        # By way of the Gram matrix, as for all but float64, half of the digits are lost.
+        exact = torch.float64 if self.weight.dtype == torch.float64 else torch.float32
+        root, inverse = s.sqrt(), torch.where(s > torch.finfo(exact).eps * self.s[0], s, torch.inf).rsqrt()
         if self._tall:
             root, inverse = inverse, root
         v, u = as_factors(left * root, inverse[:, None] * right, self.weight.shape, self.scheme)

@@ -129,7 +129,7 @@ class LowRankPenalty:
         self._augmented = augmented
         self._broadcast = broadcast
         self.delta: dict[str, Tensor] = {name: t.module.weight.detach().clone() for name, t in targets.items()}
-        self.multipliers: dict[str, Tensor] = {n: torch.zeros_like(delta) for n, delta in self.delta.items()}
+        self.multipliers: dict[str, Tensor] = {n: torch.zeros_like(_wide(delta)) for n, delta in self.delta.items()}
         self.ranks: dict[str, int] = {}
         self.factors: dict[str, tuple[Tensor, Tensor]] = {}
         """Weights of ``V`` and ``U``, whose product is Δ, of the layers that do not stay dense; of rank 1 and zero
@@ -174,15 +174,16 @@ class LowRankPenalty:
         if self._augmented:
             self._wanted = {}
             for name, target in self._targets.items():
-                self.multipliers[name] -= mu * (target.module.weight - self.delta[name])
+                self.multipliers[name] -= mu * (_wide(target.module.weight) - self.delta[name])
 
     def __call__(self, mu: float) -> Tensor:
         """Return the penalty μ/2 · Σ ‖W − Δ − M/μ‖², a differentiable scalar to add to the loss."""
         if not self._wanted or self._wanted_mu != mu:
-            self._wanted = {name: delta + self.multipliers[name] / mu for name, delta in self.delta.items()}
+            with torch.inference_mode(False):  # the first call may be one that only looks at the penalty
+                self._wanted = {name: _wide(delta) + self.multipliers[name] / mu for name, delta in self.delta.items()}
             self._wanted_mu = mu
         parts = [
-            F.mse_loss(target.module.weight, self._wanted[name], reduction="sum")
+            F.mse_loss(_wide(target.module.weight), self._wanted[name], reduction="sum")
             for name, target in self._targets.items()
         ]
         return mu / 2 * torch.stack(parts).sum()
@@ -190,8 +191,8 @@ class LowRankPenalty:
     @torch.no_grad()
     def distance(self) -> float:
         """Return ‖W − Δ‖ / ‖W‖ over all layers: how far the weights are from the chosen ranks."""
-        apart = sum(float(((t.module.weight - self.delta[n]) ** 2).sum()) for n, t in self._targets.items())
-        whole = sum(float((t.module.weight**2).sum()) for t in self._targets.values())
+        apart = sum(float(((_wide(t.module.weight) - self.delta[n]) ** 2).sum()) for n, t in self._targets.items())
+        whole = sum(float((_wide(t.module.weight) ** 2).sum()) for t in self._targets.values())
         return (apart / whole) ** 0.5 if whole else 0.0
 
     def macs(self) -> int:
@@ -264,3 +265,8 @@ class LowRankPenalty:
             middle = (low + high) / 2
             low, high = (low, middle) if fits(10**middle) else (middle, high)
         return 10**high
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """Return a tensor of at least float32: sums of squares are soon too large for float16."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

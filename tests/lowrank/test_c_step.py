@@ -113,6 +113,23 @@ def test_full_rank_is_the_weight_itself() -> None:
         torch.testing.assert_close(decomposition.truncated(len(decomposition.s)), weight, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6), (torch.float16, 2e-3)])
+@pytest.mark.parametrize("shape", [(30, 50), (50, 30)])
+def test_factors_keep_what_the_truncated_weight_keeps(
+    shape: tuple[int, int], dtype: torch.dtype, tolerance: float
+) -> None:
+    """Singular values from 1 to 1e-10, of which float64 holds all."""
+    torch.manual_seed(4)
+    u, _, vh = torch.linalg.svd(torch.randn(shape, dtype=torch.float64), full_matrices=False)
+    weight = ((u * torch.logspace(0, -10, 30, dtype=torch.float64)) @ vh).to(dtype)
+    decomposition = Decomposition.of(weight, "scheme_1")
+    for rank in (10, 30):
+        left, right = decomposition.factors(rank)[::-1]
+        assert left.dtype == right.dtype == dtype
+        made = left.double() @ right.double()
+        assert float((made - decomposition.truncated(rank).double()).norm()) < tolerance
+
+
 @pytest.mark.parametrize("shape", [(30, 50), (50, 30), (8, 3, 11, 11)])
 @pytest.mark.parametrize("scheme", ["scheme_1", "scheme_2"])
 def test_decomposition_is_that_of_linalg_svd(shape: tuple[int, ...], scheme: str) -> None:

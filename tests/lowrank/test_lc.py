@@ -273,6 +273,37 @@ def test_a_loaded_state_continues_where_it_was() -> None:
     assert second.c_step(0.02) == first.c_step(0.02)
 
 
+def test_a_first_look_in_inference_mode_does_not_stop_the_l_step() -> None:
+    network = make()
+    penalty = LowRankPenalty(targets_of(network), Selection("scheme_1", 0.05))
+    penalty.c_step(0.01)
+    with torch.inference_mode():
+        looked = float(penalty(0.01))
+    loss = penalty(0.01)
+    loss.backward()
+    assert float(loss.detach()) == looked
+    assert all(layer.weight.grad is not None for layer in network if isinstance(layer, nn.Linear))
+
+
+def test_sums_over_float16_weights_are_finite_and_right() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(1024, 1024, bias=False)).half()
+    network[0].weight.data.normal_()
+    penalty = LowRankPenalty({"0": Target(network[0], 1, 1)}, Selection("scheme_1"))
+    for delta in penalty.delta.values():
+        delta.zero_()
+    weight = network[0].weight.detach().double()
+    assert float(penalty(2.0).detach()) == pytest.approx(float((weight**2).sum()), rel=1e-4)
+    assert penalty.distance() == pytest.approx(1)
+    penalty.multiplier_step(2.0)
+    torch.testing.assert_close(penalty.multipliers["0"].double(), -2 * weight)
+    penalty(2.0).backward()
+    # μ · (W − Δ − M/μ), where M is −μW.
+    torch.testing.assert_close(network[0].weight.grad.double(), 4 * weight, rtol=1e-3, atol=1e-3)
+    assert penalty.c_step(2.0) == {"0": 1024}
+    assert penalty.delta["0"].dtype == torch.float16
+
+
 def test_weights_that_are_not_finite_are_one_sentence() -> None:
     network = make()
     network.get_parameter("2.weight").data[0, 0] = float("nan")
