@@ -287,19 +287,19 @@ def test_a_first_look_in_inference_mode_does_not_stop_the_l_step() -> None:
 
 def test_sums_over_float16_weights_are_finite_and_right() -> None:
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Linear(1024, 1024, bias=False)).half()
-    network[0].weight.data.normal_()
-    penalty = LowRankPenalty({"0": Target(network[0], 1, 1)}, Selection("scheme_1"))
-    for delta in penalty.delta.values():
-        delta.zero_()
-    weight = network[0].weight.detach().double()
+    layer = nn.Linear(1024, 1024, bias=False).half()
+    layer.weight.data.normal_()
+    penalty = LowRankPenalty({"0": Target(layer, 1, 1)}, Selection("scheme_1"))
+    penalty.delta["0"].zero_()
+    weight = layer.weight.detach().double()
     assert float(penalty(2.0).detach()) == pytest.approx(float((weight**2).sum()), rel=1e-4)
     assert penalty.distance() == pytest.approx(1)
     penalty.multiplier_step(2.0)
     torch.testing.assert_close(penalty.multipliers["0"].double(), -2 * weight)
     penalty(2.0).backward()
+    assert layer.weight.grad is not None
     # μ · (W − Δ − M/μ), where M is −μW.
-    torch.testing.assert_close(network[0].weight.grad.double(), 4 * weight, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(layer.weight.grad.double(), 4 * weight, rtol=1e-3, atol=1e-3)
     assert penalty.c_step(2.0) == {"0": 1024}
     assert penalty.delta["0"].dtype == torch.float16
 
