@@ -20,7 +20,7 @@ _MAX_COST = 90_000_000
 _MAX_PIXELS = 32_000_000
 _MAX_SCANNED_PIXELS = 20_000_000
 """Pixels of a JPEG in several scans: all its coefficients are in memory until the last one is read."""
-_STEP = 1 << 18
+STEP = 1 << 18
 """Bytes that are searched at a time: other threads wait meanwhile."""
 _MAX_FF_SHARE = 1 / 8
 """Largest share of 0xFF bytes in coded data: the search stops at each of them. In photos it is a hundredth."""
@@ -42,6 +42,11 @@ ORIENTATION_TAG = 0x0112
 _NUMBERS = {3: "H", 4: "I"}
 """EXIF's types of whole numbers."""
 _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
+
+
+def is_crowded(data: bytes, start: int) -> bool:
+    """Return whether the bytes to search from here hold so many 0xFF that the search would take long."""
+    return data.count(0xFF, start, start + STEP + 1) > _MAX_FF_SHARE * STEP
 
 
 def ordinary_jpeg(data: bytes, max_pixels: int = _MAX_PIXELS) -> bytes | None:
@@ -141,9 +146,9 @@ class _Walk:
             raise _Unusual
         if self._scans > 1 and (_SCANS_FOR_PIXELS + self._scans) * self._pixels > _MAX_COST:
             raise _Unusual
-        for start in range(at, len(self._data), _STEP):
-            end = start + _STEP + 1
-            if self._data.count(0xFF, start, end) > _MAX_FF_SHARE * _STEP:
+        for start in range(at, len(self._data), STEP):
+            end = start + STEP + 1
+            if is_crowded(self._data, start):
                 raise _Unusual
             found = NEXT_MARKER.search(self._data, start, end)
             if found:

@@ -6,6 +6,7 @@ import random
 import struct
 
 import pytest
+from PIL import Image
 
 from lowrank_demo.decode.base import read_header
 from lowrank_demo.decode.pixels import check_image
@@ -76,6 +77,9 @@ UNSOUND = {
     "no end": WHOLE[:-2],
     "progressive": encoded(PHOTO, "JPEG", progressive=True),
     "PNG": encoded(PHOTO, "PNG"),
+    "more restart markers than may be searched": encoded(
+        Image.new("L", (2000, 2000), 128), "JPEG", restart_marker_blocks=1
+    ),
     "nothing": b"",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,13 +45,16 @@ def manifest_path(lmdb_file: Path) -> Path:
 
 
 def write_manifest(lmdb_file: Path, manifest: Manifest) -> None:
-    """Write the manifest beside the file; a reader never finds a part of it."""
+    """Write the manifest beside the file; a reader never finds a part of it, even after a power cut."""
     target = manifest_path(lmdb_file)
     # A name in another encoding holds what JSON cannot.
     name = manifest.file.encode("utf-8", "backslashreplace").decode("utf-8")
     with atomic_write(target) as temporary:
         values = {"format": _FORMAT, **vars(manifest), "file": name}
-        temporary.write_text(json.dumps(values, indent=1), encoding="utf-8")
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(values, indent=1))
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def read_manifest(lmdb_file: Path) -> Manifest:

@@ -19,10 +19,10 @@ import msgpack
 from filelock import FileLock, Timeout
 
 from ...errors import DataError, DiskFull, NotWritten, UsageError
-from ...runtime.files import file_sha256
+from ...runtime.files import atomic_write, file_sha256
 from ...runtime.outputs import output_file
 from ...runtime.words import counted
-from .manifest import Manifest, write_manifest
+from .manifest import Manifest, manifest_path, write_manifest
 from .reader import KEY_LIST, LmdbReader, record_key
 from .record import Record, encode_record
 
@@ -159,10 +159,28 @@ class LmdbWriter:
             refused=self.refused,
             seed=self._seed,
         )
-        # Manifest first: even if the build is killed here, any file that exists can be verified.
+        # Manifest first: if a build to a new name is killed here, any file that exists can be verified.
+        before = _contents(manifest_path(self.path))
         write_manifest(self.path, manifest)
-        os.replace(self._temporary, self.path)
+        try:
+            os.replace(self._temporary, self.path)
+        except OSError:
+            _put_back(manifest_path(self.path), before)
+            raise
         _sync_folder(self.path.parent)
+
+
+def _contents(file: Path) -> bytes | None:
+    return file.read_bytes() if file.exists() else None
+
+
+def _put_back(file: Path, contents: bytes | None) -> None:
+    """Give a file the contents that it had; None removes it."""
+    if contents is None:
+        file.unlink(missing_ok=True)
+        return
+    with atomic_write(file) as temporary:
+        temporary.write_bytes(contents)
 
 
 def _flush(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import signal
@@ -19,7 +20,7 @@ from lowrank_demo.data.lmdb.manifest import manifest_path, read_manifest, verify
 from lowrank_demo.data.lmdb.reader import LmdbReader
 from lowrank_demo.data.lmdb.record import Record, encode_record
 from lowrank_demo.data.lmdb.writer import LmdbWriter
-from lowrank_demo.errors import DataError, RecordError, UsageError
+from lowrank_demo.errors import DataError, NotWritten, RecordError, UsageError
 from tests.helpers.lmdb_files import build_lmdb, keys_of, raw_lmdb
 from tests.helpers.packages import installed
 from tests.helpers.paths import ROOT, SHARED_LMDB
@@ -229,6 +230,25 @@ def test_a_failed_overwrite_leaves_the_old_file(built: Path, records: list[Recor
         assert list(reader) == records[:1]
     assert verify(built).count == 1
     assert sorted(p.name for p in built.parent.iterdir()) == ["built.lmdb", "built.lmdb.manifest.json"]
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_a_rename_that_fails_leaves_the_old_manifest(
+    new: bool, built: Path, records: list[Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = built.with_name("new.lmdb") if new else built
+    replace = os.replace
+
+    def fail(source: str | Path, to: str | Path) -> None:
+        if Path(to) == target:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        replace(source, to)
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(NotWritten, match="Nothing was left behind"), LmdbWriter(target, overwrite=True) as writer:
+        writer.put(records[0])
+    assert sorted(p.name for p in built.parent.iterdir()) == ["built.lmdb", "built.lmdb.manifest.json"]
+    assert verify(built).count == len(records)
 
 
 def test_same_images_same_file(tmp_path: Path, built: Path, records: list[Record]) -> None:
