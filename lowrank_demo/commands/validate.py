@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from ..validate.report import ModelResult, Report
     from ..validate.run import ValidationRun
 
-_MOST_LANES = 8
-"""Each lane keeps the memory of a decoder and of a batch."""
 _SAVE_SECONDS = 20.0
 _TOLERANCE = 0.3
 """Percentage points."""
@@ -158,10 +156,12 @@ def _lanes(service: Service) -> int:
     """
     import torch
 
+    from ..validate.evaluate import lanes_for
+
     if service.machine.background_device.type != "cpu" or service.settings.arithmetic.engine != "torch":
         return 1
     threads = torch.get_num_threads()
-    lanes = min(threads, _MOST_LANES)
+    lanes = lanes_for(threads)
     torch.set_num_threads(threads // lanes)
     return lanes
 

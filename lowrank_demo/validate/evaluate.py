@@ -23,6 +23,8 @@ from ..errors import WeightsError
 from ..runtime.progress import Meter, Progress
 from .sums import LOSS_UNIT, ModelSums, Sums, Unreadable
 
+_MOST_LANES = 4
+"""Each lane keeps the memory of a decoder and of a batch."""
 _AHEAD = 3
 
 
@@ -39,6 +41,19 @@ class _Batch:
     unreadable: tuple[Unreadable, ...]
     measured: _Measured | None = None
     """What the networks answer; None before they are asked."""
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """A batch that could not be read or measured."""
+
+    start: int
+    error: Exception
+
+
+def lanes_for(threads: int) -> int:
+    """Return how many batches to decode and compute side by side; their shares of the threads are equal."""
+    return max(lanes for lanes in range(1, _MOST_LANES + 1) if threads % lanes == 0)
 
 
 class Validation:
@@ -82,7 +97,7 @@ class Validation:
     def __iter__(self) -> Iterator[Progress]:
         # A KeyboardInterrupt can leave a Queue's lock taken for ever; a SimpleQueue survives one anywhere.
         starts: queue.SimpleQueue[int | None] = queue.SimpleQueue()
-        ready: queue.SimpleQueue[_Batch | Exception] = queue.SimpleQueue()
+        ready: queue.SimpleQueue[_Batch | _Failed] = queue.SimpleQueue()
         room: queue.SimpleQueue[None] = queue.SimpleQueue()
         stopped = threading.Event()
         order = range(self.sums.position, self._records.stop, self._batch_size)
@@ -103,17 +118,17 @@ class Validation:
         for _ in range(_AHEAD):
             room.put(None)
         meter = Meter(len(self._records), self.sums.position - self._records.start)
-        early: dict[int, _Batch] = {}
+        early: dict[int, _Batch | _Failed] = {}
         try:
             for producer in producers:
                 producer.start()
             for start in order:
                 while start not in early:
                     item = ready.get()
-                    if isinstance(item, Exception):
-                        raise item
                     early[item.start] = item
                 batch = early.pop(start)
+                if isinstance(batch, _Failed):  # only now: the batches before it count
+                    raise batch.error
                 room.put(None)
                 self._count(batch, self._measure(batch) if batch.measured is None else batch.measured)
                 progress = meter.at(self.sums.position - self._records.start)
@@ -131,25 +146,26 @@ class Validation:
         self,
         decoder: Decoder,
         starts: queue.SimpleQueue[int | None],
-        ready: queue.SimpleQueue[_Batch | Exception],
+        ready: queue.SimpleQueue[_Batch | _Failed],
         room: queue.SimpleQueue[None],
         stopped: threading.Event,
     ) -> None:
         """Put batches into ``ready``: decoded by a single producer, and measured if there are several."""
-        try:
-            # Room first: then the batch that is counted next always has some.
-            while True:
-                room.get()
-                start = starts.get()
-                if start is None or stopped.is_set():
-                    return
+        # Room first: then the batch that is counted next always has some.
+        while True:
+            room.get()
+            start = starts.get()
+            if start is None or stopped.is_set():
+                return
+            try:
                 batch = self._read(start, decoder)
                 if len(self._decoders) > 1:
                     # Batches that wait to be counted need no pixels.
                     batch = replace(batch, measured=self._measure(batch), pixels=torch.empty(0))
-                ready.put(batch)
-        except Exception as error:
-            ready.put(error)
+            except Exception as error:
+                ready.put(_Failed(start, error))
+                return
+            ready.put(batch)
 
     def _read(self, start: int, decoder: Decoder) -> _Batch:
         stop = min(start + self._batch_size, self._records.stop)

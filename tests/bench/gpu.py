@@ -8,9 +8,11 @@ images on the processor, so that no mistake waits for the day on which there is 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,6 +37,8 @@ LIMITS = {
     "compiled": 80.0,
 }
 """The steps in order, and the seconds that each may take."""
+_ALL = 530.0
+"""Seconds that they may take together."""
 _ROOT = Path(__file__).parents[2]
 
 
@@ -61,19 +65,23 @@ def _run_all(chosen: list[str], output: Path) -> int:
         raise UsageError(f"--only names {unknown[0]!r}; expected some of {', '.join(LIMITS)}.")
     report: dict[str, Any] = {"date": datetime.date.today().isoformat(), "machine": machine(), "steps": {}}
     print(report["machine"], flush=True)
+    until = time.monotonic() + _ALL
     for name in chosen:
         step: dict[str, Any] = {"status": "running", "outcomes": []}
         report["steps"][name] = step
         began = time.monotonic()
-        step["status"] = _run(name, step["outcomes"], lambda: _write(output, report))
+        left = min(LIMITS[name], until - began)
+        step["status"] = _run(name, left, step["outcomes"], lambda: _write(output, report))
         step["seconds"] = round(time.monotonic() - began, 1)
         print(f"{name}: {step['status']}, {step['seconds']} s", flush=True)
         _write(output, report)
     return 0 if all(step["status"] == "done" for step in report["steps"].values()) else 1
 
 
-def _run(name: str, outcomes: list[Any], on_outcome: Callable[[], None]) -> str:
-    """Run one step in a process of its own; return how it ended."""
+def _run(name: str, seconds: float, outcomes: list[Any], on_outcome: Callable[[], None]) -> str:
+    """Run one step in a process of its own for at most so many seconds; return how it ended."""
+    if seconds <= 0:
+        return "left out: the time for all steps is over"
     with tempfile.TemporaryFile("w+", errors="replace") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.bench.gpu", "--step", name],
@@ -83,20 +91,30 @@ def _run(name: str, outcomes: list[Any], on_outcome: Callable[[], None]) -> str:
             stderr=errors,
             text=True,
             errors="replace",
+            start_new_session=True,
         )
+
+        def kill() -> None:
+            # With all that it started: what still runs would disturb the next steps.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
         late = threading.Event()
-        timer = threading.Timer(LIMITS[name], lambda: (late.set(), process.kill()))
+        timer = threading.Timer(seconds, lambda: (late.set(), kill()))
         timer.start()
         assert process.stdout is not None
-        for line in process.stdout:
-            text, outcome = _read(line)
-            print(f"  {text}", flush=True)
-            outcomes.append(outcome)
-            on_outcome()
-        process.wait()
-        timer.cancel()
+        try:
+            for line in process.stdout:
+                text, outcome = _read(line)
+                print(f"  {text}", flush=True)
+                outcomes.append(outcome)
+                on_outcome()
+            process.wait()
+        finally:
+            timer.cancel()
+            kill()
         if late.is_set():
-            return f"cut off after {LIMITS[name]:g} s"
+            return f"cut off after {seconds:.0f} s"
         if process.returncode:
             errors.seek(0)
             return f"exit code {process.returncode}: {errors.read().strip()[-3000:]}"

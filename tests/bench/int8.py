@@ -72,7 +72,8 @@ def main(labelled: Path, photos: Path, ids: Sequence[str], count: int) -> None:
 def _labelled(file: Path) -> tuple[Tensor, Tensor]:
     images = LmdbImages(file, None, 0)
     pixels, labels, _ = zip(*(images[i] for i in range(len(images))), strict=True)
-    return torch.stack(pixels), torch.tensor(labels)
+    # The layout that the app's decoders deliver.
+    return torch.stack(pixels).to(memory_format=torch.channels_last), torch.tensor(labels)
 
 
 def _ways(network: LowRankAlexNet, photos: Tensor) -> Iterator[tuple[str, Compute]]:
@@ -93,7 +94,7 @@ def _ranges(layers: Sequence[nn.Module], photos: Tensor) -> list[tuple[float, fl
     values = photos
     for layer in layers:
         if isinstance(layer, (nn.Conv2d, nn.Linear)):
-            some = values.flatten()[:: max(1, values.numel() // 1_000_000)]
+            some = values.flatten()[:: values.numel() // 1_000_000 | 1]  # an odd step reaches every feature
             low, high = torch.quantile(some, torch.tensor([1 - _QUANTILE, _QUANTILE])).tolist()
             found.append((min(low, 0.0), high))
         values = torch.cat([layer(part) for part in values.split(_BATCH)])

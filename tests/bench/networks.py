@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,7 +18,7 @@ from lowrank_demo.decode.choose import choose_decoder
 from lowrank_demo.models.cards import ModelCard
 from lowrank_demo.models.zoo import Zoo
 from lowrank_demo.settings import ENGINES, Arithmetic, Settings, has_openvino
-from lowrank_demo.validate.evaluate import Validation
+from lowrank_demo.validate.evaluate import Validation, lanes_for
 from tests.bench.material import CPU, published, random_classifier
 from tests.bench.measure import (
     Finding,
@@ -81,18 +82,20 @@ def _overlap_of(name: str, cards: Sequence[ModelCard], file: Path, count: int) -
                 for _, classifier in models:
                     classifier.logits(pixels)
 
-        threads = torch.get_num_threads()
-        lanes = [cpu_decoder(1) for _ in range(threads - 1)]
-
         def both() -> None:
-            torch.set_num_threads(1)
-            try:
-                validate(reader, models, count, decoder, lanes)
-            finally:
-                torch.set_num_threads(threads)
+            with lanes() as more:
+                validate(reader, models, count, decoder, more)
+
+        def decode_by_one() -> None:
+            single.decode(records, oriented=False)
 
         decode_s, infer_s, both_s = interleaved([decode, infer, both])
-        busy = processor_seconds(decode) + processor_seconds(infer)
+        # By one thread: threads that share a layer spend processor time on waiting for one another.
+        single = cpu_decoder(1)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        busy = processor_seconds(decode_by_one) + processor_seconds(infer)
+        torch.set_num_threads(threads)
     yield Finding(f"{name}: decoding alone", count / decode_s, "images/s")
     yield Finding(f"{name}: the networks alone", count / infer_s, "images/s")
     # Decoder and networks share the cores: together they need the processor time of both.
@@ -118,6 +121,18 @@ def growth(zoo: Zoo, file: Path, images: int) -> Iterator[Outcome]:
         pixels = decoder.decode([reader[i].image for i in range(max(sizes))], oriented=False).pixels
         times = [seconds(lambda n=n: small[0][1].logits(pixels[:n]), 5) for n in sizes]
         yield from straight_line("time against batch size", sizes, times, "ms for each image of a batch", 1e3)
+
+
+@contextlib.contextmanager
+def lanes() -> Iterator[list[Decoder]]:
+    """Divide torch's threads among the lanes that ``validate`` has; yield the decoders of all but the first."""
+    threads = torch.get_num_threads()
+    count = lanes_for(threads)
+    torch.set_num_threads(threads // count)
+    try:
+        yield [cpu_decoder(threads // count) for _ in range(count - 1)]
+    finally:
+        torch.set_num_threads(threads)
 
 
 def straight_line(what: str, x: Sequence[int], y: Sequence[float], unit: str, scale: float) -> Iterator[Outcome]:

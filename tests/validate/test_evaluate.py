@@ -30,7 +30,7 @@ from lowrank_demo.models.zoo import Zoo
 from lowrank_demo.nn.alexnet import LowRankAlexNet
 from lowrank_demo.serve.service import Service
 from lowrank_demo.settings import Settings
-from lowrank_demo.validate.evaluate import Validation
+from lowrank_demo.validate.evaluate import Validation, lanes_for
 from lowrank_demo.validate.report import disagreements, make_report, report_csv, report_json
 from lowrank_demo.validate.run import ValidationRun
 from lowrank_demo.validate.sums import LOSS_UNIT, ModelSums, Sums
@@ -250,6 +250,36 @@ def test_lanes_count_the_same_as_one_thread_and_in_the_same_order(file: Path, se
     for name, _ in models:
         assert lanes.sums.models[name].loss == alone.models[name].loss
         assert np.array_equal(lanes.sums.models[name].confused, alone.models[name].confused)
+
+
+def test_a_batch_that_fails_ends_the_pass_in_its_turn(file: Path, settings: Settings) -> None:
+    """The third batch fails while the first is still being decoded."""
+    with LmdbReader(file) as reader:
+        first, third = reader[0].image, reader[32].image
+
+        class Uneven:
+            name = "uneven"
+
+            def __init__(self) -> None:
+                self._inner = decoder(settings)
+
+            def decode(self, images, *, oriented: bool = True):
+                if images[0] == third:
+                    raise DataError("The third batch is broken.")
+                time.sleep(0.5 if images[0] == first else 0)
+                return self._inner.decode(images, oriented=oriented)
+
+        run = Validation(reader, [("m", classifier(0))], Uneven(), batch_size=16, lanes=[Uneven(), Uneven()])
+        with pytest.raises(DataError, match="The third batch is broken"):
+            finish(run)
+    assert run.sums.position == 32, "what came before the broken batch counts"
+
+
+@pytest.mark.parametrize(
+    ("threads", "lanes"), [(1, 1), (2, 2), (3, 3), (4, 4), (6, 3), (7, 1), (8, 4), (9, 3), (31, 1)]
+)
+def test_lanes_share_all_threads(threads: int, lanes: int) -> None:
+    assert lanes_for(threads) == lanes
 
 
 def test_stopped_and_resumed_has_the_same_bits(file: Path, settings: Settings) -> None:
