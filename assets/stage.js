@@ -36,9 +36,11 @@ const findCut = ({ id, cut: chosen }) => {
   }
   return null;
 };
+const size = (macs) => Math.log(Math.max(macs, 1)); // a cut may have none
+const saves = (one) => `${one.mflops} MFLOPs` + (one.fewer ? `, ${one.fewer}× fewer than ${config.reference.name}` : '');
 // The rail's axis is the logarithm of the MACs, from a scheme's first published network to the path's last cut.
 const along = (one) => {
-  const place = ({ at }) => Math.log(Math.max(at, 1)), every = [...config.stops[state.scheme], ...path()].map(place);
+  const place = ({ at }) => size(at), every = [...config.stops[state.scheme], ...path()].map(place);
   const most = Math.max(...every), least = Math.min(...every);
   return (most - place(one)) / (most - least);
 };
@@ -70,7 +72,7 @@ const nearest = (cuts, at, ready = false) => {
   const some = ready && cuts.some(isReady);
   let best = 0;
   cuts.forEach((one, place) => {
-    const better = Math.abs(Math.log(one.at / at)) < Math.abs(Math.log(cuts[best].at / at));
+    const better = Math.abs(size(one.at) - size(at)) < Math.abs(size(cuts[best].at) - size(at));
     if (some ? isReady(one) && (better || !isReady(cuts[best])) : better) best = place;
   });
   return best;
@@ -225,7 +227,7 @@ const drawFamilies = () => Object.keys(config.paths).forEach((family, number) =>
 
 const drawTitle = () => {
   const one = cut();
-  const parts = [one.lambda && `λ ${one.lambda}`, `${one.mflops} MFLOPs, ${one.fewer}× fewer than ${config.reference.name}`, one.error];
+  const parts = [one.lambda && `λ ${one.lambda}`, saves(one), one.error];
   for (const place of [$('.st-title'), document.querySelector('.lr-summary')]) {
     if (place) place.replaceChildren(make('b', { text: one.title }), make('span', { text: parts.filter(Boolean).join(' · ') }));
   }
@@ -363,14 +365,18 @@ const range = () => {
 };
 
 // Say so where an answer takes its time, such as that to the first large photo.
-let timerOfPhoto = 0;
+let timerOfPhoto = 0, toasts = 0;
+const errors = () => document.querySelectorAll('.toast-body.error').length;
+// Returns the number of this wish: an answer to an earlier one does not end the wait.
 const expectPhoto = () => {
   clearTimeout(timerOfPhoto);
+  toasts = errors();
   timerOfPhoto = setTimeout(() => {
     state.late = true;
     drawAnswer();
     timerOfPhoto = setTimeout(() => { endWait(); drawAnswer(); }, LONGEST);
   }, 300);
+  return clicked();
 };
 const endWait = () => {
   clearTimeout(timerOfPhoto);
@@ -378,7 +384,7 @@ const endWait = () => {
 };
 // An upload that is refused brings no answer, only Gradio's message.
 document.addEventListener('lr-changed', () => {
-  if (!state.late || !document.querySelector('.toast-body.error')) return;
+  if (!state.late || errors() <= toasts) return;
   endWait();
   drawAnswer();
 });
@@ -394,7 +400,7 @@ const showPhoto = () => {
   if (value.ready) state.known = new Set(value.ready);
   state.downloading.delete(value.downloaded);
   if (value.failed) state.failed[value.downloaded] = value.failed;
-  if (value.replace || value.unchanged) endWait();
+  if ((value.replace || value.unchanged) && value.click >= clicks) endWait();
   if (value.answers && (value.replace || value.photo === state.photo)) {
     state.answers = value.replace ? value.answers : { ...state.answers, ...value.answers };
     state.refused = value.refused ? { text: value.refused, again: value.again, of: value.replace ? '' : state.asked } : null;
@@ -435,8 +441,7 @@ for (const kind of ['dragover', 'drop']) document.addEventListener(kind, (event)
 document.addEventListener('click', ({ target }) => {
   const cell = target.closest('#lr-photos .grid-container > *');
   if (!cell || !target.closest('.thumbnail-item')) return;
-  expectPhoto();
-  trigger('focus', { photo: [...cell.parentElement.children].indexOf(cell), click: clicked() });
+  trigger('focus', { photo: [...cell.parentElement.children].indexOf(cell), click: expectPhoto() });
 });
 document.addEventListener('change', ({ target }) => { if (target.matches('#lr-photos input[type=file]') && target.files.length) expectPhoto(); }, true);
 document.addEventListener('drop', ({ target, dataTransfer }) => {
@@ -451,7 +456,7 @@ document.addEventListener('error', ({ target }) => {
 }, true);
 $('.st-examples').replaceChildren(...config.examples.map(({ name, title, picture }, number) => {
   const button = make('button', { type: 'button', 'aria-label': 'Example photo ' + name, title }, make('img', { alt: '', src: picture }));
-  button.addEventListener('click', () => { expectPhoto(); trigger('click', { example: number, click: clicked() }); });
+  button.addEventListener('click', () => trigger('click', { example: number, click: expectPhoto() }));
   return button;
 }));
 
@@ -466,7 +471,7 @@ const postcard = async () => {
   // A picture that has just arrived is not decoded yet.
   if (picture.hasAttribute('src')) await picture.decode().then(() => pen.drawImage(picture, 40, 40, 430, 430), () => {});
   write(one.title, 510, 84, 40, 700);
-  write([one.lambda && `λ ${one.lambda}`, `${one.mflops} MFLOPs, ${one.fewer}× fewer than ${config.reference.name}`].filter(Boolean).join(' · '), 510, 126, 23, 400, '#4b5563');
+  write([one.lambda && `λ ${one.lambda}`, saves(one)].filter(Boolean).join(' · '), 510, 126, 23, 400, '#4b5563');
   const [labels, shares] = state.answers[one.id] || [[], []];
   labels.forEach((label, row) => {
     write(config.names[label], 510, 190 + 62 * row, 28, row ? 400 : 700);

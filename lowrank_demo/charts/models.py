@@ -76,11 +76,11 @@ def params_figure(card: ModelCard, other: ModelCard | None = None) -> go.Figure:
 def macs_summary(card: ModelCard, zoo: Zoo) -> str:
     """Return a sentence that compares the network's cost with the dense network's and the paper's reference's."""
     mflops, reference = zoo.mflops(card), zoo.reference
+    times = f", {reference.mflops / mflops:.1f}× as many" if mflops else ""
     return (
         f"{mflops} MFLOPs for one image, and {card.cost.params / 1e6:.2f} million parameters with batch normalisation. "
         f"{reference.name}, which the paper compares with and whose convolutions are split into groups, has "
-        f"{reference.mflops:.0f}, {reference.mflops / max(1, mflops):.1f}× as many; the same network before it was "
-        f"factored has {DENSE_MACS / 1e6:,.0f}."
+        f"{reference.mflops:.0f}{times}; the same network before it was factored has {DENSE_MACS / 1e6:,.0f}."
     )
 
 

@@ -20,7 +20,7 @@ _MAX_COST = 90_000_000
 _MAX_PIXELS = 32_000_000
 _MAX_SCANNED_PIXELS = 20_000_000
 """Pixels of a JPEG in several scans: all its coefficients are in memory until the last one is read."""
-STEP = 1 << 18
+_STEP = 1 << 18
 """Bytes that are searched at a time: other threads wait meanwhile."""
 _MAX_FF_SHARE = 1 / 8
 """Largest share of 0xFF bytes in coded data: the search stops at each of them. In photos it is a hundredth."""
@@ -44,9 +44,15 @@ _NUMBERS = {3: "H", 4: "I"}
 _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 
 
-def is_crowded(data: bytes, start: int) -> bool:
-    """Return whether the bytes to search from here hold so many 0xFF that the search would take long."""
-    return data.count(0xFF, start, start + STEP + 1) > _MAX_FF_SHARE * STEP
+def end_of_scan(data: bytes, at: int) -> int | None:
+    """Return where the coded data that starts here ends; None if no marker follows or the search would take long."""
+    for start in range(at, len(data), _STEP):
+        end = start + _STEP + 1
+        if data.count(0xFF, start, end) > _MAX_FF_SHARE * _STEP:
+            return None
+        if found := NEXT_MARKER.search(data, start, end):
+            return found.start()
+    return None
 
 
 def ordinary_jpeg(data: bytes, max_pixels: int = _MAX_PIXELS) -> bytes | None:
@@ -146,14 +152,10 @@ class _Walk:
             raise _Unusual
         if self._scans > 1 and (_SCANS_FOR_PIXELS + self._scans) * self._pixels > _MAX_COST:
             raise _Unusual
-        for start in range(at, len(self._data), STEP):
-            end = start + STEP + 1
-            if is_crowded(self._data, start):
-                raise _Unusual
-            found = NEXT_MARKER.search(self._data, start, end)
-            if found:
-                return found.start()
-        raise _Unusual
+        end = end_of_scan(self._data, at)
+        if end is None:
+            raise _Unusual
+        return end
 
     def _frame(self, content: memoryview) -> None:
         bits, height, width, components = struct.unpack_from(">BHHB", content)

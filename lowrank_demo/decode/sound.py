@@ -10,7 +10,7 @@ import struct
 from functools import lru_cache
 from itertools import accumulate
 
-from .markers import DHT, DQT, DRI, EOI, LEFT_OUT, NEXT_MARKER, SOI, SOS, STEP, is_crowded
+from .markers import DHT, DQT, DRI, EOI, LEFT_OUT, SOI, SOS, end_of_scan
 
 _MAX_SEGMENTS = 100
 _MAX_PIXELS, _MAX_EDGE = 32_000_000, 65_500
@@ -133,7 +133,6 @@ def _tables_needed(components: bytes, scan: bytes) -> tuple[frozenset[int], froz
 
 def _ends(data: bytes, at: int) -> bool:
     """Return whether the first marker after the coded data, which begins here, is the end of the image."""
-    if any(is_crowded(data, start) for start in range(at, len(data), STEP)):
-        return False  # opening it without what Pillow fails to read does not work then
-    found = NEXT_MARKER.search(data, at)
-    return found is not None and data[found.start() + 1] == EOI
+    # Where the search would take long, the file cannot be opened without its metadata, which Pillow may fail to read.
+    end = end_of_scan(data, at)
+    return end is not None and data[end + 1] == EOI

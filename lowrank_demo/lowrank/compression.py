@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import get_args
@@ -86,7 +87,8 @@ def compress(
             loss of each batch. Called for the steps from 1 on, since the model has been trained already. The penalty's
             curvature is μ: keep the learning rate below 1 / μ.
         example_input: One tensor or several that the model can be called with, on its device; costs are divided by the
-            length of the first one's first dimension, the batch.
+            length of the first one's first dimension, the batch. Give a batch of 1 if the network also passes vectors
+            through a layer that do not belong to one example.
         lambda_: Price of 10⁶ of cost.
         target_macs: Limit on the MACs of the network's convolutions and linear layers. Weights that are read without a
             call, such as attention's projections, are not counted.
@@ -99,13 +101,13 @@ def compress(
         augmented: Whether to use the augmented Lagrangian rather than the quadratic penalty.
         schedule: μ of each LC step, growing.
         measure: Called with the compressed network after each step, for the history: returns its error, for example.
-            What it changes in the network is undone.
+            What it changes in the network's parameters, buffers and modes is undone.
 
     Raises:
         UsageError: An argument is wrong, the model cannot be copied, or no layer can be factored.
         TrainingDiverged: ``train`` left weights that are not finite.
     """
-    schedule = list(schedule)
+    schedule = schedule.tolist() if isinstance(schedule, Tensor) else list(schedule)
     _check(scheme, lambda_, target_macs, rank_multiple, criterion, cost, schedule)
     network = _copied(model)
     found = survey(network, example_input, exclude)
@@ -175,15 +177,32 @@ def _measured(
 ) -> float:
     """Measure a network with the weights of the last C step; it then is as it was before."""
     # Not on a copy of it: a network that keeps a tensor of its last forward cannot be copied after training.
-    before = copy.deepcopy(network.state_dict())
-    with modes_kept(network):
+    with modes_kept(network), _tensors_kept(network):
         try:
             _put_in(network, targets, penalty, scheme)
             return measure(network)
         finally:
             for name, target in targets.items():
                 replace(network, name, target.module)
-            network.load_state_dict(before)
+
+
+@contextlib.contextmanager
+def _tensors_kept(network: nn.Module) -> Iterator[None]:
+    """Set each parameter and buffer back when the block ends: its values, dtype, device, and whether it is trained."""
+    parameters = [(one, one.data, one.data.clone(), one.requires_grad) for one in network.parameters()]
+    buffers = [
+        (module, name, buffer, buffer.clone())
+        for module in network.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+    ]
+    try:
+        yield
+    finally:
+        for parameter, data, values, trained in parameters:
+            parameter.data = data.copy_(values)
+            parameter.requires_grad_(trained)
+        for module, name, buffer, values in buffers:
+            setattr(module, name, buffer.copy_(values))
 
 
 def _put_in(network: nn.Module, targets: Mapping[str, Target], penalty: LowRankPenalty, scheme: str) -> None:
@@ -219,4 +238,6 @@ def _check(
     if not isinstance(rank_multiple, Integral) or rank_multiple < 1:
         raise UsageError(f"rank_multiple is {shown(rank_multiple)}; expected a whole number, at least 1.")
     if not schedule or not all(isinstance(mu, Real) and 0 < mu < math.inf for mu in schedule):
-        raise UsageError("schedule has no μ, or one that is not positive; expected a positive, finite μ for each step.")
+        raise UsageError(
+            "schedule has no μ, or one that is no positive number; expected a positive, finite μ for each step."
+        )

@@ -234,7 +234,8 @@ def survey(network: nn.Module, example: Inputs, exclude: Iterable[str] = ()) -> 
         moved = given if isinstance(module, _ConvNd) and module.transposed else output
         if not isinstance(moved, Tensor):  # a layer with its own forward
             return
-        # A layer may be called several times, also with vectors that all examples share: these count as one example's.
+        # A layer may be called several times, also with vectors that all examples share. All are divided by the batch,
+        # rounded up: one vector for the whole batch counts as one for each example.
         area = math.prod(moved.shape[moved.dim() - (module.weight.dim() - 2) :])
         count = -(-moved.numel() // max(1, batch * len(module.weight) * area))
         macs[name] += count * area * module.weight.numel()

@@ -29,18 +29,22 @@ _FORMER = {"classify": "photos", "compare": "photos", "pareto": "trade-off", "ab
 # An address that names no tab of today is mended first. Back and Forward move between tabs; all else stays as the page
 # shows it.
 _BACK = """
-const former = {former}, tabs = {tabs};
+const former = {former}, titles = {titles};
 const mended = new URL(window.location), named = mended.searchParams.get('tab');
-if (named && !tabs.includes(named)) {{
+if (named && !(named in titles)) {{
   if (former[named]) mended.searchParams.set('tab', former[named]); else mended.searchParams.delete('tab');
   window.history.replaceState(null, '', mended);
 }}
 window.addEventListener('popstate', () => {{
-  const tab = new URL(window.location).searchParams.get('tab') || tabs[0];
+  const tab = new URL(window.location).searchParams.get('tab') || Object.keys(titles)[0];
   const url = new URL(window.lowrankAddress || window.location);
   url.searchParams.set('tab', tab);
   window.history.replaceState(null, '', url);
-  document.getElementById(`lr-tab-${{tab}}-button`)?.click();
+  // On a phone, the last tabs are in a menu, where they have no id.
+  const menu = [...document.querySelectorAll('#lr-tabs .overflow-dropdown button')];
+  const button = document.getElementById(`lr-tab-${{tab}}-button`)
+    || menu.find((one) => one.textContent.trim() === titles[tab]);
+  button?.click();
 }});
 """
 _MODEL = """const [family, scheme, version] = id.split('/');
@@ -71,8 +75,8 @@ def build(page: Page, titles: Sequence[str]) -> None:
         page: The page.
         titles: Titles of the tabs.
     """
-    tabs = [tab_id(title) for title in titles]
-    gr.HTML("", js_on_load=_BACK.format(former=json.dumps(_FORMER), tabs=json.dumps(tabs)), visible="hidden")
+    tabs = {tab_id(title): title for title in titles}
+    gr.HTML("", js_on_load=_BACK.format(former=json.dumps(_FORMER), titles=json.dumps(tabs)), visible="hidden")
     sliders = [page.log_lambda, page.log_mu]
     page.chosen.change(None, page.chosen, None, js=_WRITE_MODEL, **QUIET)
     page.other.change(None, page.other, None, js=_WRITE_OTHER, **QUIET)

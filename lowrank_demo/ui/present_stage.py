@@ -92,7 +92,7 @@ def _cut(zoo: Zoo, card: ModelCard) -> dict[str, Any]:
         "lambda": "" if card.truncated_from else card.lambda_text,
         "mflops": zoo.mflops(card),
         "at": card.cost.macs / 1e6,
-        "fewer": f"{zoo.reference.mflops / max(1, zoo.mflops(card)):.1f}",
+        "fewer": f"{zoo.reference.mflops / zoo.mflops(card):.1f}" if zoo.mflops(card) else "",
         "ranks": card.ranks,
         "macs": [round(cost.macs / 1e6, 2) for cost in card.cost.layers],
         "error": _error(card),
@@ -208,7 +208,9 @@ def chosen_value(zoo: Zoo, card: ModelCard) -> str:
     return json.dumps({"id": card.id, "cut": cut, "time": time.time_ns()}, ensure_ascii=False)
 
 
-def photo_value(name: str, key: str, found: PathAnswers, ready: Sequence[str], example: str = "") -> str:
+def photo_value(
+    name: str, key: str, found: PathAnswers, ready: Sequence[str], example: str = "", click: int = 0
+) -> str:
     """Return a photo and its answers, as JSON, to replace those in the view.
 
     Args:
@@ -217,10 +219,12 @@ def photo_value(name: str, key: str, found: PathAnswers, ready: Sequence[str], e
         found: The answers.
         ready: Ids of the models whose weights are here.
         example: The photo's name in the page's address, if it is an example that the address names.
+        click: Number of the latest click or drop that the photo was asked for after.
     """
     return json.dumps(
         {
             "replace": True,
+            "click": click,
             "time": time.time_ns(),
             "photo": key,
             "name": name,
@@ -264,15 +268,16 @@ def more_value(
     )
 
 
-def refused_value(name: str, key: str, error: LowRankError, example: str = "") -> str:
+def refused_value(name: str, key: str, error: LowRankError, example: str = "", click: int = 0) -> str:
     """Return, as JSON, why a photo gets no answers; see :func:`photo_value`."""
     photo = {"photo": key, "name": name, "example": example, "caption": name}
-    return json.dumps({"replace": True, "time": time.time_ns(), **photo, "answers": {}, **_refusal(error)})
+    new = {"replace": True, "click": click, "time": time.time_ns()}
+    return json.dumps({**new, **photo, "answers": {}, **_refusal(error)})
 
 
-def unchanged_value() -> str:
-    """Return, as JSON, that the photo in the view stays."""
-    return json.dumps({"unchanged": True, "time": time.time_ns()})
+def unchanged_value(click: int) -> str:
+    """Return, as JSON, that the photo in the view stays; see :func:`photo_value`."""
+    return json.dumps({"unchanged": True, "click": click, "time": time.time_ns()})
 
 
 def _refusal(error: LowRankError | None) -> dict[str, Any]:

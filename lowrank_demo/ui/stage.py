@@ -20,7 +20,7 @@ from .events import QUIET
 from .page import FIRST_PHOTO, Desk, Items, Page, short_hash
 from .present_stage import chosen_value, more_value, photo_value, refused_value, stage_config, unchanged_value
 
-# With a change of the photos, the browser says how many clicks came before it.
+# With a change of the photos, the browser says how many clicks and drops came before it.
 _CLICKS = "(_, ...values) => [String(window.lowrankClicks || 0), ...values]"
 _OWN = ASSETS / "examples"
 EXAMPLES = (
@@ -55,7 +55,7 @@ class Asked:
     photos: int = 0
     """How many photos were asked for."""
     clicks: int = 0
-    """The number that the page gave to the latest click: requests can arrive in another order."""
+    """The number that the page gave to the latest click or drop: requests can arrive in another order."""
     moves: int = 0
     """The same for the moves along the rail."""
     known: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ def build(page: Page) -> None:
     desk, stage, shown = page.desk, page.stage, page.shown
     asked = gr.State(Asked())
 
-    def answered(paths: Sequence[str], model: str, asked: Asked) -> tuple[Any, Any]:
+    def answered(paths: Sequence[str], model: str, asked: Asked, click: int = 0) -> tuple[Any, Any]:
         """Answer the first of these photos that can be used; if none can, say what is wrong with the first."""
         asked.photos += 1
         number = asked.photos
@@ -86,10 +86,10 @@ def build(page: Page) -> None:
             photo = Photo.from_file(Path(path))
             try:
                 found = desk.paths.answers(photo, page.card(model))
-                shown = photo_value(photo.name, short_hash(path), found, _ready(desk), _named(path)), path
+                shown = photo_value(photo.name, short_hash(path), found, _ready(desk), _named(path), click), path
                 break
             except LowRankError as error:
-                shown = shown or (refused_value(photo.name, short_hash(path), error, _named(path)), path)
+                shown = shown or (refused_value(photo.name, short_hash(path), error, _named(path), click), path)
                 if not isinstance(error, ImageError):
                     break
         return shown if shown and number == asked.photos else (gr.skip(), gr.skip())
@@ -105,7 +105,7 @@ def build(page: Page) -> None:
         if click < asked.clicks:
             return gr.skip(), gr.skip()
         asked.clicks = click
-        return answered([path], model, asked)
+        return answered([path], model, asked, click)
 
     def example(model: str, asked: Asked, event: gr.EventData) -> tuple[Any, Any]:
         return clicked(str(EXAMPLES[int(event.example) % len(EXAMPLES)]), int(event.click), model, asked)
@@ -115,10 +115,11 @@ def build(page: Page) -> None:
         before, asked.known = asked.known, tuple(one for one, _ in items or [])
         if int(clicks) < asked.clicks:  # a click that came later has arrived before
             return gr.skip(), gr.skip()
+        asked.clicks = int(clicks)
         new = [one for one in asked.known if one not in before]
         if not new and (path in asked.known or path not in before):
-            return unchanged_value(), gr.skip()
-        return answered(new or asked.known[:1] or [str(EXAMPLES[0])], model, asked)
+            return unchanged_value(int(clicks)), gr.skip()
+        return answered(new or asked.known[:1] or [str(EXAMPLES[0])], model, asked, int(clicks))
 
     def picked(items: Items, model: str, asked: Asked, event: gr.EventData) -> tuple[Any, Any]:
         # The gallery's change can arrive after a click on one of its photos, which it must not overtake.
@@ -137,7 +138,7 @@ def build(page: Page) -> None:
         model = str(event.model)
         if not event.whole:
             return answers(path, model)
-        value, _ = answered([path or str(EXAMPLES[0])], model, asked)
+        value, _ = answered([path or str(EXAMPLES[0])], model, asked, asked.clicks)
         return value
 
     def download(

@@ -125,13 +125,20 @@ def test_a_network_that_keeps_a_tensor_is_compressed_and_no_training_is_lost() -
         assert [step.measured is None for step in found.history] == 3 * [measure is None]
 
 
-def test_measuring_leaves_no_trace() -> None:
-    """Not even a measure that changes weights, statistics and the mode of what it is given."""
+def fill(model: nn.Module) -> None:
+    model.train()(torch.randn(4, 20))
+    for parameter in model.parameters():
+        parameter.data.fill_(7)
+
+
+@pytest.mark.parametrize(
+    "change", [fill, lambda model: model.eval().double(), lambda model: model.requires_grad_(False)]
+)
+def test_measuring_leaves_no_trace(change: Callable[[nn.Module], object]) -> None:
+    """Not even a measure that changes weights, statistics, mode, dtype or training of what it is given."""
 
     def measure(model: nn.Module) -> float:
-        model.train()(torch.randn(4, 20))
-        for parameter in model.parameters():
-            parameter.data.fill_(7)
+        change(model)
         return 1.0
 
     torch.manual_seed(3)
@@ -140,6 +147,7 @@ def test_measuring_leaves_no_trace() -> None:
     assert [step.distance for step in measured.history] == [step.distance for step in plain.history]
     other = measured.network.state_dict()
     assert all(torch.equal(value, other[key]) for key, value in plain.network.state_dict().items())
+    assert all(parameter.requires_grad for parameter in measured.network.parameters())
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -218,7 +226,7 @@ def test_convolutions_in_scheme_2_and_in_float64() -> None:
         ({"lambda_": 1, "rank_multiple": 0}, "rank_multiple is 0; expected a whole number, at least 1"),
         ({"lambda_": 1, "rank_multiple": 2.0}, "rank_multiple is 2.0; expected a whole number, at least 1"),
         ({"lambda_": 1, "schedule": []}, "schedule has no μ"),
-        ({"lambda_": 1, "schedule": [0.1, "1"]}, "schedule has no μ, or one that is not positive"),
+        ({"lambda_": 1, "schedule": [0.1, "1"]}, "schedule has no μ, or one that is no positive number"),
         (
             {"lambda_": 1, "exclude": ["0", "2", "4"]},
             r"No layer can be factored \(0: excluded; 2: ex.*\)",

@@ -196,7 +196,7 @@ def test_a_link_restores_the_tab(app: RunningApp, page: Page) -> None:
     page.wait_for_url(re.compile(r"tab=trade-off"))
     for tab in ("Ranks", "Validate", "How it works"):  # faster than the server answers
         page.get_by_role("tab", name=tab).click()
-    assert "tab=how" in page.url
+    page.wait_for_url(re.compile("tab=how"))
     for tab in ("Validate", "Ranks", "Trade-off"):
         page.go_back()
         expect(page.get_by_role("tab", name=tab)).to_have_attribute("aria-selected", "true")
@@ -204,6 +204,18 @@ def test_a_link_restores_the_tab(app: RunningApp, page: Page) -> None:
     assert "tab=trade-off" in page.url, "a late answer changes nothing"
     opened(page, app, "tab=nowhere")
     expect(page.get_by_role("tab", name="Photos")).to_have_attribute("aria-selected", "true")
+
+
+def test_back_on_a_phone(app: RunningApp, page: Page) -> None:
+    """The last tabs are in a menu there."""
+    page.set_viewport_size({"width": 390, "height": 844})
+    opened(page, app, "tab=how")
+    page.get_by_role("tab", name="Photos").click()
+    page.wait_for_url(re.compile("tab=photos"))
+    expect(page.locator("#lr-how")).to_be_hidden()
+    page.go_back()
+    expect(page.locator("#lr-how")).to_be_visible()
+    page.wait_for_url(re.compile("tab=how"))
 
 
 def test_a_link_to_what_is_not_there(app: RunningApp, page: Page) -> None:
