@@ -51,8 +51,7 @@ def chart(title: str, x: Axis, y: Axis, curves: Sequence[Curve], dots: Sequence[
     """
 
     def at(point: tuple[float, float]) -> tuple[float, float]:
-        across = _LEFT + x.share(point[0]) * (WIDTH - _LEFT - _RIGHT)
-        return round(across, 1), round(HEIGHT - _BOTTOM - y.share(point[1]) * (HEIGHT - _TOP - _BOTTOM), 1)
+        return place(x, y, point)
 
     parts: list[str] = []
     for value, name in x.ticks:
@@ -76,6 +75,12 @@ def chart(title: str, x: Axis, y: Axis, curves: Sequence[Curve], dots: Sequence[
         a, b = at((across, up))
         parts.append(f'<circle cx="{a}" cy="{b}" r="5"/>{text(a + 9, b + 14, name, kind="strong")}')
     return svg(title, "".join(parts))
+
+
+def place(x: Axis, y: Axis, point: tuple[float, float]) -> tuple[float, float]:
+    """Return where a chart with these axes draws a point."""
+    across = _LEFT + x.share(point[0]) * (WIDTH - _LEFT - _RIGHT)
+    return round(across, 1), round(HEIGHT - _BOTTOM - y.share(point[1]) * (HEIGHT - _TOP - _BOTTOM), 1)
 
 
 def text(x: float, y: float, words: str, anchor: str = "start", kind: str = "") -> str:

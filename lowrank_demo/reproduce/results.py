@@ -15,6 +15,9 @@ LAMBDAS = (0.25, 0.5, 0.75, 1.0, 2.0, 3.0, 4.0)
 REFERENCE, LEARNED, TRUNCATED = "reference", "learned", "truncated by SVD"
 """How the ranks of a network were chosen."""
 
+FULL_RANKS = {"fc1": 300, "fc2": 100, "fc3": 10}
+"""Of the layers of LeNet300."""
+
 
 @dataclass(frozen=True)
 class Settings(KnownKeys):

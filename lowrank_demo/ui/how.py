@@ -9,10 +9,13 @@ import gradio as gr
 
 from ..errors import LowRankError
 from ..models.cards import ModelCard
+from ..reproduce.results import read_results
+from ..settings import ASSETS
 from .events import QUIET
 from .header import BIBTEX, CODE, PAPER
 from .page import Page
 from .present import message
+from .present_run import PLAY
 from .present_story import provenance_view, story_view
 
 _ADDRESS = "http://127.0.0.1:7860"
@@ -53,14 +56,14 @@ def build(page: Page, tab: gr.Tab) -> None:
     text = _CODE.format(model=service.default_model().id, url=_ADDRESS, bibtex=BIBTEX)
     with gr.Column(elem_id="lr-how"):
         gr.HTML(_HEAD)
-        story = gr.HTML("", elem_id="lr-story")
+        story = gr.HTML("", js_on_load=PLAY, elem_id="lr-story")
         gr.HTML(f"<h3>Where the weights come from</h3>{provenance_view(service.zoo)}", elem_id="lr-provenance")
         code = gr.Markdown(text)
 
     @cache
     def made() -> str:
         card = _shown(page)
-        return story_view(service.zoo, card, inspection.spectra(card))
+        return story_view(service.zoo, card, inspection.spectra(card), read_results(ASSETS / "lenet300.json"))
 
     def show() -> str:
         try:

@@ -12,9 +12,11 @@ from ..models.cards import FAMILY_WORDS, ModelCard
 from ..models.zoo import Zoo
 from ..runtime.words import lambda_text, percent
 from ..settings import ASSETS
+from .present_run import run_caption, run_view
 
 if TYPE_CHECKING:
     from ..lowrank.spectra import Spectra
+    from ..reproduce.results import Results
 
 _WHOSE = {
     "published": "The paper's authors trained these on ImageNet and released them. Weights are downloaded from their "
@@ -25,13 +27,14 @@ _WHOSE = {
 _OTHERS = "Whoever runs this server added these. Their cards say where they come from."
 
 
-def story_view(zoo: Zoo, card: ModelCard, spectra: Spectra) -> str:
+def story_view(zoo: Zoo, card: ModelCard, spectra: Spectra, run: Results) -> str:
     """Return the five steps.
 
     Args:
         zoo: All models.
         card: The model whose ranks and singular values are drawn.
         spectra: Its singular values.
+        run: A recorded run of the LC algorithm.
     """
     versions = sorted(
         (one for one in zoo.of_scheme(card.scheme) if one.published), key=lambda one: one.cost.macs, reverse=True
@@ -87,9 +90,11 @@ def story_view(zoo: Zoo, card: ModelCard, spectra: Spectra) -> str:
                 "Cutting a trained network gives its weights no chance to adapt: drag the slider at the top past the "
                 "last version, and watch the answer change. Learned together, ranks and weights give "
                 f"<b>{fewer:.1f}× fewer MFLOPs</b> than {escape(zoo.reference.name)}, with "
-                f"{best.published.top1:.1f} % top-1 error in place of {zoo.reference.top1:.1f} %.",
-                story.result_drawing(zoo, best),
-                f"{escape(zoo.reference.name)} and {escape(best.title)} on ImageNet, as published.",
+                f"{best.published.top1:.1f} % top-1 error in place of {zoo.reference.top1:.1f} %. Play a recorded run "
+                "on a small network: the ranks settle as μ grows.",
+                story.result_drawing(zoo, best) + run_view(run),
+                f"Above: {escape(zoo.reference.name)} and {escape(best.title)} on ImageNet, as published. Below: "
+                f"{run_caption(run)}",
             ),
         ]
     return "<ol class='lr-story'>" + "".join(_step(number, *one) for number, one in enumerate(steps, start=1)) + "</ol>"
