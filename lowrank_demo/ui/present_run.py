@@ -55,8 +55,8 @@ element.addEventListener('click', ({ target }) => {
 
 
 def run_view(results: Results) -> str:
-    """Return the run of the middle λ with its controls: a button, and a slider for the step."""
-    history = results.histories[len(results.histories) // 2]
+    """Return the run of the largest λ with its controls: a button, and a slider for the step."""
+    history = results.histories[-1]
     steps = history.steps
     least, most = _bounds(results, history)
     x = Axis(0, len(steps) - 1, [(0, "0"), (len(steps) - 1, str(len(steps) - 1))], "LC step; μ grows to the right")
@@ -83,13 +83,14 @@ def run_view(results: Results) -> str:
 
 def run_caption(results: Results) -> str:
     """Return what the run is, and what learning gains over cutting at the same cost."""
-    history = results.histories[len(results.histories) // 2]
+    history = results.histories[-1]
     trained = {one.method: one for one in results.networks if one.lambda_ == history.lambda_}
     learned, cut = trained[LEARNED], trained[TRUNCATED]
     return (
-        f"LeNet300 on {escape(results.data)}, λ = {history.lambda_:g} for each million FLOPs. After fine-tuning, the "
-        f"network with learned ranks is wrong on {learned.error:.2f} % of the test images with {learned.macs:,} MACs; "
-        f"cut by SVD to {cut.macs:,} MACs, on {cut.error:.2f} %."
+        f"LeNet300 on {escape(results.data)}, λ = {history.lambda_:g} for each million FLOPs. The network with learned "
+        f"ranks has {learned.macs:,} MACs. It is wrong on {learned.error_before:.2f} % of the test images, and on "
+        f"{learned.error:.2f} % after fine-tuning; one that SVD cuts to {cut.macs:,} MACs, on {cut.error_before:.2f} % "
+        f"and {cut.error:.2f} %."
     )
 
 
