@@ -1,12 +1,13 @@
-"""A recorded run of the LC algorithm that can be played: the ranks settle as μ grows, and the error beside them."""
+"""A recorded run of the LC algorithm that can be played: ranks and error of the compressed network as μ grows."""
 
 from __future__ import annotations
 
 import json
+import math
 from html import escape
 
 from ..charts.drawing import WIDTH, Axis, Curve, chart, place, svg, text
-from ..reproduce.results import FULL_RANKS, LEARNED, TRUNCATED, History, LcStep, Results
+from ..reproduce.results import FULL_RANKS, LEARNED, TRUNCATED, LcStep, Results
 
 _BAR, _ROW, _LEFT, _RIGHT = 16, 26, 44, 96
 """Height of a bar, of its row, and the space beside it, in units of the drawing."""
@@ -58,12 +59,14 @@ def run_view(results: Results) -> str:
     """Return the run of the largest λ with its controls: a button, and a slider for the step."""
     history = results.histories[-1]
     steps = history.steps
-    least, most = _bounds(results, history)
+    reference = results.networks[0].error
+    errors = [reference, *(step.error for step in steps)]
+    least, most = math.floor(min(errors)) - 1, math.ceil(max(errors))
     x = Axis(0, len(steps) - 1, [(0, "0"), (len(steps) - 1, str(len(steps) - 1))], "LC step; μ grows to the right")
-    y = Axis(0, most, [(0, "0"), (most, f"{most:.0f}")], "test error, %")
-    line = [(number, min(step.error, most)) for number, step in enumerate(steps)]
-    level = [(0, least), (len(steps) - 1, least)]
-    curves = [Curve(level, "price", "dense reference", 1, "end"), Curve(line, "linear")]
+    y = Axis(least, most, [(least, str(least)), (most, str(most))], "test error, %")
+    line = [(number, step.error) for number, step in enumerate(steps)]
+    level = [(0, reference), (len(steps) - 1, reference)]
+    curves = [Curve(level, "price", "dense reference", 0), Curve(line, "linear")]
     frames = [
         {
             "text": _text(results.data, step),
@@ -92,12 +95,6 @@ def run_caption(results: Results) -> str:
         f"{learned.error:.2f} % after fine-tuning; one that SVD cuts to {cut.macs:,} MACs, on {cut.error_before:.2f} % "
         f"and {cut.error:.2f} %."
     )
-
-
-def _bounds(results: Results, history: History) -> tuple[float, float]:
-    """Return the dense reference's error, and the top of the error's axis."""
-    reference = results.networks[0].error
-    return reference, max(reference, *(step.error for step in history.steps[1:])) * 1.1
 
 
 def _bars(step: LcStep) -> str:

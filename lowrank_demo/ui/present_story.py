@@ -91,7 +91,7 @@ def story_view(zoo: Zoo, card: ModelCard, spectra: Spectra, run: Results) -> str
                 "last version, and watch the answer change. Learned together, ranks and weights give "
                 f"<b>{fewer:.1f}× fewer MFLOPs</b> than {escape(zoo.reference.name)}, with "
                 f"{best.published.top1:.1f} % top-1 error in place of {zoo.reference.top1:.1f} %. Play a recorded run "
-                "on a small network: the ranks settle as μ grows.",
+                "on a small network: the ranks settle early, and as μ grows the weights adapt to them.",
                 story.result_drawing(zoo, best) + run_view(run),
                 f"Above: {escape(zoo.reference.name)} and {escape(best.title)} on ImageNet, as published. Below: "
                 f"{run_caption(run)}",
