@@ -114,7 +114,7 @@ def _run(name: str, seconds: float, outcomes: list[Any], on_outcome: Callable[[]
             timer.cancel()
             kill()
         if late.is_set():
-            return f"cut off after {seconds:.0f} s"
+            return f"cut off after {seconds:.3g} s"
         if process.returncode:
             errors.seek(0)
             return f"exit code {process.returncode}: {errors.read().strip()[-3000:]}"
