@@ -54,12 +54,12 @@ def _result_card(photo: Photo, answer: Prediction | ImageError) -> str:
     times = answer.timings
     return (
         f'<article class="lr-card" hidden><img alt=""><div><header>{name}</header><ol>{bars}</ol>'
-        f"<footer>decoded by {escape(answer.decoder)} in {time_text(times.decode)} · network on "
-        f"{escape(answer.device)} {time_text(times.network)}</footer></div></article>"
+        f"<footer>decoded by {escape(answer.decoder)} in {_time_text(times.decode)} · network on "
+        f"{escape(answer.device)} {_time_text(times.network)}</footer></div></article>"
     )
 
 
-def time_text(time: Time) -> str:
+def _time_text(time: Time) -> str:
     """Return the time of one image, and say so if it is only a share of a batch's time."""
     return f"{time.milliseconds:.1f} ms" + (f" (its share of {time.images} photos)" if time.images > 1 else "")
 

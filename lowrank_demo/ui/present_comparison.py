@@ -11,7 +11,7 @@ from ..models.cards import ModelCard
 from ..models.zoo import Zoo
 from ..runtime.words import percent
 from ..serve.answers import Comparison, Photo
-from .present import result_cards, thumbnail, time_text
+from .present import result_cards, thumbnail
 
 if TYPE_CHECKING:
     import numpy as np
@@ -130,7 +130,8 @@ def _row(
         cells = f'<td class="ph-off" colspan="{len(cards)}">{escape(str(first))}</td>'
     else:
         time = first.timings.decode
-        note = f"<small>decoded in {time_text(time)}</small>"
+        share = f" (share of {time.images})" if time.images > 1 else ""
+        note = f"<small>decoded in {time.milliseconds:.1f} ms{share}</small>"
         cells = "".join(_cell(card, answer, first) for card, answer in zip(cards, answers, strict=True))
     evidence = "" if isinstance(first, ImageError) else key[1]
     return (

@@ -47,7 +47,7 @@ def test_each_row_has_its_own_decode_time(zoo: Zoo) -> None:
     answers = ((saying(1, decode=Time(8.06)), saying(1, decode=Time(1.5, 32))),)
     view = photos_view(zoo, photos("a.jpg", "b.jpg"), Comparison((card,), answers, (None, None)), card, keys(2))
     assert "<small>decoded in 8.1 ms</small>" in view
-    assert "<small>decoded in 1.5 ms (its share of 32 photos)</small>" in view
+    assert "<small>decoded in 1.5 ms (share of 32)</small>" in view
     assert "Only one model is ready" in view
     assert "checkbox" not in view
 
