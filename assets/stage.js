@@ -245,13 +245,13 @@ const drawPlot = () => {
   svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
   const lines = config.errors;
   const points = [...Object.values(lines.series).flat(), ...(lines.reference ? [lines.reference] : [])];
-  const xs = points.concat(path()).map((one) => Math.max(1, one.mflops));
-  const least = Math.log(Math.min(...xs, 140)), most = Math.log(1.05 * Math.max(...xs));
+  const xs = points.concat(path()).map((one) => one.mflops);
+  const least = size(Math.min(...xs, 140)), most = Math.log(1.05 * Math.max(...xs));
   const ys = points.map((point) => point.error), spread = Math.max(...ys) - Math.min(...ys);
   // Cuts far below the last version err always: their part of the line is beyond the upper edge.
   const far = Object.values(lines.lines).flat().some(([, error]) => error > Math.max(...ys) + 1);
   const low = Math.floor(Math.min(...ys) - 1), high = Math.ceil(Math.max(...ys) + 1 + (far ? spread : 0));
-  const xOf = (mflops) => left + (width - left - right) * (Math.log(Math.max(1, mflops)) - least) / (most - least);
+  const xOf = (mflops) => left + (width - left - right) * (size(mflops) - least) / (most - least);
   const yOf = (error) => top + (height - top - bottom) * (high - error) / (high - low);
   const inside = shape('clipPath', { id: 'st-inside' });
   inside.append(shape('rect', { x: left, y: top, width: width - left - right, height: height - top - bottom }));

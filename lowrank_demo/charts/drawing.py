@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 
 WIDTH, HEIGHT = 360, 210
@@ -49,10 +50,7 @@ def chart(title: str, x: Axis, y: Axis, curves: Sequence[Curve], dots: Sequence[
         curves: The lines, the last on top.
         dots: Places, each with its label.
     """
-
-    def at(point: tuple[float, float]) -> tuple[float, float]:
-        return place(x, y, point)
-
+    at = partial(place, x, y)
     parts: list[str] = []
     for value, name in x.ticks:
         across, bottom = at((value, y.low))

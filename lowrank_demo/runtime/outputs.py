@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import NotWritten, UsageError
-from .files import atomic_write, has_long_name, temporary_of
+from .files import has_long_name, temporary_of, write_synced
 
 STDOUT = 1
 
@@ -72,10 +72,7 @@ class Output:
                 with self.place.open("wb", buffering=0) as file:
                     _write_all(file.fileno(), data)
             else:
-                with atomic_write(self.place) as temporary, temporary.open("wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
+                write_synced(self.place, data)
         except OSError as error:
             raise NotWritten(f"{self.name} could not be written ({error.strerror}).") from error
 

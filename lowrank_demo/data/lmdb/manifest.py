@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Annotated
 from pydantic import StrictInt
 
 from ...errors import DataError
-from ...runtime.files import atomic_write, file_sha256
+from ...runtime.files import file_sha256, write_synced
 from ...runtime.schema import KnownKeys, matching, parse, read_json, within
 
 _FORMAT = 1
@@ -49,12 +48,8 @@ def write_manifest(lmdb_file: Path, manifest: Manifest) -> None:
     target = manifest_path(lmdb_file)
     # A name in another encoding holds what JSON cannot.
     name = manifest.file.encode("utf-8", "backslashreplace").decode("utf-8")
-    with atomic_write(target) as temporary:
-        values = {"format": _FORMAT, **vars(manifest), "file": name}
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(values, indent=1))
-            file.flush()
-            os.fsync(file.fileno())
+    values = {"format": _FORMAT, **vars(manifest), "file": name}
+    write_synced(target, json.dumps(values, indent=1).encode())
 
 
 def read_manifest(lmdb_file: Path) -> Manifest:

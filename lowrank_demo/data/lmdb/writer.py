@@ -19,7 +19,7 @@ import msgpack
 from filelock import FileLock, Timeout
 
 from ...errors import DataError, DiskFull, NotWritten, UsageError
-from ...runtime.files import atomic_write, file_sha256
+from ...runtime.files import file_sha256, write_synced
 from ...runtime.outputs import output_file
 from ...runtime.words import counted
 from .manifest import Manifest, manifest_path, write_manifest
@@ -178,9 +178,8 @@ def _put_back(file: Path, contents: bytes | None) -> None:
     """Give a file the contents that it had; None removes it."""
     if contents is None:
         file.unlink(missing_ok=True)
-        return
-    with atomic_write(file) as temporary:
-        temporary.write_bytes(contents)
+    else:
+        write_synced(file, contents)
 
 
 def _flush(path: Path) -> None:
