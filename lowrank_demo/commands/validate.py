@@ -8,17 +8,16 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from ..errors import DataError, NotWritten, UsageError
 from ..runtime.files import must_exist
-from ..runtime.outputs import STDOUT, Output
 from ..runtime.progress import ProgressLine
 from ..runtime.stopping import STOPPED, stoppable
+from .validation_reports import Reports
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -82,14 +81,16 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _validate(args: argparse.Namespace) -> int:
     from ..models.transfer import print_download
+    from ..runtime.allocator import keep_freed_memory
     from ..runtime.launch import Place
     from ..serve.service import Service
     from ..settings import Settings
 
+    keep_freed_memory()
     place = Place.from_environment()
     _check_options(args)
     # Only the first process writes reports; other machines may not even have the folder.
-    reports = _Reports.checked(args) if place.rank == 0 else None
+    reports = Reports.checked(args) if place.rank == 0 else None
     service = Service(Settings.from_environment(_environment(args, place)))
     cards = _chosen(service, args.models)
     if args.verify is not None and not any(card.published for card in cards):
@@ -192,62 +193,6 @@ def _check_options(args: argparse.Namespace) -> None:
     must_exist(args.lmdb_file, "an LMDB file made by build-lmdb")
 
 
-@dataclass(frozen=True)
-class _Reports:
-    """Where the reports go; None for one that was not asked for."""
-
-    json: Output | None
-    csv: Output | None
-    html: Output | None
-
-    @classmethod
-    def checked(cls, args: argparse.Namespace) -> _Reports:
-        """Return the places that the options name.
-
-        Raises:
-            UsageError: One cannot be written, or would overwrite another, the labelled file or its manifest.
-        """
-        from ..data.lmdb.manifest import manifest_path
-
-        file: Path = args.lmdb_file
-        taken: dict[Path | int, str] = {one.resolve(): "the labelled file" for one in (file, file / "data.mdb")}
-        taken |= {manifest_path(one).resolve(): "the file's manifest" for one in (file, file.resolve())}
-        outputs: dict[str, Output | None] = {}
-        for kind in ("json", "csv", "html"):
-            path = getattr(args, kind)
-            output = outputs[kind] = Output.checked(path) if path else None
-            # A device such as /dev/null takes any number of reports.
-            if output and (output.is_file or isinstance(output.place, int)):
-                if output.place in taken:
-                    raise UsageError(f"--{kind} {path} would overwrite {taken[output.place]}; choose another place.")
-                taken[output.place] = f"the report of --{kind}"
-        return cls(**outputs)
-
-    def write(self, report: Report, zoo: Zoo) -> list[str]:
-        """Write the reports; return a sentence about each that could not be written."""
-        from ..validate.report import dump_json, report_csv
-
-        makers: list[tuple[Output | None, Callable[[], str]]] = [
-            (self.json, lambda: dump_json(report) + "\n"),
-            (self.csv, lambda: report_csv(report)),
-            (self.html, lambda: _page(report, zoo)),
-        ]
-        failures: list[str] = []
-        # Files first: a pipe may have no reader yet, or lose it.
-        for output, make in sorted(makers, key=lambda item: item[0] is not None and not item[0].is_file):
-            if output:
-                try:
-                    output.write(make())
-                except NotWritten as error:
-                    failures.append(str(error))
-        return failures
-
-    def table_stream(self) -> TextIO:
-        """Return the stream for the table: standard error if a report goes to standard output."""
-        reports = (self.json, self.csv, self.html)
-        return sys.stderr if any(one and one.place == STDOUT for one in reports) else sys.stdout
-
-
 def _environment(args: argparse.Namespace, place: Place) -> dict[str, str]:
     """Return the environment, changed by the options and by what ``torchrun`` requires."""
     environment = {**os.environ}
@@ -312,7 +257,7 @@ def _running_errors(results: Sequence[ModelResult]) -> str:
     return f", top-1 error {' / '.join(errors)} %" if errors else ""
 
 
-def _deliver(report: Report, reports: _Reports, zoo: Zoo, run: ValidationRun, *, kept: bool) -> None:
+def _deliver(report: Report, reports: Reports, zoo: Zoo, run: ValidationRun, *, kept: bool) -> None:
     """Write the reports, then print the table. Whatever goes wrong, the state of the pass is on the disk.
 
     Args:
@@ -340,12 +285,6 @@ def _deliver(report: Report, reports: _Reports, zoo: Zoo, run: ValidationRun, *,
                 "written; nothing is measured again."
             ) from error
         raise
-
-
-def _page(report: Report, zoo: Zoo) -> str:
-    from ..charts.report_page import report_page
-
-    return report_page(report, zoo)
 
 
 def _compare_with_published(report: Report, tolerance: float) -> None:

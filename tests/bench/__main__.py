@@ -81,9 +81,9 @@ def _outcomes(chosen: list[str], images: int, many: int) -> Iterator[Outcome]:
         file = folder / "photos.lmdb"
         material.write_lmdb(file, photos, max(4 * images, many))
         parts = {
-            "compute": lambda: networks.compute(zoo, file, images),
-            "overlap": lambda: networks.overlap(zoo, file, images),
-            "growth": lambda: networks.growth(zoo, file, images),
+            "compute": lambda: networks.as_the_command(networks.compute, zoo, file, images),
+            "overlap": lambda: networks.as_the_command(networks.overlap, zoo, file, images),
+            "growth": lambda: networks.as_the_command(networks.growth, zoo, file, images),
             "photo": lambda: requests.one_photo(photos, 100),
             "start": requests.start,
             "build": lambda: data.build(folder, photos, 4 * images),

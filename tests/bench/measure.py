@@ -64,29 +64,35 @@ class Note:
 Outcome = Result | Unmeasured | Finding | Note
 
 
+@dataclass(frozen=True)
+class Taken:
+    """What a work took."""
+
+    seconds: float
+    processor: float
+    """Processor time of all threads together, in seconds."""
+
+
 def seconds(work: Callable[[], object], repeats: int = 3) -> float:
     """Median duration of ``work`` after one run that is not counted."""
     work()
-    return statistics.median(_once(work) for _ in range(repeats))
-
-
-def processor_seconds(work: Callable[[], object], repeats: int = 3) -> float:
-    """Median processor time of ``work``, all threads together, after one run that is not counted."""
-    work()
-    times: list[float] = []
-    for _ in range(repeats):
-        began = time.process_time()
-        work()
-        times.append(time.process_time() - began)
-    return statistics.median(times)
+    return statistics.median(_times(work).seconds for _ in range(repeats))
 
 
 def interleaved(works: list[Callable[[], object]], repeats: int = 3) -> list[float]:
     """Median duration of each work, run in turns so that the machine's mood meets all alike."""
+    return [taken.seconds for taken in interleaved_times(works, repeats)]
+
+
+def interleaved_times(works: list[Callable[[], object]], repeats: int = 3) -> list[Taken]:
+    """Median times of each work, run in turns, after one run each that is not counted."""
     for work in works:
         work()
-    rounds = [[_once(work) for work in works] for _ in range(repeats)]
-    return [statistics.median(times) for times in zip(*rounds, strict=True)]
+    rounds = [[_times(work) for work in works] for _ in range(repeats)]
+    return [
+        Taken(statistics.median(one.seconds for one in times), statistics.median(one.processor for one in times))
+        for times in zip(*rounds, strict=True)
+    ]
 
 
 def matrix_product(dtype: torch.dtype = torch.float32, size: int = 1536) -> tuple[Callable[[], object], int]:
@@ -96,7 +102,7 @@ def matrix_product(dtype: torch.dtype = torch.float32, size: int = 1536) -> tupl
     return lambda: [a @ b for _ in range(repeats)], repeats * size**3
 
 
-def _once(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
+def _times(work: Callable[[], object]) -> Taken:
+    began, processor = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - began
+    return Taken(time.perf_counter() - began, time.process_time() - processor)

@@ -41,8 +41,10 @@ def _peak(file: Path, count: int) -> float:
 
 def _main(file: str, count: str) -> None:
     from lowrank_demo.data.lmdb.isolated import IsolatedReader
+    from lowrank_demo.runtime.allocator import keep_freed_memory
     from tests.bench.material import published, random_classifier
 
+    keep_freed_memory()  # as ``validate`` does
     cards = published(read_zoo(Settings.from_environment().zoo))
     # As in a real validation, another process maps the file, so its pages are not counted here.
     with IsolatedReader(Path(file)) as reader, lanes() as more:

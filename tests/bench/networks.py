@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from lowrank_demo.decode.base import Decoder
 from lowrank_demo.decode.choose import choose_decoder
 from lowrank_demo.models.cards import ModelCard
 from lowrank_demo.models.zoo import Zoo
+from lowrank_demo.runtime.allocator import keep_freed_memory
 from lowrank_demo.settings import ENGINES, Arithmetic, Settings, has_openvino
 from lowrank_demo.validate.evaluate import Validation, lanes_for
 from tests.bench.material import CPU, published, random_classifier
@@ -27,12 +29,24 @@ from tests.bench.measure import (
     Result,
     Unmeasured,
     interleaved,
+    interleaved_times,
     matrix_product,
-    processor_seconds,
     seconds,
 )
 
 _BATCH = 64
+
+_Part = Callable[[Zoo, Path, int], Iterator[Outcome]]
+
+
+def as_the_command(part: _Part, zoo: Zoo, file: Path, images: int) -> Iterator[Outcome]:
+    """Measure a part in a process that keeps freed memory, as ``validate`` does."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=keep_freed_memory) as pool:
+        yield from pool.submit(_outcomes, part, zoo, file, images).result()
+
+
+def _outcomes(part: _Part, zoo: Zoo, file: Path, images: int) -> list[Outcome]:
+    return list(part(zoo, file, images))
 
 
 def compute(zoo: Zoo, file: Path, images: int) -> Iterator[Outcome]:
@@ -53,8 +67,8 @@ def compute(zoo: Zoo, file: Path, images: int) -> Iterator[Outcome]:
                 yield Unmeasured(what, "it is not installed: pip install -e '.[openvino]'")
                 continue
             models = [(card.id, random_classifier(card, Arithmetic(engine, precision))) for card in cards]
-            with LmdbReader(file) as reader:
-                product_s, all_s = interleaved([product, partial(validate, reader, models, images, decoder)])
+            with LmdbReader(file) as reader, lanes() if engine == "torch" else nullcontext(()) as more:
+                product_s, all_s = interleaved([product, partial(validate, reader, models, images, decoder, more)])
             rate = product_macs / product_s
             yield Finding(f"{precision} products of matrices", rate / 1e9, "billion MACs/s")
             yield Result(what, all_s, macs / rate, "s", "their MACs at that rate", goal)
@@ -90,30 +104,30 @@ def _overlap_of(name: str, cards: Sequence[ModelCard], file: Path, count: int) -
         threads = torch.get_num_threads()
         singles = [cpu_decoder(1) for _ in range(threads)]
 
-        def decode_by(single: Decoder) -> None:
-            for part in parts:
-                single.decode(part, oriented=False)
-
-        def apart() -> None:
-            """Each core decodes and computes all images by itself."""
+        def by_threads(decoders: Sequence[Decoder]) -> None:
+            """Let a thread for each decoder decode and compute all images by itself."""
             torch.set_num_threads(1)
-            with ThreadPoolExecutor(threads) as pool:
-                done = [pool.submit(lambda one=one: (decode_by(one), infer())) for one in singles]
+            with ThreadPoolExecutor(len(decoders)) as pool:
+                done = [pool.submit(by_one, decoder) for decoder in decoders]
             torch.set_num_threads(threads)
             for one in done:
                 one.result()
 
-        decode_s, infer_s, both_s, apart_s = interleaved([decode, infer, both, apart])
+        def by_one(single: Decoder) -> None:
+            for part in parts:
+                single.decode(part, oriented=False)
+            infer()
+
         # By one thread: threads that share a layer spend processor time on waiting for one another.
-        torch.set_num_threads(1)
-        busy = processor_seconds(lambda: decode_by(singles[0])) + processor_seconds(infer)
-        torch.set_num_threads(threads)
-    yield Finding(f"{name}: decoding alone", count / decode_s, "images/s")
-    yield Finding(f"{name}: the networks alone", count / infer_s, "images/s")
-    yield Finding(f"{name}: all cores at once, none of which waits for another", threads * count / apart_s, "images/s")
+        works = [decode, infer, both, lambda: by_threads(singles[:1]), lambda: by_threads(singles)]
+        decoding, inferring, all_of_it, alone, apart = interleaved_times(works, repeats=5)
+    yield Finding(f"{name}: decoding alone", count / decoding.seconds, "images/s")
+    yield Finding(f"{name}: the networks alone", count / inferring.seconds, "images/s")
+    at_once = threads * count / apart.seconds
+    yield Finding(f"{name}: all cores at once, none of which waits for another", at_once, "images/s")
     # Decoder and networks share the cores: together they need the processor time of both.
-    limit = torch.get_num_threads() * count / busy
-    yield Result(f"{name}: validation", count / both_s, limit, "images/s", "both processor times", 0.95, at_least=True)
+    rate, limit = count / all_of_it.seconds, threads * count / alone.processor
+    yield Result(f"{name}: validation", rate, limit, "images/s", "both processor times", 0.95, at_least=True)
 
 
 def growth(zoo: Zoo, file: Path, images: int) -> Iterator[Outcome]:
@@ -136,7 +150,7 @@ def growth(zoo: Zoo, file: Path, images: int) -> Iterator[Outcome]:
         yield from straight_line("time against batch size", sizes, times, "ms for each image of a batch", 1e3)
 
 
-@contextlib.contextmanager
+@contextmanager
 def lanes() -> Iterator[list[Decoder]]:
     """Divide torch's threads among the lanes that ``validate`` has; yield the decoders of all but the first."""
     threads = torch.get_num_threads()
