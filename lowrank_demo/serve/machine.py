@@ -79,11 +79,13 @@ class Machine:
 
         return choose_decoder(self._settings, self.background_device).decoder
 
-    def more_decoders(self, count: int) -> list[Decoder]:
-        """Return further decoders like that of long passes, with a share of the threads each."""
+    def lane_decoders(self, count: int) -> list[Decoder]:
+        """Return a decoder for each lane of a long pass, with a share of the threads each."""
         from ..decode.choose import choose_decoder
 
-        shared = replace(self._settings, threads=max(1, self._settings.threads // (count + 1)))
+        if count == 1:
+            return [self.background_decoder]
+        shared = replace(self._settings, threads=max(1, self._settings.threads // count))
         return [choose_decoder(shared, self.background_device).decoder for _ in range(count)]
 
     def note(self) -> str:

@@ -200,7 +200,8 @@ class Service:
             on_model(card)
             return self.networks.for_pass(card, device, on_progress)
 
-        device, decoder, by = self.machine.background_device, self.machine.background_decoder, self.settings.arithmetic
+        device, by = self.machine.background_device, self.settings.arithmetic
+        decoder, *more = self.machine.lane_decoders(lanes)
         return open_validation(
             file,
             cards,
@@ -212,7 +213,7 @@ class Service:
             resume=resume,
             part=part,
             leave_out=leave_out,
-            lanes=self.machine.more_decoders(lanes - 1),
+            lanes=more,
         )
 
     def warm_up(self) -> None:

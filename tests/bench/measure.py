@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -79,12 +79,12 @@ def seconds(work: Callable[[], object], repeats: int = 3) -> float:
     return statistics.median(_times(work).seconds for _ in range(repeats))
 
 
-def interleaved(works: list[Callable[[], object]], repeats: int = 3) -> list[float]:
+def interleaved(works: Sequence[Callable[[], object]], repeats: int = 3) -> list[float]:
     """Median duration of each work, run in turns so that the machine's mood meets all alike."""
     return [taken.seconds for taken in interleaved_times(works, repeats)]
 
 
-def interleaved_times(works: list[Callable[[], object]], repeats: int = 3) -> list[Taken]:
+def interleaved_times(works: Sequence[Callable[[], object]], repeats: int = 3) -> list[Taken]:
     """Median times of each work, run in turns, after one run each that is not counted."""
     for work in works:
         work()

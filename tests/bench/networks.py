@@ -67,8 +67,8 @@ def compute(zoo: Zoo, file: Path, images: int) -> Iterator[Outcome]:
                 yield Unmeasured(what, "it is not installed: pip install -e '.[openvino]'")
                 continue
             models = [(card.id, random_classifier(card, Arithmetic(engine, precision))) for card in cards]
-            with LmdbReader(file) as reader, lanes() if engine == "torch" else nullcontext(()) as more:
-                product_s, all_s = interleaved([product, partial(validate, reader, models, images, decoder, more)])
+            with LmdbReader(file) as reader, lanes() if engine == "torch" else nullcontext([decoder]) as (one, *more):
+                product_s, all_s = interleaved([product, partial(validate, reader, models, images, one, more)])
             rate = product_macs / product_s
             yield Finding(f"{precision} products of matrices", rate / 1e9, "billion MACs/s")
             yield Result(what, all_s, macs / rate, "s", "their MACs at that rate", goal)
@@ -98,8 +98,8 @@ def _overlap_of(name: str, cards: Sequence[ModelCard], file: Path, count: int) -
                     classifier.logits(pixels)
 
         def both() -> None:
-            with lanes() as more:
-                validate(reader, models, count, decoder, more)
+            with lanes() as (one, *more):
+                validate(reader, models, count, one, more)
 
         threads = torch.get_num_threads()
         singles = [cpu_decoder(1) for _ in range(threads)]
@@ -152,12 +152,12 @@ def growth(zoo: Zoo, file: Path, images: int) -> Iterator[Outcome]:
 
 @contextmanager
 def lanes() -> Iterator[list[Decoder]]:
-    """Divide torch's threads among the lanes that ``validate`` has; yield the decoders of all but the first."""
+    """Divide torch's threads among the lanes that ``validate`` has; yield a decoder for each."""
     threads = torch.get_num_threads()
     count = lanes_for(threads)
     torch.set_num_threads(threads // count)
     try:
-        yield [cpu_decoder(threads // count) for _ in range(count - 1)]
+        yield [cpu_decoder(threads // count) for _ in range(count)]
     finally:
         torch.set_num_threads(threads)
 
