@@ -163,7 +163,7 @@ def _lanes(service: Service) -> int:
         return 1
     threads = torch.get_num_threads()
     lanes = lanes_for(threads)
-    torch.set_num_threads(threads // lanes)
+    torch.set_num_threads(max(1, threads // lanes))
     return lanes
 
 

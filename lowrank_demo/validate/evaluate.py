@@ -52,7 +52,12 @@ class _Failed:
 
 
 def lanes_for(threads: int) -> int:
-    """Return how many batches to decode and compute side by side; their shares of the threads are equal."""
+    """Return how many batches to decode and compute side by side; their shares of the threads are equal.
+
+    Lanes of one thread may be twice as many as the threads: while one waits for its decoder, another has the core.
+    """
+    if threads <= _MOST_LANES:
+        return min(2 * threads, _MOST_LANES)
     return max(lanes for lanes in range(1, _MOST_LANES + 1) if threads % lanes == 0)
 
 
@@ -70,8 +75,8 @@ class Validation:
         sums: State to continue from; None starts at the beginning.
         records: The slice of the file to measure, from :func:`slice_of`; None takes the whole file.
         lanes: Further decoders. With ``decoder``, each has a thread that decodes and computes a batch of its own. On a
-            processor, give torch its share of the threads for each: lanes then never wait for another's cores, which
-            threads that share a layer do. The networks must allow calls from several threads.
+            processor, give torch its share of the threads for each: threads that share a layer wait for one another
+            whenever a decoder takes a core, and lanes do not. The networks must allow calls from several threads.
     """
 
     def __init__(

@@ -79,7 +79,7 @@ def _outcomes(chosen: list[str], images: int, many: int) -> Iterator[Outcome]:
         folder = Path(name)
         photos = material.jpegs(256)
         file = folder / "photos.lmdb"
-        material.write_lmdb(file, photos, max(4 * images, many))
+        material.write_lmdb(file, photos, max(16 * images, many))
         parts = {
             "compute": lambda: networks.as_the_command(networks.compute, zoo, file, images),
             "overlap": lambda: networks.as_the_command(networks.overlap, zoo, file, images),

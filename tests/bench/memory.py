@@ -11,7 +11,7 @@ from pathlib import Path
 from lowrank_demo.models.zoo import Zoo, read_zoo
 from lowrank_demo.settings import Settings
 from tests.bench.measure import Outcome, Result
-from tests.bench.networks import lanes, validate
+from tests.bench.networks import lane_decoders, validate_in_lanes
 
 
 def memory(zoo: Zoo, file: Path, few: int, many: int) -> Iterator[Outcome]:
@@ -47,8 +47,9 @@ def _main(file: str, count: str) -> None:
     keep_freed_memory()  # as ``validate`` does
     cards = published(read_zoo(Settings.from_environment().zoo))
     # As in a real validation, another process maps the file, so its pages are not counted here.
-    with IsolatedReader(Path(file)) as reader, lanes() as (one, *more):
-        validate(reader, [(card.id, random_classifier(card)) for card in cards], int(count), one, more)
+    with IsolatedReader(Path(file)) as reader:
+        models = [(card.id, random_classifier(card)) for card in cards]
+        validate_in_lanes(reader, models, int(count), lane_decoders())
     print(_peak_of_this_process())
 
 
