@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
 
 from lowrank_demo.data.lmdb.record import Record
 from lowrank_demo.models.zoo import Zoo, read_zoo
@@ -39,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if hasattr(config, "workerinput"):
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+        torch.set_num_threads(1)  # torch is imported by now, and has read the variable
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -111,8 +113,6 @@ def built(tmp_path: Path, records: list[Record]) -> Path:
 @pytest.fixture(scope="session")
 def pickled(tmp_path_factory: pytest.TempPathFactory, zoo: Zoo) -> Path:
     """Return a state_dict of scheme_2/v5 in the original release's format: a pickle made by ``torch.save``."""
-    import torch
-
     from lowrank_demo.nn.alexnet import LowRankAlexNet
 
     card = zoo.get("published/scheme_2/v5")

@@ -109,10 +109,11 @@ def build(page: Page, titles: Sequence[str]) -> None:
 def follow_tab(tab: gr.Tab) -> None:
     """Write the tab's id into the address when a visitor chooses it.
 
-    Gradio selects the first tab by itself before the address is read: such a selection is ignored.
+    Gradio selects the first tab by itself before the address is read, and may report a selection again when the visitor
+    is on another tab: such events are ignored.
     """
     body = (
-        "if (!window.lowrankRestored) return; "
+        f"if (!window.lowrankRestored || !document.getElementById('{tab.elem_id}')?.offsetParent) return; "
         f"if ((url.searchParams.get('tab') || 'photos') !== '{tab.id}') window.history.pushState(null, '', url); "
         f"url.searchParams.set('tab', '{tab.id}');"
     )
