@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from .commands import app, data, models, publish, train, validate
 from .errors import LowRankError
-from .runtime.stopping import end_as_by_ctrl_c
+from .runtime.stopping import end_as_by_ctrl_c, end_on_the_spot
 from .runtime.terminal import print_anything
 
 
@@ -29,6 +29,13 @@ def main(argv: Sequence[str] | None = None, program: str = "lowrank-demo") -> in
     print_anything()
     end_as_by_ctrl_c()
     try:
+        return _run(argv, program)
+    finally:
+        end_on_the_spot()
+
+
+def _run(argv: Sequence[str] | None, program: str) -> int:
+    try:
         args = _parser(program).parse_args(argv)
     except SystemExit as stop:
         # For a wrong option argparse exits with 2, which here means bad data.
@@ -41,6 +48,9 @@ def main(argv: Sequence[str] | None = None, program: str = "lowrank-demo") -> in
     except LowRankError as error:
         print(f"lowrank_demo: {error}", file=sys.stderr)
         return error.exit_code
+    except MemoryError:
+        print("lowrank_demo: There is not enough memory; close other programs or ask for less.", file=sys.stderr)
+        return 2
     except BrokenPipeError:
         return 0
     except KeyboardInterrupt as stop:

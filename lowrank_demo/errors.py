@@ -67,6 +67,12 @@ class DiskFull(NotWritten):
     """A file could not be written because the disk is full."""
 
 
+class OutOfMemory(LowRankError):
+    """The work needs more memory than there is."""
+
+    exit_code = 2
+
+
 class WeightsError(LowRankError):
     """The weights of a model cannot be used."""
 

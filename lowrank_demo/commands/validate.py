@@ -13,10 +13,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import DataError, NotWritten, UsageError
+from ..errors import DataError, LowRankError, NotWritten, UsageError
 from ..runtime.files import must_exist
 from ..runtime.progress import ProgressLine
-from ..runtime.stopping import STOPPED, stoppable
+from ..runtime.stopping import STOPPED, stoppable, undisturbed
 from .validation_reports import Reports
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _validate(args: argparse.Namespace) -> int:
     place = Place.from_environment()
     _check_options(args)
     # Only the first process writes reports; other machines may not even have the folder.
-    reports = Reports.checked(args) if place.rank == 0 else None
+    reports = Reports.checked(args.lmdb_file, args.json, args.csv, args.html) if place.rank == 0 else None
     service = Service(Settings.from_environment(_environment(args, place)))
     cards = _chosen(service, args.models)
     if args.verify is not None and not any(card.published for card in cards):
@@ -104,6 +104,7 @@ def _validate(args: argparse.Namespace) -> int:
         signal.signal(signal.SIGTERM, _terminate)
     # The sums are integers in the CPU's memory, so gloo can exchange them on any machine, with or without a GPU.
     # Join before any work, so that a process says at once if the others were never started.
+    lanes = service.machine.lanes()
     with ExitStack() as opened:
         processes = opened.enter_context(Processes.join(place, "gloo", _GATHER_TIMEOUT))
         if args.check_file and place.local_rank == 0:
@@ -116,9 +117,10 @@ def _validate(args: argparse.Namespace) -> int:
                 resume=args.resume,
                 on_progress=print_download,
                 part=(place.rank, place.world),
-                lanes=_lanes(service),
+                lanes=lanes.count,
             )
         )
+        opened.enter_context(lanes.computing())
         if args.resume:
             at = "no saved pass of these models; starting at the beginning"
             found = at if run.resumed_at is None else f"continuing from record {run.resumed_at:,}"
@@ -148,23 +150,6 @@ def _validate(args: argparse.Namespace) -> int:
     if args.verify is not None:
         _compare_with_published(report, args.verify)
     return 0
-
-
-def _lanes(service: Service) -> int:
-    """Return how many batches to compute side by side; each lane gets its share of torch's threads.
-
-    Threads that share a layer wait for one another whenever a decoder takes a core. Lanes do not.
-    """
-    import torch
-
-    from ..validate.evaluate import lanes_for
-
-    if service.machine.background_device.type != "cpu" or service.settings.arithmetic.engine != "torch":
-        return 1
-    threads = torch.get_num_threads()
-    lanes = lanes_for(threads)
-    torch.set_num_threads(max(1, threads // lanes))
-    return lanes
 
 
 def _chosen(service: Service, text: str | None) -> list[ModelCard]:
@@ -230,13 +215,17 @@ def _run(run: ValidationRun, rank: int, name: str) -> str:
                 saved = time.monotonic()
     except KeyboardInterrupt as stop:
         return str(stop)
+    except LowRankError:
+        _save(run)
+        raise
     return ""
 
 
 def _save(run: ValidationRun) -> bool:
     """Save the state of the pass; return whether that worked. A full disk does not end the pass."""
     try:
-        run.checkpoint.save(run.validation.sums)
+        with undisturbed():
+            run.checkpoint.save(run.validation.sums)
     except OSError as error:
         print(
             f"\nThe state of the pass could not be saved ({error.strerror}), so stopping would lose it; free space or "

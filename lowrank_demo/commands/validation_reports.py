@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,20 +25,24 @@ class Reports:
     html: Output | None
 
     @classmethod
-    def checked(cls, args: argparse.Namespace) -> Reports:
+    def checked(cls, file: Path, json: Path | None, csv: Path | None, html: Path | None) -> Reports:
         """Return the places that the options name.
+
+        Args:
+            file: The labelled file.
+            json: What ``--json`` names, if it is given.
+            csv: What ``--csv`` names.
+            html: What ``--html`` names.
 
         Raises:
             UsageError: One cannot be written, or would overwrite another, the labelled file or its manifest.
         """
         from ..data.lmdb.manifest import manifest_path
 
-        file: Path = args.lmdb_file
         taken: dict[Path | int, str] = {one.resolve(): "the labelled file" for one in (file, file / "data.mdb")}
         taken |= {manifest_path(one).resolve(): "the file's manifest" for one in (file, file.resolve())}
         outputs: dict[str, Output | None] = {}
-        for kind in ("json", "csv", "html"):
-            path = getattr(args, kind)
+        for kind, path in (("json", json), ("csv", csv), ("html", html)):
             output = outputs[kind] = Output.checked(path) if path else None
             # A device such as /dev/null takes any number of reports.
             if output and (output.is_file or isinstance(output.place, int)):

@@ -1,4 +1,4 @@
-"""Settings of glibc's memory allocator, whose defaults suit neither long computing nor long-running servers.
+"""Settings of glibc's memory allocator, whose defaults suit neither long computations nor long-running servers.
 
 With any other C library these functions do nothing.
 """
@@ -17,7 +17,7 @@ def keep_freed_memory() -> None:
 
     Every batch frees and requests the same hundreds of megabytes. Getting them from the system again, page by page,
     takes a quarter of a training step's time, and makes threads wait for one another: a process gets its pages under
-    one lock. All threads share one arena, because only the first keeps what is freed.
+    one lock. All threads share one arena, because the others return part of what is freed in any case.
     """
     _mallopt((_M_ARENA_MAX, 1), (_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1))
 

@@ -11,7 +11,10 @@ from .words import counted
 
 @dataclass(frozen=True)
 class Progress:
-    """``done`` of ``total`` images. The rate covers this run only, not what a resumed run found done already."""
+    """``done`` of ``total`` images. The rate covers this run only, not what a resumed run found done already.
+
+    It is 0 while it is unknown.
+    """
 
     done: int
     total: int
@@ -26,9 +29,9 @@ class Progress:
     def text(self) -> str:
         """The progress in words: ``120 of 400 images, 85 images/s, 3 s left``."""
         left = self.seconds_left
+        rate = f", {counted(round(self.per_second), 'image')}/s" if self.per_second > 0 else ""
         remaining = f", {duration(left)} left" if left is not None and self.done < self.total else ""
-        rate = counted(round(self.per_second), "image")
-        return f"{self.done:,} of {counted(self.total, 'image')}, {rate}/s{remaining}"
+        return f"{self.done:,} of {counted(self.total, 'image')}{rate}{remaining}"
 
 
 class Meter:

@@ -6,7 +6,8 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from types import FrameType
 from typing import TypeVar
 
@@ -42,6 +43,38 @@ def end_at_once() -> None:
     for number in STOPPED.keys() - {signal.SIGINT}:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
+
+
+def end_on_the_spot() -> None:
+    """Let every signal end Python on the spot, once there is nothing left to clean up. Call it in the main thread.
+
+    Otherwise one that arrives while Python ends would raise KeyboardInterrupt in a library's last steps.
+    """
+    for number in STOPPED:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Hold back signals until the end of the block, so that its work is done wholly or not at all.
+
+    Python handles signals in the main thread only, so in other threads this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    previous = {number: handler for number in STOPPED if callable(handler := signal.getsignal(number))}
+    try:
+        for number in previous:
+            signal.signal(number, lambda number, frame: held.append(number))
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    for number in held:
+        signal.raise_signal(signal.Signals(number))
 
 
 def interruptible(
@@ -112,14 +145,19 @@ def stoppable(pieces: Iterable[Piece], reasons: Mapping[signal.Signals, str] = S
 
     heard = [number for number in reasons if signal.getsignal(number) != signal.SIG_IGN]
     previous = {number: signal.signal(number, note) for number in heard}
+    work = iter(pieces)
     try:
-        for piece in pieces:
+        for piece in work:
             yield piece
             if received:
                 break
         else:
             return
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        try:
+            if isinstance(work, Generator):
+                work.close()
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
     raise KeyboardInterrupt(received[0])

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..decode.base import Decoder
     from ..decode.choose import Choice
     from ..decode.gate import Gate
+    from ..validate.lanes import Lanes
 
 
 _MOST_CHILDREN = 8
@@ -79,8 +80,21 @@ class Machine:
 
         return choose_decoder(self._settings, self.background_device).decoder
 
+    def lanes(self) -> Lanes:
+        """Return how to divide a long pass: only torch on a processor gains from several lanes."""
+        import torch
+
+        from ..validate.lanes import Lanes, divided
+
+        threads = torch.get_num_threads()
+        by_torch = self.background_device.type == "cpu" and self._settings.arithmetic.engine == "torch"
+        return divided(threads) if by_torch else Lanes(1, threads)
+
     def lane_decoders(self, count: int) -> list[Decoder]:
-        """Return a decoder for each lane of a long pass, with a share of the threads each."""
+        """Return a decoder for each lane of a long pass, with a share of the threads, at least one, each.
+
+        Those of several lanes are made anew: a process that has lanes makes one pass.
+        """
         from ..decode.choose import choose_decoder
 
         if count == 1:

@@ -176,7 +176,7 @@ class Service:
         leave_out: bool = False,
         lanes: int = 1,
     ) -> ValidationRun:
-        """Open a labelled file and load the models to measure. One pass at a time: they share a decoder.
+        """Open a labelled file and load the models to measure. One pass at a time: they share decoders.
 
         Args:
             file: The LMDB file.
@@ -201,19 +201,18 @@ class Service:
             return self.networks.for_pass(card, device, on_progress)
 
         device, by = self.machine.background_device, self.settings.arithmetic
-        decoder, *more = self.machine.lane_decoders(lanes)
+        decoders = self.machine.lane_decoders(lanes)
         return open_validation(
             file,
             cards,
             load,
-            decoder,
-            Conditions(decoder.name, str(device), by.engine, by.precision),
+            decoders,
+            Conditions(decoders[0].name, str(device), by.engine, by.precision),
             self.settings.cache_dir / "validations",
             batch_size=batch_size,
             resume=resume,
             part=part,
             leave_out=leave_out,
-            lanes=more,
         )
 
     def warm_up(self) -> None:

@@ -178,7 +178,7 @@ def _measure(
     cpu = torch.device("cpu")
     decoder = choose_decoder(Settings.from_environment(), cpu).decoder
     with LmdbReader(config.data.validation) as reader:
-        validation = Validation(reader, [(parsed.id, Classifier(network, cpu))], decoder)
+        validation = Validation(reader, [(parsed.id, Classifier(network, cpu))], [decoder])
         for _ in validation:
             pass
         (result,) = model_results(validation.sums, [parsed])

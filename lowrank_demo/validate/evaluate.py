@@ -19,13 +19,14 @@ from ..classify.inference import Classifier
 from ..data.lmdb.reader import Records, check_label
 from ..data.lmdb.record import Record
 from ..decode.base import Decoder
-from ..errors import WeightsError
+from ..errors import OutOfMemory, WeightsError
 from ..runtime.progress import Meter, Progress
+from ..runtime.stopping import undisturbed
+from ..runtime.words import counted
 from .sums import LOSS_UNIT, ModelSums, Sums, Unreadable
 
-_MOST_LANES = 4
-"""Each lane keeps the memory of a decoder and of a batch."""
 _AHEAD = 3
+_LOOK_SECONDS = 1.0
 
 
 _Measured = list[tuple[str, torch.Tensor]]
@@ -48,51 +49,38 @@ class _Failed:
     """A batch that could not be read or measured."""
 
     start: int
-    error: Exception
-
-
-def lanes_for(threads: int) -> int:
-    """Return how many batches to decode and compute side by side; their shares of the threads are equal.
-
-    Lanes of one thread may be twice as many as the threads: while one waits for its decoder, another has the core.
-    """
-    if threads <= _MOST_LANES:
-        return min(2 * threads, _MOST_LANES)
-    return max(lanes for lanes in range(1, _MOST_LANES + 1) if threads % lanes == 0)
+    error: BaseException
 
 
 class Validation:
-    """One pass. Iterate over it to do the work; it yields progress after every batch.
+    """One pass. Iterate over it to do the work; it yields progress after every batch, and each second it waits for one.
 
-    A second thread decodes, a few batches ahead of the networks; with lanes, each decodes and computes whole batches.
-    ``sums`` holds what has been counted, ``rate`` the images per second; both may be read between batches.
+    With one decoder, a second thread decodes, a few batches ahead of the networks. With several, each has a lane: a
+    thread that decodes and computes whole batches. ``sums`` holds what has been counted, ``rate`` the images per
+    second; both may be read whenever progress is yielded.
 
     Args:
         reader: The file.
         models: Id and network of each model.
-        decoder: Used by this pass alone.
+        decoders: Used by this pass alone. With several, the networks must allow calls from several threads.
         batch_size: Records in a batch; a resumed pass must use the same number.
         sums: State to continue from; None starts at the beginning.
         records: The slice of the file to measure, from :func:`slice_of`; None takes the whole file.
-        lanes: Further decoders. With ``decoder``, each has a thread that decodes and computes a batch of its own. On a
-            processor, give torch its share of the threads for each: threads that share a layer wait for one another
-            whenever a decoder takes a core, and lanes do not. The networks must allow calls from several threads.
     """
 
     def __init__(
         self,
         reader: Records,
         models: Sequence[tuple[str, Classifier]],
-        decoder: Decoder,
+        decoders: Sequence[Decoder],
         *,
         batch_size: int = 64,
         sums: Sums | None = None,
         records: range | None = None,
-        lanes: Sequence[Decoder] = (),
     ) -> None:
         self._reader = reader
         self._models = models
-        self._decoders = (decoder, *lanes)
+        self._decoders = tuple(decoders)
         self._reading = threading.Lock()
         self._batch_size = batch_size
         self._records = records if records is not None else range(len(reader))
@@ -127,25 +115,42 @@ class Validation:
         try:
             for producer in producers:
                 producer.start()
-            for start in order:
+            for number, start in enumerate(order, start=1):
                 while start not in early:
-                    item = ready.get()
-                    early[item.start] = item
+                    try:
+                        item = ready.get(timeout=_LOOK_SECONDS)
+                    except queue.Empty:  # let the caller show that the work goes on, or stop it
+                        yield meter.at(self.sums.position - self._records.start)
+                    else:
+                        early[item.start] = item
                 batch = early.pop(start)
                 if isinstance(batch, _Failed):  # only now: the batches before it count
                     raise batch.error
                 room.put(None)
-                self._count(batch, self._measure(batch) if batch.measured is None else batch.measured)
+                measured = self._measure(batch, stopped) if batch.measured is None else batch.measured
+                with undisturbed():
+                    self._count(batch, measured)
                 progress = meter.at(self.sums.position - self._records.start)
                 self.rate = progress.per_second
-                yield progress
+                # Lanes finish their first batches at nearly the same time: the first one alone says little of the rate.
+                yield progress if number >= len(self._decoders) else replace(progress, per_second=0.0)
+        except (MemoryError, RuntimeError) as error:
+            if not _is_lack_of_memory(error):
+                raise
+            raise OutOfMemory(
+                f"There is not enough memory for batches of {counted(self._batch_size, 'image')}, "
+                f"{len(self._decoders)} at a time; choose a smaller batch size or close other programs."
+            ) from error
         finally:
-            stopped.set()
-            for _ in producers:
-                room.put(None)
-            for producer in producers:
-                if producer.is_alive():
-                    producer.join()
+            # Undisturbed: torch aborts a program that ends while a thread computes, and in Python 3.12 and older an
+            # exception in join makes a thread that runs look as if it had ended.
+            with undisturbed():
+                stopped.set()
+                for _ in producers:
+                    room.put(None)
+                for producer in producers:
+                    if producer.is_alive():
+                        producer.join()
 
     def _produce(
         self,
@@ -166,8 +171,8 @@ class Validation:
                 batch = self._read(start, decoder)
                 if len(self._decoders) > 1:
                     # Batches that wait to be counted need no pixels.
-                    batch = replace(batch, measured=self._measure(batch), pixels=torch.empty(0))
-            except Exception as error:
+                    batch = replace(batch, measured=self._measure(batch, stopped), pixels=torch.empty(0))
+            except BaseException as error:
                 ready.put(_Failed(start, error))
                 return
             ready.put(batch)
@@ -186,11 +191,15 @@ class Validation:
         return _Batch(start, stop, decoded.pixels, labels, tuple(sorted(unreadable, key=lambda u: u.index)))
 
     @torch.inference_mode()
-    def _measure(self, batch: _Batch) -> _Measured:
-        if not len(batch.labels):
-            return []
-        # A GPU computes while the next network is started: nothing waits for a result until all have been started.
-        return [(name, _measure(classifier, batch)) for name, classifier in self._models]
+    def _measure(self, batch: _Batch, stopped: threading.Event) -> _Measured:
+        measured: _Measured = []
+        for name, classifier in self._models:
+            # Once the pass is stopped, nobody counts this batch.
+            if stopped.is_set() or not len(batch.labels):
+                break
+            # A GPU computes while the next network is started: nothing waits for a result until all have been started.
+            measured.append((name, _measure(classifier, batch)))
+        return measured
 
     def _count(self, batch: _Batch, measured: _Measured) -> None:
         """Add a batch to the sums of all models, or of none if one fails."""
@@ -216,6 +225,12 @@ def slice_of(count: int, batch_size: int, rank: int, world: int) -> range:
     batches = -(-count // batch_size)
     first, last = batches * rank // world, batches * (rank + 1) // world
     return range(min(first * batch_size, count), min(last * batch_size, count))
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    """Tell whether Python, NumPy, torch or DALI could not get memory."""
+    lacks = ("can't allocate memory", "not enough memory", "bad_alloc", "bad allocation")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(one in str(error) for one in lacks)
 
 
 def _measure(classifier: Classifier, batch: _Batch) -> torch.Tensor:

@@ -99,7 +99,9 @@ class Report:
     def rate(self) -> str:
         """The rate in words."""
         rate = self.images_per_second
-        return f"{rate:,.{int(rate < 100)}f} images/s" if rate else "all measured before"
+        if not rate:
+            return "all measured before" if self.count else "none measured"
+        return f"{rate:,.{int(rate < 100)}f} images/s"
 
 
 def model_results(sums: Sums, cards: Sequence[ModelCard]) -> tuple[ModelResult, ...]:

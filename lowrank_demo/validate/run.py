@@ -84,7 +84,7 @@ def open_validation(
     file: Path,
     cards: Sequence[ModelCard],
     load: Callable[[ModelCard], LoadedModel],
-    decoder: Decoder,
+    decoders: Sequence[Decoder],
     conditions: Conditions,
     state_folder: Path,
     *,
@@ -92,7 +92,6 @@ def open_validation(
     resume: bool = False,
     part: tuple[int, int] = (0, 1),
     leave_out: bool = False,
-    lanes: Sequence[Decoder] = (),
 ) -> ValidationRun:
     """Open the file, then load the models.
 
@@ -100,14 +99,13 @@ def open_validation(
         file: The LMDB file.
         cards: The models to measure.
         load: Returns a model's network and the digest of its weights.
-        decoder: Used by this pass alone.
+        decoders: Used by this pass alone. With several, batches are computed side by side.
         conditions: What the pass is computed with.
         state_folder: Where the state of unfinished passes is kept.
         batch_size: Records in a batch.
         resume: Continue from the saved state, if there is one.
         part: The slice to measure and the number of slices.
         leave_out: If a model cannot be loaded, leave it out and measure the others.
-        lanes: Further decoders, with which batches are computed side by side.
 
     Raises:
         DataError: The file cannot be used; found before any model is loaded. Or the saved state is damaged.
@@ -135,11 +133,10 @@ def open_validation(
         validation = Validation(
             reader,
             [(model.card.id, model.classifier) for model in models],
-            decoder,
+            decoders,
             batch_size=batch_size,
             sums=sums,
             records=records,
-            lanes=lanes,
         )
         on_error.pop_all()
         return ValidationRun(

@@ -31,9 +31,10 @@ from lowrank_demo.settings import ASSETS, Arithmetic, usable_cpus
 from lowrank_demo.train.batches import Batches, LmdbImages
 from lowrank_demo.train.config import DataConfig, StageConfig
 from lowrank_demo.train.trainer import Trainer
+from lowrank_demo.validate.lanes import Lanes
 from tests.bench.material import CPU, enlarged, published, real_records, write_records
 from tests.bench.measure import Finding, Note, Outcome, Unmeasured
-from tests.bench.networks import smallest, validate
+from tests.bench.networks import Passes, smallest
 from tests.bench.requests import one_photo
 
 GPU = torch.cuda.is_available()
@@ -146,7 +147,7 @@ def validation() -> Iterator[Outcome]:
                 for models, cards in (("one model", [smallest(zoo)]), ("nine models", published(zoo)[:_MODELS])):
                     what = f"validation of {models}, {name}, {kind}"
                     try:
-                        decoder = make()
+                        passes = Passes(Lanes(1, torch.get_num_threads()), [make()])
                     except (ImportError, OSError, RuntimeError) as error:
                         yield Unmeasured(what, str(error)[:400])
                         continue
@@ -155,9 +156,9 @@ def validation() -> Iterator[Outcome]:
                     few = count if name.startswith("dali") else count // 2
                     _reset_memory()
                     with IsolatedReader(file) as reader:
-                        validate(reader, classifiers, min(few, 256), decoder)
+                        passes.over(reader, classifiers, min(few, 256))
                         began = time.perf_counter()
-                        validate(reader, classifiers, few, decoder)
+                        passes.over(reader, classifiers, few)
                         yield Finding(what, few / (time.perf_counter() - began), "images/s")
                     yield _memory(what)
 

@@ -65,8 +65,8 @@ Outcome = Result | Unmeasured | Finding | Note
 
 
 @dataclass(frozen=True)
-class Taken:
-    """What a work took."""
+class Times:
+    """How long some work took."""
 
     seconds: float
     processor: float
@@ -76,21 +76,21 @@ class Taken:
 def seconds(work: Callable[[], object], repeats: int = 3) -> float:
     """Median duration of ``work`` after one run that is not counted."""
     work()
-    return statistics.median(_times(work).seconds for _ in range(repeats))
+    return statistics.median(_timed(work).seconds for _ in range(repeats))
 
 
 def interleaved(works: Sequence[Callable[[], object]], repeats: int = 3) -> list[float]:
-    """Median duration of each work, run in turns so that the machine's mood meets all alike."""
-    return [taken.seconds for taken in interleaved_times(works, repeats)]
+    """Median duration of each work, run in turns so that load from elsewhere affects all alike."""
+    return [times.seconds for times in interleaved_times(works, repeats)]
 
 
-def interleaved_times(works: Sequence[Callable[[], object]], repeats: int = 3) -> list[Taken]:
+def interleaved_times(works: Sequence[Callable[[], object]], repeats: int = 3) -> list[Times]:
     """Median times of each work, run in turns, after one run each that is not counted."""
     for work in works:
         work()
-    rounds = [[_times(work) for work in works] for _ in range(repeats)]
+    rounds = [[_timed(work) for work in works] for _ in range(repeats)]
     return [
-        Taken(statistics.median(one.seconds for one in times), statistics.median(one.processor for one in times))
+        Times(statistics.median(one.seconds for one in times), statistics.median(one.processor for one in times))
         for times in zip(*rounds, strict=True)
     ]
 
@@ -102,7 +102,7 @@ def matrix_product(dtype: torch.dtype = torch.float32, size: int = 1536) -> tupl
     return lambda: [a @ b for _ in range(repeats)], repeats * size**3
 
 
-def _times(work: Callable[[], object]) -> Taken:
+def _timed(work: Callable[[], object]) -> Times:
     began, processor = time.perf_counter(), time.process_time()
     work()
-    return Taken(time.perf_counter() - began, time.process_time() - processor)
+    return Times(time.perf_counter() - began, time.process_time() - processor)

@@ -9,48 +9,56 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lowrank_demo.models.zoo import Zoo, read_zoo
+from lowrank_demo.runtime.progress import Progress
 from lowrank_demo.settings import Settings
 from tests.bench.measure import Outcome, Result
-from tests.bench.networks import lane_decoders, validate_in_lanes
+from tests.bench.networks import Passes
 
 
 def memory(zoo: Zoo, file: Path, few: int, many: int) -> Iterator[Outcome]:
-    """Measure the peak memory of a validation of the nine published models, over a few images and over many.
+    """Measure the peak memory of a validation of the nine published models, after a few images and at the end.
 
-    The first may take 1.5 GB beside the weights; the second, 5 % more than the first.
+    The first may be 1.5 GB beside the weights; the second, 5 % more than the first.
 
     Args:
         zoo: The models.
         file: The LMDB file.
-        few: Images in the first validation.
-        many: Images in the second.
+        few: Images after which the memory is read first.
+        many: Images in all.
     """
     weights = sum(card.cost.fp32_bytes for card in zoo if card.published) / 1e9
-    small = _peak(file, few)
+    small, large = _peaks(file, few, many)
     against = f"1.5 GB and {weights:.2f} GB of weights"
     yield Result(f"peak memory, nine models, {few:,} images", small, 1.5 + weights, "GB", against, 1.0)
-    yield Result(f"peak memory, nine models, {many:,} images", _peak(file, many), small, "GB", f"{few:,} images", 1.05)
+    yield Result(f"peak memory, nine models, {many:,} images", large, small, "GB", f"{few:,} images", 1.05)
 
 
-def _peak(file: Path, count: int) -> float:
-    """Return the peak memory of a validation of so many images, in gigabytes."""
-    command = [sys.executable, "-m", "tests.bench.memory", str(file), str(count)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[2])
-    return float(done.stdout.strip())
+def _peaks(file: Path, few: int, many: int) -> tuple[float, float]:
+    """Return the peak memory of a validation so far, after a few images and after all, in gigabytes."""
+    command = [sys.executable, "-m", "tests.bench.memory", str(file), str(few), str(many)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+    small, large = map(float, done.stdout.split())
+    return small, large
 
 
-def _main(file: str, count: str) -> None:
+def _main(file: str, few: str, many: str) -> None:
     from lowrank_demo.data.lmdb.isolated import IsolatedReader
     from lowrank_demo.runtime.allocator import keep_freed_memory
     from tests.bench.material import published, random_classifier
 
     keep_freed_memory()  # as ``validate`` does
     cards = published(read_zoo(Settings.from_environment().zoo))
+    peaks: list[float] = []
+
+    def look(progress: Progress) -> None:
+        if progress.done >= int(few) and not peaks:
+            peaks.append(_peak_of_this_process())
+
     # As in a real validation, another process maps the file, so its pages are not counted here.
     with IsolatedReader(Path(file)) as reader:
         models = [(card.id, random_classifier(card)) for card in cards]
-        validate_in_lanes(reader, models, int(count), lane_decoders())
-    print(_peak_of_this_process())
+        Passes.by().over(reader, models, int(many), look)
+    print(*peaks, _peak_of_this_process())
 
 
 def _peak_of_this_process() -> float:

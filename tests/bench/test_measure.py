@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,8 @@ from lowrank_demo.data.lmdb.reader import LmdbReader
 from lowrank_demo.models.zoo import Zoo
 from tests.bench.__main__ import outcome_text
 from tests.bench.material import jpegs, published, random_classifier, write_lmdb
-from tests.bench.measure import Result, interleaved, matrix_product
-from tests.bench.networks import cpu_decoder, smallest, straight_line, validate
+from tests.bench.measure import Finding, Outcome, Result, interleaved, matrix_product
+from tests.bench.networks import Passes, as_the_command, overlap_of, smallest, straight_line
 
 
 def test_ratio_and_goal() -> None:
@@ -42,7 +43,22 @@ def test_the_nine_models_are_measured_with_their_own_macs(zoo: Zoo, tmp_path: Pa
     assert smallest(zoo).id == "published/scheme_2/v5"
     write_lmdb(tmp_path / "photos.lmdb", jpegs(4), 10)
     with LmdbReader(tmp_path / "photos.lmdb") as reader:
-        validate(reader, [("small", random_classifier(smallest(zoo)))], 10, cpu_decoder())
+        done: list[int] = []
+        Passes.by().over(reader, [("small", random_classifier(smallest(zoo)))], 10, lambda one: done.append(one.done))
+    assert done[-1] == 10
+
+
+def the_smallest(zoo: Zoo, file: Path, images: int) -> Iterator[Outcome]:
+    return overlap_of("small", [smallest(zoo)], file, images)
+
+
+def test_a_validation_beside_its_processor_time(zoo: Zoo, tmp_path: Path) -> None:
+    """In a process of its own, as the bench measures it."""
+    write_lmdb(tmp_path / "photos.lmdb", jpegs(4), 80)
+    *findings, result = as_the_command(the_smallest, zoo, tmp_path / "photos.lmdb", 80)
+    assert [type(one) for one in findings] == [Finding] * 3
+    assert isinstance(result, Result)
+    assert 0.2 < result.ratio < 2
 
 
 def test_work_is_timed() -> None:

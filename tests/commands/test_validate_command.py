@@ -15,6 +15,7 @@ import pytest
 from lowrank_demo.data.lmdb.manifest import manifest_path
 from tests.helpers.commands import run
 from tests.helpers.lmdb_files import build_long_lmdb
+from tests.helpers.paths import ROOT
 from tests.helpers.photos import photo_path
 from tests.helpers.terminal import stopped_under_way
 
@@ -133,6 +134,32 @@ def test_a_termination_saves_the_pass(tmp_path: Path, number: signal.Signals) ->
     assert number == signal.SIGHUP or "--resume continues from here" in said
     assert not json.loads(report.read_text())["complete"]
     assert len(list((tmp_path / "cache" / "validations").iterdir())) == 1
+
+
+def test_signals_in_a_hurry_are_one_sentence(tmp_path: Path) -> None:
+    """The lanes compute while the second and the third arrive."""
+    labelled = tmp_path / "long.lmdb"
+    build_long_lmdb(labelled, 2000)
+    command = ("validate", "--lmdb-file", str(labelled), "--models", V5)
+    code, _, said = stopped_under_way(command, {"OMP_NUM_THREADS": "2"}, signal.SIGINT, times=3)
+    assert code in (130, -signal.SIGINT), "the last may end a program that has nothing left to do"
+    assert "\nstopped; --resume continues from here." in said.replace("\r", "")
+    assert "Traceback" not in said
+    assert "terminate" not in said
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs RLIMIT_AS")
+def test_too_little_memory_is_one_sentence(tmp_path: Path) -> None:
+    labelled = tmp_path / "long.lmdb"
+    build_long_lmdb(labelled, 600)
+    command = ["-m", "lowrank_demo", "validate", "--lmdb-file", str(labelled), "--models", V5]
+    environment = {**os.environ, "LOWRANK_CACHE_DIR": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    limited = ["sh", "-c", 'ulimit -v 2300000; exec "$@"', "sh", sys.executable, *command, "--batch-size", "500"]
+    done = subprocess.run(limited, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 2, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert "There is not enough memory for batches of 500 images, 2 at a time; choose a smaller batch size" in last
+    assert "Traceback" not in done.stderr
 
 
 def test_every_command_prints_in_every_encoding(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_nine_models_in_one_pass(file: Path, records: list[Record], zoo: Zoo, de
     def losses(on: torch.device) -> list[int]:
         models = [(name, Classifier(network, on)) for name, network in networks]
         with LmdbReader(file) as reader:
-            validation = Validation(reader, models, PillowDecoder(64_000_000, 4), records=range(count))
+            validation = Validation(reader, models, [PillowDecoder(64_000_000, 4)], records=range(count))
             for _ in validation:
                 pass
         assert int(validation.sums.class_count.sum()) == count

@@ -11,15 +11,22 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 from collections.abc import Mapping, Sequence
 
 from tests.helpers.paths import ROOT
 
 
 def stopped_under_way(
-    arguments: Sequence[str], env: Mapping[str, str], number: signal.Signals = signal.SIGINT
+    arguments: Sequence[str], env: Mapping[str, str], number: signal.Signals = signal.SIGINT, times: int = 1
 ) -> tuple[int, str, str]:
     """Press Ctrl-C, close the terminal (SIGHUP), or send another signal, once some images are done.
+
+    Args:
+        arguments: Of the program.
+        env: Added to the environment.
+        number: The signal.
+        times: How often to press Ctrl-C, a tenth of a second apart.
 
     Returns:
         Exit code, output, and what the terminal showed.
@@ -46,7 +53,9 @@ def stopped_under_way(
             if number == signal.SIGHUP:
                 break
             if number == signal.SIGINT:
-                os.write(ours, b"\x03")
+                for _ in range(times):
+                    os.write(ours, b"\x03")
+                    time.sleep(0.1)
             else:
                 process.send_signal(number)
             sent = True

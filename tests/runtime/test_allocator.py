@@ -48,9 +48,10 @@ def printed(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
-def test_threads_share_two_arenas() -> None:
+def test_threads_share_arenas() -> None:
     assert printed(START + ARENAS).count("<heap nr=") > 2, "glibc's own choice"
-    assert printed(START + "allocator.share_arenas()\n" + ARENAS).count("<heap nr=") == 2
+    for setting, count in (("share_arenas", 2), ("keep_freed_memory", 1)):
+        assert printed(START + f"allocator.{setting}()\n" + ARENAS).count("<heap nr=") == count
 
 
 def test_freed_memory_is_kept() -> None:

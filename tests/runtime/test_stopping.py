@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lowrank_demo.runtime.stopping import STOPPED, end_as_by_ctrl_c, interruptible, stoppable
+from lowrank_demo.runtime.stopping import STOPPED, end_as_by_ctrl_c, interruptible, stoppable, undisturbed
 from tests.helpers.paths import ROOT
 
 
@@ -35,6 +35,27 @@ def test_the_current_piece_is_finished_first() -> None:
     with pytest.raises(KeyboardInterrupt, match="stopped"):
         list(stoppable(pieces({1: [signal.SIGINT]}, done)))
     assert done == ["piece 0", "piece 1", "closed"]
+
+
+def test_closing_takes_as_long_as_it_takes() -> None:
+    """The work closes itself before the exception, with the signals still caught."""
+    heard: list[str] = []
+
+    def slow_to_close() -> Iterator[int]:
+        try:
+            signal.raise_signal(signal.SIGINT)
+            yield 0
+        finally:
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            except KeyboardInterrupt as error:
+                heard.append(f"closing: {error}")
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt, match="stopped"):
+        list(stoppable(slow_to_close()))
+    assert heard == ["closing: stopped"]
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_no_piece_starts_after_a_signal() -> None:
@@ -142,3 +163,23 @@ def test_a_signal_ends_a_wait() -> None:
         interruptible(never.wait)
     timer.join()
     never.set()
+
+
+def test_signals_wait_for_the_end_of_a_block() -> None:
+    done: list[str] = []
+
+    def block() -> None:
+        with undisturbed():
+            signal.raise_signal(signal.SIGINT)
+            done.append("the whole block")
+        done.append("after it")
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        block()
+    assert done == ["the whole block"]
+    assert signal.getsignal(signal.SIGINT) == before
+    thread = threading.Thread(target=lambda: undisturbed().__enter__() or done.append("in a thread"))
+    thread.start()
+    thread.join()
+    assert done[-1] == "in a thread"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+import torch
 
 from lowrank_demo.errors import SettingError
 from lowrank_demo.serve.machine import Machine
 from lowrank_demo.settings import Settings
+from lowrank_demo.validate.lanes import Lanes, divided
 
 
 def test_the_note(settings: Settings) -> None:
@@ -26,6 +28,17 @@ def test_long_passes_stay_off_a_gpu_that_is_lent(settings: Settings) -> None:
 def test_the_decoder_of_long_passes_is_made_once(settings: Settings) -> None:
     machine = Machine(settings, lends_gpu=True)
     assert machine.background_decoder is machine.background_decoder
+    assert machine.lane_decoders(1) == [machine.background_decoder]
+
+
+def test_lanes_share_the_threads(settings: Settings) -> None:
+    machine = Machine(dataclasses.replace(settings, device="cpu", threads=6), lends_gpu=False)
+    assert machine.lanes() == divided(torch.get_num_threads())
+    one, other = machine.lane_decoders(2)
+    assert one is not other
+    assert one.name == machine.background_decoder.name
+    elsewhere = Machine(dataclasses.replace(settings, device="cpu", engine="openvino"), lends_gpu=False)
+    assert elsewhere.lanes() == Lanes(1, torch.get_num_threads())
 
 
 @pytest.mark.parametrize(
