@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None, program: str = "lowrank-demo") -> in
 
     Returns:
         The exit code: 0 success; 1 wrong usage, or a named file is missing or cannot be written; 2 bad data, a full
-        disk or a failed run; 3 weights or the Hub not available; 130 stopped.
+        disk, too little memory or a failed run; 3 weights or the Hub not available; 130 stopped.
     """
     print_anything()
     end_as_by_ctrl_c()

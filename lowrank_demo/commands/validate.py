@@ -44,8 +44,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="measure errors on an LMDB file",
         description="Measure the top-1 error, top-5 error and loss of any number of models in one pass over an LMDB "
         "file. Ctrl-C stops the pass and prints the results so far; --resume continues it. Exit codes: 0 "
-        "success; 1 wrong usage, or a named file is missing or cannot be written; 2 bad data, a full disk, a lost "
-        "process, or --verify failed; 3 weights not available.",
+        "success; 1 wrong usage, or a named file is missing or cannot be written; 2 bad data, a full disk, too little "
+        "memory, a lost process, or --verify failed; 3 weights not available.",
     )
     validate.add_argument(
         "--lmdb-file", type=Path, required=True, metavar="F", help="built by build-lmdb or tensorpack"

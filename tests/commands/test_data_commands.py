@@ -206,7 +206,7 @@ def long_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
 def test_ctrl_c_and_resume(long_file: Path, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
-    two = "bundled/scheme_1/v5,bundled/scheme_2/v5"
+    two = "bundled/scheme_1/v4,bundled/scheme_2/v5"
     command = ("validate", "--lmdb-file", str(long_file), "--models", two, "--batch-size", "8", "--json", str(report))
     assert run(*command).returncode == 0
     expected = json.loads(report.read_text())
