@@ -135,7 +135,7 @@ def test_an_app_that_is_ended_leaves_no_temporary_files(tmp_path: Path, number: 
             assert time.monotonic() < deadline, (tmp_path / "log").read_text()
             time.sleep(0.05)
         running.process.send_signal(number)
-        running.process.wait(20)
+        running.process.wait(60)
     assert not list((tmp_path / "left").iterdir())
     assert not list(temporary.glob("lowrank-*"))
     assert "Traceback" not in (tmp_path / "log").read_text()
@@ -146,7 +146,7 @@ def test_an_app_that_is_ended_while_it_warms_up_ends_cleanly(tmp_path: Path) -> 
     """Python ended under the warm-up's feet: a traceback of DALI's, or an abort."""
     with running_app({}, tmp_path / "log") as running:
         running.process.send_signal(signal.SIGTERM)
-        assert running.process.wait(20) in (0, 130)
+        assert running.process.wait(60) in (0, 130)
     said = (tmp_path / "log").read_text()
     assert "Traceback" not in said
     assert "terminate called" not in said
@@ -175,7 +175,7 @@ def test_an_app_that_is_ended_while_it_works_ends_cleanly(tmp_path: Path) -> Non
         time.sleep(1)
         running.process.send_signal(signal.SIGTERM)
         try:
-            assert running.process.wait(20) == 0
+            assert running.process.wait(60) == 0
         finally:
             over.set()
             for visitor in visitors:

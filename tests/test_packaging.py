@@ -182,4 +182,4 @@ def served(installation: Installation, port: int, log: Path) -> Iterator[str]:
         yield url
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)

@@ -60,7 +60,7 @@ def running_app(environment: dict[str, str], log: Path, command: list[str] | Non
     finally:
         process.terminate()
         try:
-            process.wait(20)
+            process.wait(60)
         finally:
             process.kill()
 

@@ -8,7 +8,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.helpers.app import RunningApp
 
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=60_000)
 
 
 def opened(page: Page, app: RunningApp, query: str = "") -> Page:

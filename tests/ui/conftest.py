@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page
 def page(browser: Browser) -> Iterator[Page]:
     """Open a tab; fails the test if a script fails, the page's policy is broken, or another machine is contacted."""
     page = browser.new_page(viewport={"width": 1440, "height": 900})
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(60_000)
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("console", lambda said: problems.append(said.text) if "Content Security Policy" in said.text else None)
