@@ -102,9 +102,9 @@ def _validate(args: argparse.Namespace) -> int:
     if name:
         # When one process is lost, torchrun sends this signal to the others, even while they are still loading.
         signal.signal(signal.SIGTERM, _terminate)
+    lanes = service.machine.lanes()
     # The sums are integers in the CPU's memory, so gloo can exchange them on any machine, with or without a GPU.
     # Join before any work, so that a process says at once if the others were never started.
-    lanes = service.machine.lanes()
     with ExitStack() as opened:
         processes = opened.enter_context(Processes.join(place, "gloo", _GATHER_TIMEOUT))
         if args.check_file and place.local_rank == 0:

@@ -40,9 +40,7 @@ def end_at_once() -> None:
 
     For work that may be waiting outside Python, where no handler runs. Call it in the main thread.
     """
-    for number in STOPPED.keys() - {signal.SIGINT}:
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
+    _default(STOPPED.keys() - {signal.SIGINT})
 
 
 def end_on_the_spot() -> None:
@@ -50,7 +48,12 @@ def end_on_the_spot() -> None:
 
     Otherwise one that arrives while Python ends would raise KeyboardInterrupt in a library's last steps.
     """
-    for number in STOPPED:
+    _default(STOPPED)
+
+
+def _default(numbers: Iterable[signal.Signals]) -> None:
+    """Let these signals do what the system does by default, but for those that are ignored."""
+    for number in numbers:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
 
