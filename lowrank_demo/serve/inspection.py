@@ -114,8 +114,7 @@ class Inspection:
         found: list[Occlusion] = []
         for card in cards:
             classifier = service.networks.get(card, service.machine.background_device)
-            with service.running:
-                found.append(occlusion(pixels, classifier))
+            found.append(occlusion(pixels, classifier, service.running))
         return denormalised(pixels), found
 
     def _pixels(self, photo: Photo) -> Tensor:

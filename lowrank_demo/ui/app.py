@@ -149,15 +149,15 @@ def build_app(desk: page.Desk) -> gr.Blocks:
         # The first view fills this line, which stays in sight when visitors scroll down.
         gr.HTML('<div class="lr-summary"></div>', elem_id="lr-summary")
         shared.tabs.render()
+        # The address first: each listener of an event waits for the answers of those before it.
+        address.build(shared, list(_TABS))
         with shared.tabs:
             for title, module in _TABS.items():
                 name = address.tab_id(title)
                 with gr.Tab(title, id=name, elem_id=f"lr-tab-{name}") as tab:
-                    # First: Gradio runs the listeners of an event one after the other.
                     address.follow_tab(tab)
                     module.build(shared, tab)
         stage.build(shared)
-        address.build(shared, list(_TABS))
         figure_tools.build()
         gr.HTML("", js_on_load=_OBSERVE + _TAB_KEYS, visible="hidden")
         api.build(desk, demo)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from lowrank_demo.classify import latency
 from lowrank_demo.classify.inference import Prediction
 from lowrank_demo.errors import Busy, ImageError, WeightsUnavailable
+from lowrank_demo.runtime.turns import FairLock
 from lowrank_demo.serve.answers import Photo
 from lowrank_demo.serve.inspection import Inspection
 from lowrank_demo.serve.service import Service
@@ -97,3 +99,25 @@ def test_evidence_of_one_photo(settings: Settings) -> None:
         inspection.evidence(Photo.from_bytes(b"no photo"), [card])
     with pytest.raises(WeightsUnavailable, match="Scheme 1 · v1 · authors'"):
         inspection.evidence(photo, [service.zoo.get("scheme_1/v1")])
+
+
+def test_others_are_answered_while_evidence_is_computed(settings: Settings) -> None:
+    """It takes seconds, in which one visitor would keep all others waiting."""
+    service = Service(settings)
+    used = threading.Event()
+
+    class Watched(FairLock):
+        def __exit__(self, *raised: Any) -> None:
+            super().__exit__(*raised)
+            used.set()
+
+    service.running = Watched()
+    photo, card = Photo.from_file(photo_path("lion.jpg")), service.zoo.get(V5)
+    service.classify([photo], card)
+    used.clear()
+    computing = threading.Thread(target=Inspection(service).evidence, args=(photo, [card]))
+    computing.start()
+    assert used.wait(30)
+    service.classify([photo], card)
+    assert computing.is_alive(), "an answer takes two turns, the evidence twelve"
+    computing.join()
