@@ -96,4 +96,4 @@ def test_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         began = time.monotonic()
         with pytest.raises(WeightsUnavailable, match=r"could not be downloaded \([^()\n]+\)\.$"):
             fetch_from_hub("owner/models", NAME, tmp_path, max_bytes=LIMIT)
-        assert time.monotonic() - began < 6
+        assert time.monotonic() - began < 30

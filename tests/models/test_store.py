@@ -76,7 +76,7 @@ def test_offline_the_error_lists_usable_models_and_comes_quickly(settings: Setti
     began = time.monotonic()
     with pytest.raises(WeightsUnavailable, match=r"v5 are not.*here: bundled/scheme_1/v1, .*, and 7 more"):
         store(offline).ensure(read_zoo(offline.zoo).get(ID))
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 15
 
 
 def test_hub_is_asked_before_the_published_address(

@@ -87,7 +87,7 @@ def test_a_build_can_be_cancelled_and_leaves_nothing(
     assert list((tmp_path / "sets").iterdir())
     began = time.monotonic()
     building.close()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert not list((tmp_path / "sets").iterdir())
     assert not list(elsewhere.iterdir()), "the next run finds what a killed one left in the folder of sets alone"
     assert children() == before
