@@ -6,6 +6,7 @@ stopped and resumed therefore ends with the same bits as one that was not.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Iterator, Sequence
@@ -52,6 +53,21 @@ class _Failed:
     error: BaseException
 
 
+class _Work:
+    """What a pass and its producers hand to each other.
+
+    A KeyboardInterrupt can leave a Queue's lock taken for ever; a SimpleQueue survives one anywhere.
+    """
+
+    def __init__(self) -> None:
+        self.starts: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        """First records of the batches to produce; None tells a producer that there are no more."""
+        self.ready: queue.SimpleQueue[_Batch | _Failed] = queue.SimpleQueue()
+        self.room: queue.SimpleQueue[None] = queue.SimpleQueue()
+        """An item for each batch that may be produced before the next one is counted."""
+        self.stopped = threading.Event()
+
+
 class Validation:
     """One pass. Iterate over it to do the work; it yields progress after every batch, and each second it waits for one.
 
@@ -88,52 +104,22 @@ class Validation:
         self.sums = sums or Sums({name: ModelSums() for name, _ in models}, self._records.start)
 
     def __iter__(self) -> Iterator[Progress]:
-        # A KeyboardInterrupt can leave a Queue's lock taken for ever; a SimpleQueue survives one anywhere.
-        starts: queue.SimpleQueue[int | None] = queue.SimpleQueue()
-        ready: queue.SimpleQueue[_Batch | _Failed] = queue.SimpleQueue()
-        room: queue.SimpleQueue[None] = queue.SimpleQueue()
-        stopped = threading.Event()
         order = range(self.sums.position, self._records.stop, self._batch_size)
-        for start in order:
-            starts.put(start)
-        producers: list[threading.Thread] = []
-        for decoder in self._decoders:
-            starts.put(None)
-            room.put(None)
-            producers.append(
-                threading.Thread(
-                    target=self._produce,
-                    args=(decoder, starts, ready, room, stopped),
-                    daemon=True,
-                    name="validation-decode",
-                )
-            )
-        for _ in range(_AHEAD):
-            room.put(None)
         meter = Meter(len(self._records), self.sums.position - self._records.start)
-        early: dict[int, _Batch | _Failed] = {}
+        counted_batches = 0
         try:
-            for producer in producers:
-                producer.start()
-            for number, start in enumerate(order, start=1):
-                while start not in early:
-                    try:
-                        item = ready.get(timeout=_LOOK_SECONDS)
-                    except queue.Empty:  # let the caller show that the work goes on, or stop it
-                        yield meter.at(self.sums.position - self._records.start)
-                    else:
-                        early[item.start] = item
-                batch = early.pop(start)
-                if isinstance(batch, _Failed):  # only now: the batches before it count
-                    raise batch.error
-                room.put(None)
-                measured = self._measure(batch, stopped) if batch.measured is None else batch.measured
-                with undisturbed():
-                    self._count(batch, measured)
-                progress = meter.at(self.sums.position - self._records.start)
-                self.rate = progress.per_second
-                # Lanes finish their first batches at nearly the same time: the first one alone says little of the rate.
-                yield progress if number >= len(self._decoders) else replace(progress, per_second=0.0)
+            with self._producing(order) as work:
+                for batch in _in_order(order, work.ready):
+                    if batch:
+                        work.room.put(None)
+                        measured = self._measure(batch, work.stopped) if batch.measured is None else batch.measured
+                        with undisturbed():
+                            self._count(batch, measured)
+                        counted_batches += 1
+                    progress = meter.at(self.sums.position - self._records.start)
+                    self.rate = progress.per_second
+                    # Lanes finish their first batches at nearly the same time: before that, their rate says little.
+                    yield progress if counted_batches >= len(self._decoders) else replace(progress, per_second=0.0)
         except (MemoryError, RuntimeError) as error:
             if not _is_lack_of_memory(error):
                 raise
@@ -141,41 +127,54 @@ class Validation:
                 f"There is not enough memory for batches of {counted(self._batch_size, 'image')}, "
                 f"{len(self._decoders)} at a time; choose a smaller batch size or close other programs."
             ) from error
+
+    @contextlib.contextmanager
+    def _producing(self, order: range) -> Iterator[_Work]:
+        """Run a thread for each decoder while the block runs; they produce the batches that start at these records."""
+        work = _Work()
+        for start in order:
+            work.starts.put(start)
+        producers: list[threading.Thread] = []
+        for decoder in self._decoders:
+            work.starts.put(None)
+            work.room.put(None)
+            producers.append(
+                threading.Thread(target=self._produce, args=(decoder, work), daemon=True, name="validation-decode")
+            )
+        for _ in range(_AHEAD):
+            work.room.put(None)
+        try:
+            for producer in producers:
+                producer.start()
+            yield work
         finally:
             # Undisturbed: torch aborts a program that ends while a thread computes, and in Python 3.12 and older an
             # exception in join makes a thread that runs look as if it had ended.
             with undisturbed():
-                stopped.set()
+                work.stopped.set()
                 for _ in producers:
-                    room.put(None)
+                    work.room.put(None)
                 for producer in producers:
                     if producer.is_alive():
                         producer.join()
 
-    def _produce(
-        self,
-        decoder: Decoder,
-        starts: queue.SimpleQueue[int | None],
-        ready: queue.SimpleQueue[_Batch | _Failed],
-        room: queue.SimpleQueue[None],
-        stopped: threading.Event,
-    ) -> None:
-        """Put batches into ``ready``: decoded by a single producer, and measured if there are several."""
+    def _produce(self, decoder: Decoder, work: _Work) -> None:
+        """Put batches into ``work.ready``: decoded by a single producer, and measured if there are several."""
         # Room first: then the batch that is counted next always has some.
         while True:
-            room.get()
-            start = starts.get()
-            if start is None or stopped.is_set():
+            work.room.get()
+            start = work.starts.get()
+            if start is None or work.stopped.is_set():
                 return
             try:
                 batch = self._read(start, decoder)
                 if len(self._decoders) > 1:
                     # Batches that wait to be counted need no pixels.
-                    batch = replace(batch, measured=self._measure(batch, stopped), pixels=torch.empty(0))
+                    batch = replace(batch, measured=self._measure(batch, work.stopped), pixels=torch.empty(0))
             except BaseException as error:
-                ready.put(_Failed(start, error))
+                work.ready.put(_Failed(start, error))
                 return
-            ready.put(batch)
+            work.ready.put(batch)
 
     def _read(self, start: int, decoder: Decoder) -> _Batch:
         stop = min(start + self._batch_size, self._records.stop)
@@ -214,6 +213,27 @@ class Validation:
         np.add.at(self.sums.class_count, truth, 1)
         self.sums.unreadable += batch.unreadable
         self.sums.position = batch.stop
+
+
+def _in_order(order: range, ready: queue.SimpleQueue[_Batch | _Failed]) -> Iterator[_Batch | None]:
+    """Yield the batches in the order of the file, and None each second in which the next one has not come.
+
+    Raises:
+        BaseException: What a batch failed with, after the batches before it: these count.
+    """
+    early: dict[int, _Batch | _Failed] = {}
+    for start in order:
+        while start not in early:
+            try:
+                item = ready.get(timeout=_LOOK_SECONDS)
+            except queue.Empty:  # let the caller show that the work goes on, or stop it
+                yield None
+            else:
+                early[item.start] = item
+        batch = early.pop(start)
+        if isinstance(batch, _Failed):
+            raise batch.error
+        yield batch
 
 
 def slice_of(count: int, batch_size: int, rank: int, world: int) -> range:

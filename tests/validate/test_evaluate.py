@@ -32,6 +32,7 @@ from lowrank_demo.nn.alexnet import LowRankAlexNet
 from lowrank_demo.runtime.stopping import stoppable
 from lowrank_demo.serve.service import Service
 from lowrank_demo.settings import Settings
+from lowrank_demo.validate import evaluate
 from lowrank_demo.validate.evaluate import Validation
 from lowrank_demo.validate.lanes import Lanes
 from lowrank_demo.validate.report import disagreements, make_report, report_csv, report_json
@@ -225,8 +226,11 @@ def test_many_models_in_one_pass_equal_single_passes(file: Path, settings: Setti
         assert np.array_equal(alone.models[name].confused, together.models[name].confused)
 
 
-def test_lanes_count_the_same_as_one_thread_and_in_the_same_order(file: Path, settings: Settings) -> None:
+def test_lanes_count_the_same_as_one_thread_and_in_the_same_order(
+    file: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The second decoder is slow, so that batches are finished out of order."""
+    monkeypatch.setattr(evaluate, "_LOOK_SECONDS", 0.01)
 
     class Slow:
         name = "slow"
@@ -242,8 +246,10 @@ def test_lanes_count_the_same_as_one_thread_and_in_the_same_order(file: Path, se
     with Lanes(3, 1).computing(), LmdbReader(file) as reader:
         alone = finish(Validation(reader, models, [decoder(settings)], batch_size=16))
         lanes = Validation(reader, models, [decoder(settings), Slow(), decoder(settings)], batch_size=16)
-        positions = [progress.done for progress in lanes if progress.done]
-    assert list(dict.fromkeys(positions)) == [*range(16, 150, 16), 150], "a place is told again while the pass waits"
+        told = list(lanes)
+    assert list(dict.fromkeys(one.done for one in told)) == [*range(0, 150, 16), 150]
+    assert len(told) > 11, "a place is told again while the pass waits"
+    assert all((one.per_second > 0) == (one.done >= 48) for one in told), "no rate before each lane has done a batch"
     assert lanes.sums.unreadable == alone.unreadable
     for name, _ in models:
         assert lanes.sums.models[name].loss == alone.models[name].loss
