@@ -107,9 +107,10 @@ def _resize(args: argparse.Namespace) -> int:
 
 def _build(args: argparse.Namespace) -> int:
     from ..data.build import LmdbBuild
+    from ..data.labels_file import listed_samples
     from ..data.lmdb.manifest import read_manifest
     from ..data.lmdb.record import UNLABELLED
-    from ..data.samples import class_folder_samples, imagenet_samples, listed_samples, unlabelled_samples
+    from ..data.samples import class_folder_samples, imagenet_samples, unlabelled_samples
     from ..settings import Settings
 
     if args.unlabelled and (args.labels or not args.images):

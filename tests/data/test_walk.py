@@ -13,13 +13,7 @@ import pytest
 
 from lowrank_demo.data.walk import Images, image_files
 from lowrank_demo.errors import UsageError
-
-
-def touch(root: Path, *names: str) -> Path:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-    return root
+from tests.helpers.paths import touch
 
 
 def names(root: Path, images: Images) -> list[str]:
