@@ -27,6 +27,7 @@ from tests.helpers.packages import MCP, installed
 from tests.helpers.paths import ROOT
 from tests.helpers.photos import photo_path
 from tests.helpers.server import FileServer
+from tests.helpers.slack import SLACK
 from tests.helpers.zips import zipped
 
 MODEL = "bundled/scheme_2/v5"
@@ -80,7 +81,7 @@ def test_many_visitors(clients: int, seconds: float, server: RunningApp, client:
         print(f"{clients} visitors: {found.answers} answers, p95 {found.p95:.2f} s, refusals {dict(found.refusals)}")
         assert not found.wrong, found.wrong[:5]
         assert found.answers > clients
-        assert found.p95 < SECONDS_FOR_EACH_VISITOR * clients
+        assert found.p95 < SECONDS_FOR_EACH_VISITOR * clients * SLACK
         assert all("try again" in sentence for sentence in found.refusals), found.refusals
 
     settles(server.process.pid, visitors)
@@ -170,7 +171,7 @@ def test_requests_outside_the_limits_cost_little(server: RunningApp, client: Api
         assert sentence in said, said[:300]
         now = load.cpu_seconds(pid)
         print(f"{sentence}: {now - spent:.2f} s of CPU, {load.resident_mb(pid) - before:+.0f} MB")
-        assert now - spent < 2
+        assert now - spent < 2 * SLACK
         spent = now
     assert load.resident_mb(pid) < before + 300  # 103 to 211 in all were seen, most of it once
 
@@ -191,7 +192,7 @@ def test_no_way_around_the_limits(server: RunningApp, client: ApiClient) -> None
         answer = httpx.post(f"{server.url}/gradio_api/{path}", timeout=60, **body)
         assert answer.status_code == status, (path, answer.text)
         assert "expected" in answer.text or "send fewer" in answer.text, answer.text
-        assert load.cpu_seconds(server.process.pid) - cpu < 2, path
+        assert load.cpu_seconds(server.process.pid) - cpu < 2 * SLACK, path
     direct = httpx.post(f"{server.url}/gradio_api/run/classify", json={"data": [[], ""]}, timeout=60)
     assert direct.status_code != 200
     assert client.classify(photo_path().read_bytes())["top"]
@@ -215,7 +216,7 @@ def test_the_page_is_made_once(server: RunningApp) -> None:
     print(f"100 pages: {spent:.2f} s of CPU")
     assert len(set(pages)) == 1
     assert '"deep_link_state":"invalid"' not in pages[0]
-    assert spent < 1
+    assert spent < SLACK
 
 
 def test_routes_that_nobody_needs_write_nothing(server: RunningApp) -> None:
@@ -358,8 +359,8 @@ def test_a_slow_upload_ends(server: RunningApp, client: ApiClient) -> None:
         answer = b"".join(iter(lambda: line.recv(4000), b"")).decode()
     assert " 408 " in answer.splitlines()[0]
     assert "too slowly" in answer
-    assert time.monotonic() - began < 30
-    deadline = time.monotonic() + 5
+    assert time.monotonic() - began < 30 * SLACK
+    deadline = time.monotonic() + 5 * SLACK
     while files_in(uploads_of(server)) - before and time.monotonic() < deadline:
         time.sleep(0.1)
     assert files_in(uploads_of(server)) <= before, "nothing of it is left"
@@ -430,7 +431,7 @@ def test_the_path_plays_on_twenty_pages(server: RunningApp) -> None:
     print(f"95 % of the others within {others.p95:.2f} s")
     assert all("log_lambda" in film for film in films)
     assert not others.wrong
-    assert others.p95 < 3
+    assert others.p95 < 3 * SLACK
 
 
 def test_the_pages_scripts_are_compressed_once(server: RunningApp) -> None:
@@ -446,7 +447,7 @@ def test_the_pages_scripts_are_compressed_once(server: RunningApp) -> None:
             assert sum(map(len, answer.iter_raw())) < script.stat().st_size / 2
     cost = load.cpu_seconds(server.process.pid) - before
     print(f"{cost:.2f} s of CPU time")
-    assert cost < 1
+    assert cost < SLACK
 
 
 SECRETS = ["/etc/passwd", "/proc/self/environ", str(ROOT / "app.py"), str(ROOT / "assets" / "zoo.json"), "../../app.py"]
