@@ -94,6 +94,7 @@ def test_a_complete_part_needs_no_bytes(address: str, target: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [(b"<!doctype html><p>Log in", "web page"), (CONTENT[:-1] + b"?", "expected"), (CONTENT * 2, "larger")],
+    ids=["page", "damaged", "larger"],
 )
 def test_another_file_is_refused(
     address: str, target: Path, file_server: FileServer, content: bytes, sentence: str
