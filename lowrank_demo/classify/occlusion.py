@@ -20,8 +20,8 @@ from .inference import Classifier
 SQUARE, STEP = 47, 15
 """Edge of the square that hides a part, and the step from one position to the next, in pixels: 13 × 13 positions."""
 _BATCH = 16
-"""Images in a batch. Others wait for one batch at most: 0.3 s for the largest network on two slow cores. Batches of 32
-would make it all 10 % faster there."""
+"""Images in a batch, for which others wait: 0.3 s for the largest network on two slow cores. Batches of 32 would make
+it all 10 % faster there."""
 
 
 @dataclass(frozen=True)
@@ -44,25 +44,26 @@ def occlusion(pixels: Tensor, classifier: Classifier, turn: AbstractContextManag
     Args:
         pixels: Normalised float32 [3, 227, 227].
         classifier: The network. It classifies 170 images.
-        turn: Held during each batch, so that others need not wait for all of them.
+        turn: Held while each batch is made and computed, so that others need not wait for all of them.
     """
-    turn = turn or nullcontext()
-    with turn:
+    held = turn or nullcontext()
+    with held:
         probabilities = classifier.logits(pixels[None]).softmax(1)[0]
-    best = int(probabilities.argmax())
-    probability = float(probabilities[best])
+        best = int(probabilities.argmax())
+        probability = float(probabilities[best])
     positions = range(0, CROP - SQUARE + 1, STEP)
     corners = [(y, x) for y in positions for x in positions]
     lost: list[Tensor] = []
     for start in range(0, len(corners), _BATCH):
-        part = corners[start : start + _BATCH]
-        hidden = pixels.repeat(len(part), 1, 1, 1)
-        for image, (y, x) in zip(hidden, part, strict=True):
-            image[:, y : y + SQUARE, x : x + SQUARE] = 0
-        with turn:
+        with held:
+            part = corners[start : start + _BATCH]
+            hidden = pixels.repeat(len(part), 1, 1, 1)
+            for image, (y, x) in zip(hidden, part, strict=True):
+                image[:, y : y + SQUARE, x : x + SQUARE] = 0
             lost.append(probability - classifier.logits(hidden).softmax(1)[:, best].cpu())
-    losses = torch.cat(lost).view(1, 1, len(positions), len(positions))
-    square = torch.ones(1, 1, SQUARE, SQUARE)
-    total = F.conv_transpose2d(losses, square, stride=STEP)
-    covered = F.conv_transpose2d(torch.ones_like(losses), square, stride=STEP)
-    return Occlusion(classes()[best], probability, (total / covered)[0, 0].numpy())
+    with held:
+        losses = torch.cat(lost).view(1, 1, len(positions), len(positions))
+        square = torch.ones(1, 1, SQUARE, SQUARE)
+        total = F.conv_transpose2d(losses, square, stride=STEP)
+        covered = F.conv_transpose2d(torch.ones_like(losses), square, stride=STEP)
+        return Occlusion(classes()[best], probability, (total / covered)[0, 0].numpy())

@@ -149,7 +149,8 @@ def build_app(desk: page.Desk) -> gr.Blocks:
         # The first view fills this line, which stays in sight when visitors scroll down.
         gr.HTML('<div class="lr-summary"></div>', elem_id="lr-summary")
         shared.tabs.render()
-        # The address first: each listener of an event waits for the answers of those before it.
+        # The address comes first, here and in each tab: when something changes or is selected, each listener waits for
+        # the answers of those before it.
         address.build(shared, list(_TABS))
         with shared.tabs:
             for title, module in _TABS.items():

@@ -6,7 +6,6 @@ stopped and resumed therefore ends with the same bits as one that was not.
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import threading
 from collections.abc import Iterator, Sequence
@@ -57,15 +56,23 @@ class _Work:
     """What a pass and its producers hand to each other.
 
     A KeyboardInterrupt can leave a Queue's lock taken for ever; a SimpleQueue survives one anywhere.
+
+    Args:
+        order: First record of each batch.
+        producers: Number of producers.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, order: range, producers: int) -> None:
         self.starts: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         """First records of the batches to produce; None tells a producer that there are no more."""
         self.ready: queue.SimpleQueue[_Batch | _Failed] = queue.SimpleQueue()
         self.room: queue.SimpleQueue[None] = queue.SimpleQueue()
         """An item for each batch that may be produced before the next one is counted."""
         self.stopped = threading.Event()
+        for start in [*order, *[None] * producers]:
+            self.starts.put(start)
+        for _ in range(producers + _AHEAD):
+            self.room.put(None)
 
 
 class Validation:
@@ -73,7 +80,8 @@ class Validation:
 
     With one decoder, a second thread decodes, a few batches ahead of the networks. With several, each has a lane: a
     thread that decodes and computes whole batches. ``sums`` holds what has been counted, ``rate`` the images per
-    second; both may be read whenever progress is yielded.
+    second from the start until now; both may be read whenever progress is yielded. The progress states no rate until
+    each lane has done a batch.
 
     Args:
         reader: The file.
@@ -105,21 +113,27 @@ class Validation:
 
     def __iter__(self) -> Iterator[Progress]:
         order = range(self.sums.position, self._records.stop, self._batch_size)
+        work = _Work(order, len(self._decoders))
+        producers = [
+            threading.Thread(target=self._produce, args=(decoder, work), daemon=True, name="validation-decode")
+            for decoder in self._decoders
+        ]
         meter = Meter(len(self._records), self.sums.position - self._records.start)
-        counted_batches = 0
+        batches = 0
         try:
-            with self._producing(order) as work:
-                for batch in _in_order(order, work.ready):
-                    if batch:
-                        work.room.put(None)
-                        measured = self._measure(batch, work.stopped) if batch.measured is None else batch.measured
-                        with undisturbed():
-                            self._count(batch, measured)
-                        counted_batches += 1
-                    progress = meter.at(self.sums.position - self._records.start)
-                    self.rate = progress.per_second
-                    # Lanes finish their first batches at nearly the same time: before that, their rate says little.
-                    yield progress if counted_batches >= len(self._decoders) else replace(progress, per_second=0.0)
+            for producer in producers:
+                producer.start()
+            for batch in _in_order(order, work.ready):
+                if batch is not None:
+                    work.room.put(None)
+                    measured = self._measure(batch, work.stopped) if batch.measured is None else batch.measured
+                    with undisturbed():
+                        self._count(batch, measured)
+                    batches += 1
+                progress = meter.at(self.sums.position - self._records.start)
+                self.rate = progress.per_second
+                # Lanes finish their first batches at nearly the same time: before that, their rate says little.
+                yield progress if batches >= len(self._decoders) else replace(progress, per_second=0.0)
         except (MemoryError, RuntimeError) as error:
             if not _is_lack_of_memory(error):
                 raise
@@ -127,26 +141,6 @@ class Validation:
                 f"There is not enough memory for batches of {counted(self._batch_size, 'image')}, "
                 f"{len(self._decoders)} at a time; choose a smaller batch size or close other programs."
             ) from error
-
-    @contextlib.contextmanager
-    def _producing(self, order: range) -> Iterator[_Work]:
-        """Run a thread for each decoder while the block runs; they produce the batches that start at these records."""
-        work = _Work()
-        for start in order:
-            work.starts.put(start)
-        producers: list[threading.Thread] = []
-        for decoder in self._decoders:
-            work.starts.put(None)
-            work.room.put(None)
-            producers.append(
-                threading.Thread(target=self._produce, args=(decoder, work), daemon=True, name="validation-decode")
-            )
-        for _ in range(_AHEAD):
-            work.room.put(None)
-        try:
-            for producer in producers:
-                producer.start()
-            yield work
         finally:
             # Undisturbed: torch aborts a program that ends while a thread computes, and in Python 3.12 and older an
             # exception in join makes a thread that runs look as if it had ended.

@@ -18,7 +18,7 @@ from tests.faults.client import ApiClient
 from tests.faults.hostile import hostile_files
 from tests.helpers.app import RunningApp, running_app
 from tests.helpers.photos import open_photo, photo_path
-from tests.helpers.slack import SLACK
+from tests.helpers.slack import CPU_SLACK, SLACK
 
 CPU_SECONDS, MEGABYTES = 2.0, 300.0
 FILES = hostile_files()
@@ -91,7 +91,7 @@ def test_the_cost_of_a_file(name: str, server: RunningApp) -> None:
         spent = cpu_seconds(pid) - cpu
         said = answers[0].get("error") or answers[0]["top"]
         print(f"{name}, {len(data) / 1e6:.1f} MB: {spent:.1f} s, {peak - memory:.0f} MB: {said}")
-        assert spent < CPU_SECONDS * SLACK
+        assert spent < CPU_SECONDS * CPU_SLACK
         assert peak - memory < MEGABYTES
         if "error" in answers[0]:
             assert "expected" in said
@@ -107,7 +107,7 @@ def test_one_request_of_many(server: RunningApp) -> None:
         cpu = cpu_seconds(server.process.pid)
         sent = [{"path": path, "meta": {"_type": "gradio.FileData"}} for path in [*files, photo]]
         answers = client.call("classify", sent, "")
-        assert cpu_seconds(server.process.pid) - cpu < (3 * CPU_SECONDS + 0.5) * SLACK
+        assert cpu_seconds(server.process.pid) - cpu < (3 * CPU_SECONDS + 0.5) * CPU_SLACK
     assert ["not tried" in answer.get("error", "") for answer in answers[:-1]] == [False] * 3 + [True] * 5
     assert answers[-1]["top"]
 
@@ -128,13 +128,15 @@ def test_the_others_notice_nothing(server: RunningApp) -> None:
     attacker.start()
     try:
         beside = load.run(server.url, 4, 8.0)
+        while sent[0] < 2 and attacker.is_alive():  # on a slow machine
+            beside = load.run(server.url, 4, 8.0)
     finally:
         over.set()
         attacker.join()
     print(f"95 % within {alone.p95:.2f} s alone, {beside.p95:.2f} s beside {sent[0]} hostile files")
-    assert sent[0]
+    assert sent[0] >= 2
     assert not beside.wrong
-    assert beside.p95 < (1.5 * alone.p95 + 0.4) * SLACK
+    assert beside.p95 < 1.5 * alone.p95 + 0.4 * SLACK
 
 
 @pytest.mark.parametrize(("kind", "attackers"), [("PNG", 4), ("JPEG", 2)])

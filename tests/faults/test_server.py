@@ -27,7 +27,7 @@ from tests.helpers.packages import MCP, installed
 from tests.helpers.paths import ROOT
 from tests.helpers.photos import photo_path
 from tests.helpers.server import FileServer
-from tests.helpers.slack import SLACK
+from tests.helpers.slack import CPU_SLACK, SLACK
 from tests.helpers.zips import zipped
 
 MODEL = "bundled/scheme_2/v5"
@@ -171,7 +171,7 @@ def test_requests_outside_the_limits_cost_little(server: RunningApp, client: Api
         assert sentence in said, said[:300]
         now = load.cpu_seconds(pid)
         print(f"{sentence}: {now - spent:.2f} s of CPU, {load.resident_mb(pid) - before:+.0f} MB")
-        assert now - spent < 2 * SLACK
+        assert now - spent < 2 * CPU_SLACK
         spent = now
     assert load.resident_mb(pid) < before + 300  # 103 to 211 in all were seen, most of it once
 
@@ -192,7 +192,7 @@ def test_no_way_around_the_limits(server: RunningApp, client: ApiClient) -> None
         answer = httpx.post(f"{server.url}/gradio_api/{path}", timeout=60, **body)
         assert answer.status_code == status, (path, answer.text)
         assert "expected" in answer.text or "send fewer" in answer.text, answer.text
-        assert load.cpu_seconds(server.process.pid) - cpu < 2 * SLACK, path
+        assert load.cpu_seconds(server.process.pid) - cpu < 2 * CPU_SLACK, path
     direct = httpx.post(f"{server.url}/gradio_api/run/classify", json={"data": [[], ""]}, timeout=60)
     assert direct.status_code != 200
     assert client.classify(photo_path().read_bytes())["top"]
@@ -216,7 +216,7 @@ def test_the_page_is_made_once(server: RunningApp) -> None:
     print(f"100 pages: {spent:.2f} s of CPU")
     assert len(set(pages)) == 1
     assert '"deep_link_state":"invalid"' not in pages[0]
-    assert spent < SLACK
+    assert spent < CPU_SLACK
 
 
 def test_routes_that_nobody_needs_write_nothing(server: RunningApp) -> None:
@@ -447,7 +447,7 @@ def test_the_pages_scripts_are_compressed_once(server: RunningApp) -> None:
             assert sum(map(len, answer.iter_raw())) < script.stat().st_size / 2
     cost = load.cpu_seconds(server.process.pid) - before
     print(f"{cost:.2f} s of CPU time")
-    assert cost < SLACK
+    assert cost < CPU_SLACK
 
 
 SECRETS = ["/etc/passwd", "/proc/self/environ", str(ROOT / "app.py"), str(ROOT / "assets" / "zoo.json"), "../../app.py"]
@@ -475,7 +475,7 @@ def test_no_address_is_fetched_for_a_visitor(server: RunningApp, client: ApiClie
     assert file_server.requests == []
 
 
-@pytest.mark.parametrize("tools", [False, True])
+@pytest.mark.parametrize("tools", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_no_public_address_is_fetched_for_a_visitor(tools: bool, tmp_path: Path) -> None:
     """A machine's own addresses are refused by Gradio itself; in a network namespace a public one is served here."""
     if subprocess.run(["unshare", "-n", "ip", "link", "set", "lo", "up"], capture_output=True, check=False).returncode:

@@ -14,6 +14,7 @@ import pytest
 
 from lowrank_demo.errors import TooCostly, UsageError
 from lowrank_demo.runtime.confined import Children
+from tests.helpers.slack import SLACK
 
 
 def double(number: int) -> int:
@@ -72,7 +73,7 @@ def test_what_takes_too_much_is_ended_and_the_child_replaced(costly: Callable[[]
         began = time.monotonic()
         with pytest.raises(TooCostly):
             children.call(costly)
-        assert time.monotonic() - began < 60
+        assert time.monotonic() - began < 8 * SLACK
         assert children.call(process) != first
         with pytest.raises(ProcessLookupError):
             os.kill(first, 0)
@@ -127,7 +128,7 @@ def test_children_that_work_are_ended_too() -> None:
             calls = [pool.submit(children.call, wait, 60) for _ in range(3)]
             time.sleep(0.2)
             began = time.monotonic()
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 2 * SLACK
         for call in calls:
             with pytest.raises(TooCostly):
                 call.result()

@@ -22,6 +22,7 @@ from lowrank_demo.serve.set_build import SetBuild
 from lowrank_demo.serve.uploads import SAMPLE, LabelledFiles, Upload
 from lowrank_demo.settings import Settings
 from tests.helpers.photos import encoded, photo_path
+from tests.helpers.slack import SLACK
 from tests.helpers.zips import uploaded, zipped
 
 PHOTO = photo_path("lion.jpg").read_bytes()
@@ -57,10 +58,14 @@ def test_only_files_are_on_offer(settings: Settings, tmp_path: Path) -> None:
     assert [name for name in files.names() if name != SAMPLE] == ["folder", "good.lmdb"]
 
 
-def children() -> int:
-    """Processes that this one has started and that are there."""
-    parents = [path.read_text().rpartition(")")[2].split()[1] for path in Path("/proc").glob("[0-9]*/stat")]
-    return parents.count(str(os.getpid()))
+def children() -> set[str]:
+    """Ids of the processes that this one has started and that are there; some may be of earlier tests."""
+    found: set[str] = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it ended meanwhile
+            if path.read_text().rpartition(")")[2].split()[1] == str(os.getpid()):
+                found.add(path.parent.name)
+    return found
 
 
 def begun(files: LabelledFiles, path: Path, unpacked: bool) -> tuple[Building, Progress]:
@@ -87,10 +92,10 @@ def test_a_build_can_be_cancelled_and_leaves_nothing(
     assert list((tmp_path / "sets").iterdir())
     began = time.monotonic()
     building.close()
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 5 * SLACK
     assert not list((tmp_path / "sets").iterdir())
     assert not list(elsewhere.iterdir()), "the next run finds what a killed one left in the folder of sets alone"
-    assert children() == before
+    assert not children() - before
     assert files.kept_bytes() == 0
 
 
@@ -100,11 +105,11 @@ def test_builds_end_before_their_folder_goes(tmp_path: Path, settings: Settings,
     before = children()
     building, _ = begun(files, tmp_path / "set.zip", unpacked)
     deadline = time.monotonic() + 10
-    while children() == before:
+    while not children() - before:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     files.end()
-    assert children() == before
+    assert not children() - before
     with suppress(DataError):  # what was read before is kept
         assert len(list(building)) > 1
     assert [path for path in (tmp_path / "sets").iterdir() if path.is_dir()] == []

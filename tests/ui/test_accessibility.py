@@ -27,7 +27,15 @@ GRADIOS_OWN = {("nested-interactive", 'button[aria-label="Click to Upload"]')}
 """In components that we do not draw: a gallery's upload button holds the file input that it opens."""
 
 
-@pytest.mark.parametrize(("theme", "width"), [("light", 1440), ("dark", 1440), ("light", 390)])
+@pytest.mark.parametrize(
+    ("theme", "width"),
+    [
+        ("light", 1440),
+        ("dark", 390),
+        pytest.param("dark", 1440, marks=pytest.mark.long),
+        pytest.param("light", 390, marks=pytest.mark.long),
+    ],
+)
 def test_no_serious_violations(app: RunningApp, page: Page, theme: str, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 900})
     opened(page, app, f"__theme={theme}&scheme=2&version=v5&family=bundled")

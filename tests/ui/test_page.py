@@ -95,8 +95,8 @@ def truncation_restored(app: RunningApp, page: Page) -> Locator:
     return summary
 
 
-def assert_rests(page: Page) -> None:
-    """The path plays no more: its frames came 0.2 s apart."""
+def assert_path_stopped(page: Page) -> None:
+    """Assert that the path plays no more: its frames came 0.2 s apart."""
     page.wait_for_timeout(800)
     stopped = page.locator("#lr-lambda input[type=number]").input_value()
     page.wait_for_timeout(1000)
@@ -112,7 +112,7 @@ def test_a_link_restores_the_truncation_and_the_path_plays(app: RunningApp, page
     expect(summary).to_contain_text(re.compile(r"λ = 0\.\d+e-4, μ = 1"))
     assert page.evaluate(heights) != before, "the figures play too"
     page.locator("#lr-stop").click()
-    assert_rests(page)
+    assert_path_stopped(page)
     page.locator(".st-family").get_by_text("the authors'").click()
     page.get_by_role("button", name=re.compile("^v1:")).click()
     expect(summary).to_contain_text("are not on this machine yet")
@@ -130,7 +130,7 @@ def test_stop_before_the_path_has_come(app: RunningApp, page: Page) -> None:
     page.locator("#lr-play").click()
     page.locator("#lr-stop").click()
     page.wait_for_timeout(1000)  # the path comes
-    assert_rests(page)
+    assert_path_stopped(page)
 
 
 def test_the_path_stops_when_its_tab_is_left(app: RunningApp, page: Page) -> None:
@@ -139,7 +139,7 @@ def test_the_path_stops_when_its_tab_is_left(app: RunningApp, page: Page) -> Non
     expect(summary).to_contain_text(re.compile(r"λ = 0\.\d+e-4, μ = 1"))
     page.get_by_role("tab", name="Trade-off").click()
     expect(page.get_by_role("tab", name="Trade-off")).to_have_attribute("aria-selected", "true")
-    assert_rests(page)
+    assert_path_stopped(page)
 
 
 def test_time_on_the_pareto_plot(app: RunningApp, page: Page) -> None:
@@ -166,7 +166,7 @@ def test_a_figure_that_was_drawn_while_hidden_fills_its_box(app: RunningApp, pag
     page.wait_for_function(
         """() => {
             const plot = document.querySelector('#lr-pareto-plot .js-plotly-plot')
-            return Math.abs(plot._fullLayout.width - plot.getBoundingClientRect().width) <= 1
+            return plot?._fullLayout && Math.abs(plot._fullLayout.width - plot.getBoundingClientRect().width) <= 1
         }"""
     )
 
@@ -374,6 +374,7 @@ def test_no_buttons_of_plotly_and_none_left_by_a_download(app: RunningApp, page:
     for kind in ("SVG", "PNG"):
         with page.expect_download():
             page.locator("#lr-ranks-plot").get_by_role("button", name=f"as {kind}").click()
+    page.wait_for_timeout(500)
     expect(page.locator(".lr-tools")).to_have_count(tools)
     for bar in page.locator(".modebar-container").all():
         expect(bar).to_be_hidden()

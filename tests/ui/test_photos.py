@@ -90,7 +90,10 @@ def test_evidence_belongs_to_the_photo_that_is_selected_last(app: RunningApp, pa
         page.wait_for_timeout(250)  # longer than the page waits before it asks
     expect(pictures(page)).to_have_count(2)
     answer = rows(page).nth(2).locator("[data-model] > span").first.inner_text().removeprefix("≠ ")
-    expect(pictures(page).get_by_alt_text(answer).first).to_be_visible()
+    shown = pictures(page).get_by_alt_text(answer).first
+    expect(shown).to_be_visible()
+    page.wait_for_timeout(1500)  # answers to earlier questions come
+    expect(shown).to_be_visible()
     page.locator('#lr-photos button[aria-label="Clear"]').click()
     expect(pictures(page)).to_have_count(0)
     expect(page.locator("#lr-results .lr-welcome")).to_be_visible()

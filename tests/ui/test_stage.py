@@ -14,10 +14,11 @@ from playwright.sync_api import Browser, Page, expect
 from tests.helpers.app import RunningApp
 from tests.helpers.pages import answers, drop, held_back, opened, title
 from tests.helpers.photos import open_photo, photo_path
+from tests.helpers.slack import SLACK
 
 RAIL = "#st-range"
 MOST = 0.150
-"""Seconds in which everything follows a move of the rail: 95 % of the moves, or the quickest beside other tests."""
+"""Seconds in which everything follows a move of the rail: 95 % of the moves, or some of them beside other tests."""
 
 
 def assert_answered(page: Page) -> None:
@@ -43,7 +44,7 @@ def test_it_is_alive_before_it_is_touched(app: RunningApp, page: Page) -> None:
     assert stage["y"] + stage["height"] <= 900, "all of it without scrolling"
 
 
-@pytest.mark.parametrize(("moves", "share"), [(8, 0), pytest.param(200, 0.95, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("moves", "share"), [(8, 0.5), pytest.param(200, 0.95, marks=pytest.mark.long)])
 def test_the_rail_moves_everything_at_once(moves: int, share: float, app: RunningApp, page: Page) -> None:
     opened(page, app)
     page.locator(RAIL).focus()
@@ -62,9 +63,10 @@ def test_the_rail_moves_everything_at_once(moves: int, share: float, app: Runnin
         }""",
         moves,
     )
-    place = int(share * len(times))
-    print(f"{place} of {len(times)} moves were quicker than {times[place] * 1000:.0f} ms")
-    assert times[place] < MOST, times
+    most = times[int(share * len(times))]
+    print(f"{share:.0%} of {len(times)} moves took at most {most * 1000:.0f} ms, the quickest {times[0] * 1000:.0f} ms")
+    assert most < MOST * SLACK, times
+    assert times[0] < MOST, times
     assert page.locator("#lr-stage").inner_text() == before, "eight to the right, eight back"
     page.keyboard.press("End")
     expect(title(page)).to_contain_text(re.compile(r"Scheme 2 · cut to \d+ MFLOPs · bundled"))
