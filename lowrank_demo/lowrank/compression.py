@@ -16,7 +16,8 @@ from ..errors import UsageError
 from ..models.architecture import SCHEMES
 from ..runtime.schema import shown
 from .c_step import Cost, Criterion
-from .layers import Inputs, Target, factored, modes_kept, replace, survey
+from .factors import factored
+from .layers import Inputs, Target, modes_kept, replace, survey
 from .lc import LowRankPenalty, Selection, mu_schedule, run
 
 Train = Callable[[nn.Module, Callable[[], Tensor], int], object]

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..nn.alexnet import LowRankAlexNet, LowRankLayer
 from ..nn.nested import NestedAlexNet
 from .c_step import Decomposition, cut_factors
-from .layers import product
+from .factors import product
 
 
 def dense_weight(layer: LowRankLayer) -> Tensor:

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from ..errors import DataError, UsageError
 from ..lowrank.c_step import Decomposition, lost_energy
 from ..lowrank.compression import compress
-from ..lowrank.layers import Factored, decompose, survey
+from ..lowrank.factors import Factored
+from ..lowrank.layers import decompose, survey
 from ..lowrank.lc import mu_schedule
 from ..runtime.outputs import check_folder
 from ..runtime.progress import Meter, ProgressLine

@@ -16,7 +16,8 @@ from ..errors import TrainingDiverged, UsageError
 from ..lowrank import lc
 from ..lowrank.c_step import Cost, Criterion
 from ..lowrank.calibration import measure_each
-from ..lowrank.layers import product_energy, survey
+from ..lowrank.factors import product_energy
+from ..lowrank.layers import survey
 from ..models.architecture import INPUT_SIZE, LAYERS, Layer, network_cost
 from ..nn.alexnet import DenseAlexNet, LowRankAlexNet, LowRankLayer
 from ..nn.nested import NestedAlexNet, Version, merged

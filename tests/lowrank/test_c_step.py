@@ -15,7 +15,7 @@ from lowrank_demo.lowrank.c_step import (
     to_matrix,
     unit_cost,
 )
-from lowrank_demo.lowrank.layers import factorised
+from lowrank_demo.lowrank.factors import factorised
 from lowrank_demo.models.architecture import LAYERS, matrix_shape
 
 SHAPES = [(12, 7, 3, 3), (8, 3, 11, 11), (5, 6, 1, 1), (20, 30), (30, 20)]

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lowrank_demo.errors import TrainingDiverged
-from lowrank_demo.lowrank.layers import Target, factored, factorised, replace, survey
+from lowrank_demo.lowrank.factors import factored, factorised
+from lowrank_demo.lowrank.layers import Target, replace, survey
 from lowrank_demo.lowrank.lc import LowRankPenalty, Selection, mu_schedule, run
 from lowrank_demo.models.architecture import LAYERS, network_cost
 from lowrank_demo.models.cards import ModelCard

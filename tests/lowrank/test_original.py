@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from lowrank_demo.lowrank.c_step import Decomposition, lost_energy, select_rank, to_matrix, unit_cost
-from lowrank_demo.lowrank.layers import product
+from lowrank_demo.lowrank.factors import product
 from lowrank_demo.model_def import low_rank_alexnet
 from tests.lowrank.original import CASES, Case, case
 

@@ -97,10 +97,11 @@ def truncation_restored(app: RunningApp, page: Page) -> Locator:
 
 def assert_path_stopped(page: Page) -> None:
     """Assert that the path plays no more: its frames came 0.2 s apart."""
+    slider = page.locator("#lr-lambda input[type=number]")
     page.wait_for_timeout(800)
-    stopped = page.locator("#lr-lambda input[type=number]").input_value()
+    stopped = slider.input_value()
     page.wait_for_timeout(1000)
-    assert page.locator("#lr-lambda input[type=number]").input_value() == stopped
+    assert slider.input_value() == stopped
 
 
 def test_a_link_restores_the_truncation_and_the_path_plays(app: RunningApp, page: Page) -> None:
