@@ -82,7 +82,7 @@ def researcher(page: Page) -> Iterator[str]:
     """Measure."""
     open_tab(page, "Validate")
     page.locator("#lr-start").click()
-    expect(page.locator(".lr-job.lr-done")).to_be_visible(timeout=60_000)
+    expect(page.locator(".lr-job.lr-done")).to_be_visible()
     yield "validated"
 
 

@@ -12,6 +12,7 @@ from playwright.sync_api import sync_playwright
 
 from tests.helpers.app import running_app
 from tests.helpers.browser import ARGUMENTS, find
+from tests.helpers.pages import opened, settle
 
 
 def main(target: Path) -> None:
@@ -26,9 +27,8 @@ def main(target: Path) -> None:
     ):
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         page = browser.new_page(viewport={"width": 1440, "height": 900})
-        page.goto(f"{app.url}/?__theme=light")
-        page.wait_for_selector(".st-top li", timeout=60_000)
-        page.wait_for_timeout(1000)
+        opened(page, app, "__theme=light")
+        settle(page)
         shot = Image.open(io.BytesIO(page.screenshot()))
         shot.quantize(256).save(target, optimize=True)
         browser.close()

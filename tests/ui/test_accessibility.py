@@ -49,7 +49,7 @@ def test_no_serious_violations(app: RunningApp, page: Page, theme: str, width: i
         else:
             page.get_by_role("tab", name=tab, exact=True).click()
         # The first photos after a start wait for all networks to be loaded.
-        expect(page.locator(last).first).to_be_visible(timeout=60_000)
+        expect(page.locator(last).first).to_be_visible()
         settle(page)
         for violation in Axe().run(page, options=RULES).response["violations"]:
             for node in violation["nodes"]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from playwright.sync_api import Locator, Page, expect
 
 from tests.helpers.app import RunningApp
-from tests.helpers.pages import drop, settle
+from tests.helpers.pages import drop, opened, settle
 from tests.helpers.photos import open_photo, photo_path
 
 BUNDLED = "scheme=2&version=v5&family=bundled"
@@ -16,8 +16,7 @@ SCHEME_1 = "bundled/scheme_1/v4"
 
 
 def at(page: Page, app: RunningApp, query: str = BUNDLED) -> None:
-    page.goto(f"{app.url}/?{query}")
-    expect(page.locator(".st[data-ready=true]")).to_be_attached(timeout=60_000)
+    opened(page, app, query)
     settle(page)
 
 
@@ -92,7 +91,7 @@ def test_evidence_belongs_to_the_photo_that_is_selected_last(app: RunningApp, pa
     answer = rows(page).nth(2).locator("[data-model] > span").first.inner_text().removeprefix("≠ ")
     shown = pictures(page).get_by_alt_text(answer).first
     expect(shown).to_be_visible()
-    page.wait_for_timeout(1500)  # answers to earlier questions come
+    settle(page)  # answers to earlier questions come
     expect(shown).to_be_visible()
     page.locator('#lr-photos button[aria-label="Clear"]').click()
     expect(pictures(page)).to_have_count(0)
@@ -151,7 +150,7 @@ def test_nothing_is_computed_while_the_tab_is_closed(app: RunningApp, page: Page
     settle(page)
     drop(page, photo_path("lion.jpg"))
     expect(page.locator(".st-photo figcaption")).to_contain_text("lion.jpg")
-    page.wait_for_timeout(1500)
+    settle(page)
     expect(rows(page)).to_have_count(0)
     page.get_by_role("tab", name="Photos").click()
     expect(rows(page)).to_have_count(1)
@@ -164,7 +163,7 @@ def test_many_photos_take_one_screen(app: RunningApp, page: Page, tmp_path: Path
         open_photo("lion.jpg").crop((number, number, 200 + number, 200 + number)).save(path)
     at(page, app)
     drop(page, *paths)
-    expect(rows(page)).to_have_count(64, timeout=60_000)
+    expect(rows(page)).to_have_count(64)
     expect(page.locator("#lr-results tr.ph-on")).to_have_count(1)
     box = page.locator("#lr-results").bounding_box()
     assert box

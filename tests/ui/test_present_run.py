@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 from lowrank_demo.reproduce.results import FULL_RANKS, LEARNED, TRUNCATED, LcStep, read_results
 from lowrank_demo.settings import ASSETS
 from tests.helpers.app import RunningApp
-from tests.helpers.pages import settle
+from tests.helpers.pages import opened, settle
 
 RESULTS = read_results(ASSETS / "lenet300.json")
 HISTORY = RESULTS.histories[-1]
@@ -26,7 +26,7 @@ def test_the_run_is_whole() -> None:
 
 
 def test_a_step_is_chosen_and_the_rest_is_played(app: RunningApp, page: Page) -> None:
-    page.goto(f"{app.url}/?tab=how")
+    opened(page, app, "tab=how")
     run, last = page.locator(".lr-run"), HISTORY.steps[-1]
     expect(run.locator("output")).to_contain_text(f"Step {last.step}, ")
     expect(run.locator("text.rank")).to_have_text(ranks(last))
@@ -39,7 +39,7 @@ def test_a_step_is_chosen_and_the_rest_is_played(app: RunningApp, page: Page) ->
         f"Step 0, μ = {HISTORY.steps[0].mu:.2g}: {HISTORY.steps[0].macs:,} MACs"
     )
     expect(run.locator("text.rank")).to_have_text(ranks(HISTORY.steps[0]))
-    dot = run.locator("circle").get_attribute("cx")
+    dot = run.locator("circle").get_attribute("cx") or ""
 
     page.keyboard.press("End")
     for _ in range(3):
@@ -50,11 +50,11 @@ def test_a_step_is_chosen_and_the_rest_is_played(app: RunningApp, page: Page) ->
     expect(run.locator("output")).to_contain_text(f"Step {last.step}, ")
     expect(run.get_by_role("button")).to_have_text("Play")
     expect(run.locator("text.rank")).to_have_text(ranks(last))
-    assert run.locator("circle").get_attribute("cx") != dot
+    expect(run.locator("circle")).not_to_have_attribute("cx", dot)
 
 
 def test_the_caption_compares_at_the_same_cost(app: RunningApp, page: Page) -> None:
-    page.goto(f"{app.url}/?tab=how")
+    opened(page, app, "tab=how")
     networks = {one.method: one for one in RESULTS.networks if one.lambda_ == HISTORY.lambda_}
     for method in (LEARNED, TRUNCATED):
         expect(page.locator("#lr-story")).to_contain_text(f"{networks[method].error:.2f} %")

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.helpers.app import RunningApp
-from tests.helpers.pages import drop, opened, settle, title
+from tests.helpers.pages import drop, opened, settle, title, top_answer
 from tests.helpers.photos import photo_path
 
 PLOT = "#lr-pareto-plot"
@@ -44,8 +44,8 @@ def click_point(page: Page, model: str) -> None:
     """Click the point of a model, as a visitor does: on the place where it is drawn."""
     figure = page.locator(f"{PLOT} .js-plotly-plot")
     expect(figure).to_be_visible()
-    figure.scroll_into_view_if_needed()
     settle(page)
+    figure.scroll_into_view_if_needed()
     x, y = figure.evaluate(_PLACE, model)
     page.mouse.move(x - 3, y)
     page.mouse.move(x, y)
@@ -93,7 +93,7 @@ def test_a_truncated_point_survives_a_reload(app: RunningApp, page: Page) -> Non
     page.locator("#lr-truncated-file input").click()
     page.get_by_role("option", name="sample-photos.lmdb").click()
     page.locator("#lr-truncated-measure").click()
-    expect(page.locator(".lr-job.lr-done .lr-scroll table")).to_contain_text("bundled/scheme_2/v5@", timeout=60_000)
+    expect(page.locator(".lr-job.lr-done .lr-scroll table")).to_contain_text("bundled/scheme_2/v5@")
     page.get_by_role("tab", name="Trade-off", exact=True).click()
     settle(page)
     page.locator("#lr-source").get_by_label("measured here").check()
@@ -108,11 +108,11 @@ def test_a_truncated_point_survives_a_reload(app: RunningApp, page: Page) -> Non
     expect(page.locator(".st-block .st-rank")).to_have_text(
         [f"rank {rank}" for rank in cut.partition("@")[2].split("-")]
     )
-    expect(page.locator(".st-top .st-name").first).to_have_text("lion")
+    expect(top_answer(page)).to_have_text("lion")
     expect(page.locator(".st-top")).not_to_have_class(re.compile("st-old"))
     before = unquote(page.url)
     page.reload()
-    expect(page.locator(".st")).to_have_attribute("data-ready", "true", timeout=60_000)
+    expect(page.locator(".st")).to_have_attribute("data-ready", "true")
     expect(title(page)).to_have_text(chosen)
     expect(page.locator(".st-top li")).to_have_count(5)
     expect(page.locator(f"{PLOT} .js-plotly-plot")).to_be_visible()
@@ -126,7 +126,6 @@ def test_words_fit_a_phone(app: RunningApp, page: Page, query: str) -> None:
     opened(page, app, f"{query}&tab=trade-off")
     figure = page.locator(f"{PLOT} .js-plotly-plot")
     expect(figure).to_contain_text("4.8× fewer MFLOPs")
-    figure.scroll_into_view_if_needed()
     settle(page)
     assert figure.evaluate(_OUTSIDE) == []
     headline, label = figure.evaluate(_BOXES)
