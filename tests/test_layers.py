@@ -68,7 +68,7 @@ LIBRARIES: dict[str, tuple[set[str], set[str]]] = {
     "numpy": ({"lowrank", "decode", "classify", "validate", "train", "publish", "ui"}, {"serve"}),
     "pydantic": ({"runtime", "settings", "models", "lowrank", "data", "train"}, set()),
     "pydantic_core": ({"runtime"}, set()),
-    "filelock": ({"models", "data", "serve"}, set()),
+    "filelock": ({"models", "serve"}, set()),
     "httpx": ({"models"}, set()),
     "huggingface_hub": ({"nn", "publish"}, {"models"}),
     "safetensors": ({"nn", "train", "publish"}, set()),

@@ -6,6 +6,7 @@ again, checked, and only then renamed. A build that is killed at any moment leav
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -16,10 +17,10 @@ from types import TracebackType
 
 import lmdb
 import msgpack
-from filelock import FileLock, Timeout
 
 from ...errors import DataError, DiskFull, NotWritten, UsageError
 from ...runtime.files import file_sha256, write_synced
+from ...runtime.name_lock import name_lock
 from ...runtime.outputs import output_file
 from ...runtime.words import counted
 from .manifest import Manifest, manifest_path, write_manifest
@@ -61,24 +62,21 @@ class LmdbWriter:
         if path.exists() and not overwrite:
             raise UsageError(f"{path} already exists; choose another name, or replace it with --overwrite.")
         self._temporary = path.with_name(f".{path.name}.building")
-        self._lock = FileLock(path.with_name(f".{path.name}.lock"))
+        self._ending = contextlib.ExitStack()
 
     def __enter__(self) -> LmdbWriter:
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout as error:
-            raise UsageError(f"{self.path} is being built by another process; wait for it or stop it.") from error
-        except OSError as error:
-            raise _not_written(self.path, error) from error
-        try:
-            # A killed build may have left a file that cannot be told from a damaged one: start again.
-            self._temporary.unlink(missing_ok=True)
-            self._env = lmdb.open(
-                os.fsencode(self._temporary), subdir=False, map_size=_INITIAL_MAP_BYTES, lock=False, sync=False
-            )
-        except (lmdb.Error, OSError) as error:
-            self._unlock()
-            raise _not_written(self.path, error) from error
+        with contextlib.ExitStack() as ending:
+            try:
+                if not ending.enter_context(name_lock(self.path.with_name(f".{self.path.name}.lock"))):
+                    raise UsageError(f"{self.path} is being built by another process; wait for it or stop it.")
+                # A killed build may have left a file that cannot be told from a damaged one: start again.
+                self._discard()
+                self._env = lmdb.open(
+                    os.fsencode(self._temporary), subdir=False, map_size=_INITIAL_MAP_BYTES, lock=False, sync=False
+                )
+            except (lmdb.Error, OSError) as error:
+                raise _not_written(self.path, error) from error
+            self._ending = ending.pop_all()
         self._background = ThreadPoolExecutor(1, thread_name_prefix="lmdb")
         return self
 
@@ -91,12 +89,12 @@ class LmdbWriter:
         finally:
             self._background.shutdown(cancel_futures=True)
             self._env.close()
-            self._temporary.unlink(missing_ok=True)
-            self._unlock()
+            self._discard()
+            self._ending.close()
 
-    def _unlock(self) -> None:
-        self._lock.release()
-        Path(self._lock.lock_file).unlink(missing_ok=True)
+    def _discard(self) -> None:
+        self._temporary.unlink(missing_ok=True)
+        manifest_path(self._temporary).unlink(missing_ok=True)
 
     def put(self, record: Record) -> None:
         """Add one record.
@@ -159,14 +157,20 @@ class LmdbWriter:
             refused=self.refused,
             seed=self._seed,
         )
-        # Manifest first: if a build to a new name is killed here, any file that exists can be verified.
-        before = _contents(manifest_path(self.path))
-        write_manifest(self.path, manifest)
+        write_manifest(self._temporary, manifest)
+        self._name()
+
+    def _name(self) -> None:
+        """Give the file and its manifest their names. A kill on the way leaves a file without a manifest, at worst."""
+        target = manifest_path(self.path)
+        before = _contents(target)
+        target.unlink(missing_ok=True)
         try:
             os.replace(self._temporary, self.path)
-        except OSError:
-            _put_back(manifest_path(self.path), before)
+        except BaseException:
+            _put_back(target, before)
             raise
+        os.replace(manifest_path(self._temporary), target)
         _sync_folder(self.path.parent)
 
 

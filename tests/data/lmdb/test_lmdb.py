@@ -325,6 +325,40 @@ def test_killed_at_any_moment_leaves_the_file_or_none(tmp_path: Path) -> None:
     assert False in outcomes, "at least one build was killed before its end"
 
 
+REPLACE = """
+import os, signal, sys
+from pathlib import Path
+from lowrank_demo.data.lmdb.record import Record
+from lowrank_demo.data.lmdb.writer import LmdbWriter
+replace, renames = os.replace, []
+def until_killed(source, target):
+    if Path(target).parent == Path(sys.argv[1]).parent and ".tmp" not in str(source):
+        renames.append(target)
+        if len(renames) > int(sys.argv[2]):
+            os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
+os.replace = until_killed
+with LmdbWriter(Path(sys.argv[1]), overwrite=True) as writer:
+    writer.put(Record(b"new", 1))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+@pytest.mark.parametrize("renames", [0, 1])
+def test_killed_while_it_replaces_leaves_no_wrong_manifest(renames: int, built: Path, records: list[Record]) -> None:
+    killed = subprocess.run([sys.executable, "-c", REPLACE, str(built), str(renames)], cwd=ROOT, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    with LmdbReader(built) as reader:
+        assert len(reader) == (1 if renames else len(records))
+    with pytest.raises(DataError, match="manifest"):
+        verify(built)
+    assert not manifest_path(built).exists()
+    with LmdbWriter(built, overwrite=True) as writer:
+        writer.put(records[0])
+    assert verify(built).count == 1
+    assert sorted(p.name for p in built.parent.iterdir()) == ["built.lmdb", "built.lmdb.manifest.json"]
+
+
 def test_memory_stays_flat(tmp_path: Path) -> None:
     """Reading keeps no records and, with sequential keys, no list of keys."""
     import tracemalloc
