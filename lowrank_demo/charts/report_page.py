@@ -36,10 +36,11 @@ def report_page(report: Report, zoo: Zoo) -> str:
     """Return the page: errors beside the published ones, the Pareto plot, classes and confusions.
 
     Args:
-        report: The report of a validation that measured at least one image.
+        report: The report. Of a pass that was stopped before its first image, the page has no figures.
         zoo: Has the published errors.
     """
-    figures = [pareto_figure(zoo, of_reports([report])[0], "top1"), _classes_figure(report)]
+    measured = of_reports([report])
+    figures = [pareto_figure(zoo, measured[0], "top1"), _classes_figure(report)] if measured else []
     drawn = "".join(
         plotly.io.to_html(figure, full_html=False, include_plotlyjs=number == 0, config={"displaylogo": False})
         for number, figure in enumerate(figures)

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import DataError, LowRankError, NotWritten, UsageError
+from ..errors import DataError, LowRankError, NotWritten, SettingError, UsageError
 from ..runtime.files import must_exist
 from ..runtime.progress import ProgressLine
 from ..runtime.stopping import STOPPED, stoppable, undisturbed
@@ -29,6 +29,13 @@ if TYPE_CHECKING:
     from ..validate.report import ModelResult, Report
     from ..validate.run import ValidationRun
 
+_VARIABLES = {
+    "device": "LOWRANK_DEVICE",
+    "decoder": "LOWRANK_DECODER",
+    "engine": "LOWRANK_ENGINE",
+    "precision": "LOWRANK_PRECISION",
+}
+"""The options that stand for a variable."""
 _SAVE_SECONDS = 20.0
 _TOLERANCE = 0.3
 """Percentage points."""
@@ -59,7 +66,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     validate.add_argument("--device", help="auto, cpu, cuda or cuda:N; default: LOWRANK_DEVICE")
     validate.add_argument("--decoder", help="auto, dali-gpu, dali-cpu or pillow; default: LOWRANK_DECODER")
     validate.add_argument("--engine", help="torch or openvino; default: LOWRANK_ENGINE")
-    validate.add_argument("--precision", help="fp32 or bf16; default: LOWRANK_PRECISION")
+    validate.add_argument(
+        "--precision",
+        help="fp32 or bf16, which is faster only where the hardware multiplies it (AMX, AVX-512 BF16, tensor cores); "
+        "default: LOWRANK_PRECISION",
+    )
     validate.add_argument("--json", type=Path, metavar="OUT", help="write the full report; - for standard output")
     validate.add_argument("--html", type=Path, metavar="OUT", help="write the report as a self-contained page")
     validate.add_argument("--csv", type=Path, metavar="OUT", help="write a table with one line for each model")
@@ -80,6 +91,17 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _validate(args: argparse.Namespace) -> int:
+    try:
+        return _measure(args)
+    except SettingError as error:
+        # Name what the user typed.
+        text = str(error)
+        for option in _given(args):
+            text = text.replace(_VARIABLES[option], f"--{option}")
+        raise SettingError(text) from error
+
+
+def _measure(args: argparse.Namespace) -> int:
     from ..models.transfer import print_download
     from ..runtime.allocator import keep_freed_memory
     from ..runtime.launch import Place
@@ -178,13 +200,14 @@ def _check_options(args: argparse.Namespace) -> None:
     must_exist(args.lmdb_file, "an LMDB file made by build-lmdb")
 
 
+def _given(args: argparse.Namespace) -> dict[str, str]:
+    """Return the options that stand for a variable, and their values."""
+    return {option: value for option in _VARIABLES if (value := getattr(args, option))}
+
+
 def _environment(args: argparse.Namespace, place: Place) -> dict[str, str]:
     """Return the environment, changed by the options and by what ``torchrun`` requires."""
-    environment = {**os.environ}
-    environment |= {"LOWRANK_DEVICE": args.device} if args.device else {}
-    environment |= {"LOWRANK_DECODER": args.decoder} if args.decoder else {}
-    environment |= {"LOWRANK_ENGINE": args.engine} if args.engine else {}
-    environment |= {"LOWRANK_PRECISION": args.precision} if args.precision else {}
+    environment = {**os.environ} | {_VARIABLES[option]: value for option, value in _given(args).items()}
     if place.world > 1:
         import torch
 

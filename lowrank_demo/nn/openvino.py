@@ -10,6 +10,7 @@ import torch
 from openvino import opset13 as op
 from torch import Tensor, nn
 
+from ..errors import SettingError
 from ..models.architecture import INPUT_SIZE
 from .alexnet import LowRankAlexNet
 from .fuse import folded
@@ -19,16 +20,33 @@ _PART = 64
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 
 
+def check_precision(precision: str) -> None:
+    """Check that OpenVINO computes in this precision here. Asked for bf16 on other CPUs it computes in fp32, silently.
+
+    Raises:
+        SettingError: It does not.
+    """
+    if precision == "bf16" and "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise SettingError(
+            "LOWRANK_PRECISION is bf16, which this CPU does not multiply, so OpenVINO would compute in fp32; set "
+            "LOWRANK_PRECISION to fp32."
+        )
+
+
 class OpenVinoNetwork(nn.Module):
     """Layers compiled for this CPU.
 
     Args:
         layers: Convolutions, linear layers, max pooling, ReLU and flattening, in order; their weights are copied.
         precision: ``fp32``, or ``bf16`` for weights and activations; sums stay in float32.
+
+    Raises:
+        SettingError: This CPU has no bf16.
     """
 
     def __init__(self, layers: Iterable[nn.Module], precision: str) -> None:
         super().__init__()
+        check_precision(precision)
         settings = {
             "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
             "PERFORMANCE_HINT": "LATENCY",

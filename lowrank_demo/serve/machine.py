@@ -34,16 +34,20 @@ class Machine:
         self._lends_gpu = lends_gpu
 
     def check(self) -> None:
-        """Check at the start that the device and decoder in the settings work. This takes no time if both are ``auto``.
+        """Check at the start that the settings work here. This takes no time if they are the default ones.
 
         Raises:
-            SettingError: The device or the decoder that they name does not work here.
+            SettingError: The device, the decoder or the precision that they name does not work here.
         """
         if self._settings.device != "auto":
             _ = self.device
         # A GPU that is lent is not there yet.
         if self._settings.decoder != "auto" and not self._lends_gpu:
             _ = self.decoder
+        if self._settings.engine == "openvino":
+            from ..nn.openvino import check_precision
+
+            check_precision(self._settings.precision)
 
     @cached_property
     def device(self) -> torch.device:

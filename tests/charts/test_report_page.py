@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from playwright.sync_api import Browser, expect
 
 from lowrank_demo.charts.report_page import report_page
 from lowrank_demo.models.zoo import Zoo
+from lowrank_demo.validate.report import ModelResult
 from tests.helpers.examples import a_report
 
 
@@ -23,6 +25,16 @@ def test_figures_and_words(zoo: Zoo) -> None:
     ):
         assert text in page
     assert "<img src=x>" not in page
+
+
+def test_stopped_before_the_first_image(zoo: Zoo) -> None:
+    whole = a_report(zoo)
+    models = tuple(ModelResult(one.card, 0, None, None, None) for one in whole.models)
+    none = {one.card.id: ({}, {}) for one in models}
+    report = replace(whole, count=0, models=models, class_count={}, class_right=none, confused={}, unreadable=())
+    page = report_page(report, zoo)
+    assert "0 images, stopped before the end of its 100 records" in page
+    assert "plotly" not in page
 
 
 def test_in_a_browser_without_network(zoo: Zoo, browser: Browser, tmp_path: Path) -> None:

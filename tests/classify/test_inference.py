@@ -13,6 +13,7 @@ from lowrank_demo.data.lmdb.reader import LmdbReader
 from lowrank_demo.decode.choose import choose_decoder
 from lowrank_demo.decode.gate import Crop
 from lowrank_demo.decode.pillow import PillowDecoder
+from lowrank_demo.errors import SettingError
 from lowrank_demo.lowrank.load import load_network
 from lowrank_demo.models.store import LocalFile
 from lowrank_demo.models.zoo import Zoo
@@ -107,6 +108,13 @@ def network_and_logits(zoo: Zoo, real_pixels: torch.Tensor) -> tuple[LowRankAlex
 def test_bf16_decides_as_fp32(
     engine: str, zoo: Zoo, real_pixels: torch.Tensor, network_and_logits: tuple[LowRankAlexNet, torch.Tensor]
 ) -> None:
+    if engine == "openvino":
+        from lowrank_demo.nn.openvino import check_precision
+
+        try:
+            check_precision("bf16")
+        except SettingError as error:
+            pytest.skip(str(error))
     network, wanted = network_and_logits
     found = Classifier(network, CPU, Arithmetic(engine, "bf16")).logits(real_pixels)
     assert found.dtype == torch.float32

@@ -115,6 +115,14 @@ def test_a_new_start_is_said(file: Path) -> None:
     assert "no saved pass of these models; starting at the beginning" in validate(file, "--resume").stderr
 
 
+def test_a_wrong_option_is_named_as_typed(file: Path) -> None:
+    done = validate(file, "--precision", "int8")
+    assert done.returncode == 1
+    assert done.stderr == 'lowrank_demo: --precision is "int8"; expected "fp32" or "bf16".\n'
+    done = validate(file, LOWRANK_PRECISION="int8")
+    assert 'LOWRANK_PRECISION is "int8"' in done.stderr
+
+
 def test_variables_that_a_launcher_left(file: Path, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     done = validate(file, "--json", report, RANK="1")

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
+from lowrank_demo.errors import SettingError
 from lowrank_demo.nn.alexnet import LowRankAlexNet
 from lowrank_demo.nn.openvino import OpenVinoNetwork, openvino, openvino_form
 from tests.helpers.paths import ROOT
@@ -34,13 +35,20 @@ def test_same_logits_as_the_plain_network(network: LowRankAlexNet) -> None:
     assert all(torch.equal(before[key], tensor) for key, tensor in network.state_dict().items())
 
 
+@pytest.mark.skipif(HAS_BF16, reason="this processor has bf16")
+def test_bf16_is_refused_where_fp32_would_be_computed(network: LowRankAlexNet) -> None:
+    with pytest.raises(SettingError, match="would compute in fp32; set LOWRANK_PRECISION to fp32"):
+        openvino_form(network, "bf16")
+
+
+@pytest.mark.skipif(not HAS_BF16, reason="this processor has no bf16")
 def test_bf16_is_near(network: LowRankAlexNet) -> None:
     images = torch.randn(4, 3, 227, 227)
     with torch.inference_mode():
         expected = network(images)
         found = openvino_form(network, "bf16")(images)
     assert found.dtype == torch.float32
-    assert torch.allclose(found, expected, atol=1e-4, rtol=1e-4) != HAS_BF16, "without bf16, OpenVINO computes in fp32"
+    assert not torch.allclose(found, expected, atol=1e-4, rtol=1e-4)
     # 0.035 to 0.051 over twelve random networks: another network would differ by more than 1.
     assert (found - expected).norm() < 0.1 * expected.norm()
 
