@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..errors import UsageError
 from ..runtime.progress import ProgressLine
 from ..runtime.stopping import stoppable
-from ..runtime.words import counted
+from ..runtime.words import counted, printable
 
 if TYPE_CHECKING:
     from ..data.walk import Refused
@@ -182,6 +182,6 @@ def _list_refused(refused: Sequence[Refused]) -> None:
     """List what was left out on standard error."""
     for item in refused[:_MAX_SHOWN]:
         number = f" ({counted(item.images, 'image')})" if item.images > 1 else ""
-        print(f"refused: {item.path}{number}: {item.reason}", file=sys.stderr)
+        print(f"refused: {printable(item.path)}{number}: {item.reason}", file=sys.stderr)
     if len(refused) > _MAX_SHOWN:
         print(f"refused: {len(refused) - _MAX_SHOWN:,} more", file=sys.stderr)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..runtime.files import must_exist
 from ..runtime.outputs import output_file
+from ..runtime.words import printable
 
 if TYPE_CHECKING:
     from ..models.cards import ModelCard
@@ -96,9 +97,9 @@ def _classify(args: argparse.Namespace) -> int:
             continue
         for photo, answer in zip(part, predictions, strict=True):
             if isinstance(answer, ImageError):
-                print(f"{photo.name}: {answer}", file=sys.stderr)
+                print(f"{printable(photo.name)}: {answer}", file=sys.stderr)
                 continue
-            print(f"{photo.name}  ({card.id}, {answer.decoder}, {answer.device})")
+            print(f"{printable(photo.name)}  ({card.id}, {answer.decoder}, {answer.device})")
             for guess in answer.top:
                 print(f"  {guess.probability:6.1%}  {guess.label.name}  [{guess.label.synset}]")
     if args.json:

@@ -21,6 +21,7 @@ from .resize import MAX_PIXELS, read_image_file, resize_bytes
 from .samples import Sample, Samples
 from .walk import Refused, listed
 
+_JPEGS = (".jpg", ".jpeg")
 _MAX_RATIO = 16
 """Ratio of the edges of a stranger's photo: its shortest edge becomes 256 pixels, so a record is no larger than
 256 x 4096."""
@@ -147,6 +148,8 @@ class LmdbBuild:
 
 def _sound_record(sample: Sample) -> bytes | None:
     """Return a usual JPEG whose structure is whole; None for any other file, which takes longer to check."""
+    if sample.path.suffix.lower() not in _JPEGS:
+        return None  # and not read twice
     try:
         data = read_image_file(sample.path)
     except ImageError:

@@ -31,6 +31,8 @@ from ..runtime.progress import Meter, Progress
 from .walk import Refused, image_files
 
 MAX_PIXELS = 256_000_000
+_MAX_BYTES = 8 * MAX_PIXELS
+"""As many as four colours of 16 bits take, not compressed."""
 _MAX_JPEG_EDGE = 65_500
 _MAX_JPEG_SEGMENT = 65_533
 """Largest number of bytes that one segment of a JPEG holds."""
@@ -51,10 +53,15 @@ def read_image_file(path: Path) -> bytes:
     """Return the bytes of an image file.
 
     Raises:
-        ImageError: The file cannot be read.
+        ImageError: The file cannot be read, or is larger than any image that is accepted.
     """
     try:
         with path.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > _MAX_BYTES:
+                raise ImageError(
+                    f"The file has {size / 1e6:,.0f} MB; expected an image of at most {_MAX_BYTES / 1e6:,.0f} MB."
+                )
             return file.read()
     except OSError as error:
         raise ImageError(f"The file cannot be read ({error.strerror}); expected an image.") from error

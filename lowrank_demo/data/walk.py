@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UsageError
+from ..runtime.words import printable
 
 EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".hif", ".jfif"}
@@ -52,7 +53,7 @@ def is_image_name(name: str) -> bool:
 
 def listed(refused: Sequence[Refused], limit: int = 3) -> str:
     """Format the first refusals as the end of a message."""
-    parts = [f" {item.path}: {item.reason}" for item in refused[:limit]]
+    parts = [f" {printable(item.path)}: {item.reason}" for item in refused[:limit]]
     return "".join(parts) + (f" And {len(refused) - limit:,} more." if len(refused) > limit else "")
 
 

@@ -19,6 +19,11 @@ def lambda_text(value: float) -> str:
     return f"{price:.2f}e-4" if price >= 0.1 else f"{price:.2g}e-4"
 
 
+def printable(text: object) -> str:
+    """Return a name as lists show it: one line, with whatever would move a terminal's cursor escaped."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in str(text))
+
+
 def reason(error: Exception) -> str:
     """Return why something failed: the system's words without its number, or what the error says."""
     return (isinstance(error, OSError) and error.strerror) or str(error)

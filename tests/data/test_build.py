@@ -10,6 +10,7 @@ from lowrank_demo.data import build
 from lowrank_demo.data.build import LmdbBuild, encoded_record
 from lowrank_demo.data.lmdb.reader import LmdbReader
 from lowrank_demo.data.samples import Sample, Samples
+from lowrank_demo.data.walk import listed
 from lowrank_demo.decode.pixels import check_image
 from lowrank_demo.errors import ImageError
 from tests.faults.files import Case, cases
@@ -69,3 +70,20 @@ def test_usual_jpegs_are_decoded_only_on_request(
     assert decoded == list(files.values())[:names]
     with LmdbReader(tmp_path / "built.lmdb") as reader:
         assert [record.image for record in reader] == list(files.values())
+
+
+def test_a_file_that_is_too_large_is_refused_and_the_others_are_built(tmp_path: Path) -> None:
+    """A MemoryError ended the whole build and named no file."""
+    paths = [tmp_path / name for name in ("large.jpg", "a\nrefused: line.jpg", "photo.jpg")]
+    with paths[0].open("wb") as file:
+        file.truncate(1 << 40)
+    paths[1].write_text("no photo")
+    paths[2].write_bytes(encoded(open_photo(), "JPEG"))
+    samples = Samples([Sample(path, 7) for path in paths])
+    made = LmdbBuild(samples, tmp_path / "built.lmdb")
+    for _ in made:
+        pass
+    assert made.count == 1
+    large, text = made.refused
+    assert large.reason == "The file has 1,099,512 MB; expected an image of at most 2,048 MB."
+    assert "a\\nrefused: line.jpg: The file is a text" in listed([text]), "one line for each file"

@@ -62,12 +62,24 @@ def drop(page: Page, *files: Path | str) -> None:
     page.set_input_files("#lr-photos input[type=file]", [str(file) for file in files])
 
 
-def held_back(page: Page, part: str) -> list[Route]:
-    """Hold back requests for work whose body has this part; return the list that they go to."""
-    held: list[Route] = []
+class Held(list[Route]):
+    """Requests that are held back."""
+
+    released = False
+
+    def release(self) -> None:
+        """Let them go, and all that come."""
+        self.released = True
+        while self:
+            self.pop(0).continue_()
+
+
+def held_back(page: Page, part: str) -> Held:
+    """Hold back requests for work whose body has this part."""
+    held = Held()
 
     def hold(route: Route) -> None:
-        if part in (route.request.post_data or ""):
+        if part in (route.request.post_data or "") and not held.released:
             held.append(route)
         else:
             route.continue_()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lowrank_demo.runtime.words import counted, percent, reason
+from lowrank_demo.runtime.words import counted, percent, printable, reason
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,8 @@ def test_the_reason_of_a_failure() -> None:
     assert reason(OSError(28, "No space left on device", "/secret")) == "No space left on device"
     assert reason(OSError("no number")) == "no number"
     assert reason(ValueError("odd")) == "odd"
+
+
+def test_a_name_on_one_line() -> None:
+    assert printable("löwe 1.jpg") == "löwe 1.jpg"
+    assert printable("a\nb\x1b[31m\udce9.jpg") == "a\\nb\\x1b[31m\\udce9.jpg"

@@ -238,8 +238,7 @@ def test_a_click_wins_over_a_drop_that_arrives_after_it(app: RunningApp, page: P
         page.wait_for_timeout(50)
     page.get_by_role("button", name="Example photo coffee.jpg").click()
     expect(page.locator(".st-photo figcaption")).to_contain_text("coffee.jpg")
-    for route in held:
-        route.continue_()
+    held.release()
     settle(page)
     expect(page.locator(".st-photo figcaption")).to_contain_text("coffee.jpg")
 
