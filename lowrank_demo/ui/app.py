@@ -149,16 +149,16 @@ def build_app(desk: page.Desk) -> gr.Blocks:
         # The first view fills this line, which stays in sight when visitors scroll down.
         gr.HTML('<div class="lr-summary"></div>', elem_id="lr-summary")
         shared.tabs.render()
-        # The address comes first, here and in each tab: when something changes or is selected, each listener waits for
-        # the answers of those before it.
+        # When something changes or is selected, each listener waits for the answers of those before it: the address
+        # comes first, here and in each tab, and what a visitor looks at comes before the tabs below it.
         address.build(shared, list(_TABS))
+        stage.build(shared)
         with shared.tabs:
             for title, module in _TABS.items():
                 name = address.tab_id(title)
                 with gr.Tab(title, id=name, elem_id=f"lr-tab-{name}") as tab:
                     address.follow_tab(tab)
                     module.build(shared, tab)
-        stage.build(shared)
         figure_tools.build()
         gr.HTML("", js_on_load=_OBSERVE + _TAB_KEYS, visible="hidden")
         api.build(desk, demo)

@@ -26,7 +26,6 @@ _NO_MODEL = message("No model is on this machine yet: download one above.")
 _CHANGED = message("The photos or models have changed since: select a photo again.")
 # The results show evidence only under the photo that it belongs to, so this event passes it on to them.
 _PASS_ON = "watch('value', () => document.dispatchEvent(new CustomEvent('lr-evidence', { detail: props.value })));"
-_PHOTOS_CHANGED = "() => { document.dispatchEvent(new Event('lr-photos-changed')); }"
 
 
 def build(page: Page, tab: gr.Tab) -> None:
@@ -78,7 +77,6 @@ def build(page: Page, tab: gr.Tab) -> None:
     def choose(event: gr.EventData) -> dict[Any, Any]:
         return page.choose(page.card(str(event.model)))
 
-    page.photos.change(None, None, None, js=_PHOTOS_CHANGED, **QUIET)
     page.when_open(
         tab,
         [page.photos.change, page.chosen.change, page.ready.change],

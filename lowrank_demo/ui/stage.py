@@ -20,8 +20,11 @@ from .events import QUIET
 from .page import FIRST_PHOTO, Desk, Items, Page, short_hash
 from .present_stage import chosen_value, more_value, photo_value, refused_value, stage_config, unchanged_value
 
-# With a change of the photos, the browser says how many clicks and drops came before it.
-_CLICKS = "(_, ...values) => [String(window.lowrankClicks || 0), ...values]"
+# When the photos change, the browser tells the tabs at once, and the server how many clicks and drops came before.
+_CHANGED = """(_, ...values) => {
+  document.dispatchEvent(new Event('lr-photos-changed'));
+  return [String(window.lowrankClicks || 0), ...values];
+}"""
 _OWN = ASSETS / "examples"
 EXAMPLES = (
     FIRST_PHOTO,
@@ -176,7 +179,7 @@ def build(page: Page) -> None:
         **QUIET,
     }
     page.loaded(first, [page.chosen, asked], **listener)
-    page.photos.change(changed, [page.opened, page.photos, page.chosen, asked, shown], js=_CLICKS, **listener)
+    page.photos.change(changed, [page.opened, page.photos, page.chosen, asked, shown], js=_CHANGED, **listener)
     stage.focus(picked, [page.photos, page.chosen, asked], **listener)
     stage.click(example, [page.chosen, asked], **listener)
     stage.input(
