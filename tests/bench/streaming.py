@@ -18,7 +18,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     # Workers of pytest-xdist get the option, but not the descriptor: the controller hears what they report.
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(_Stream(config.getoption("--stream-to")))
+        config.pluginmanager.register(_Stream(config.option.stream_to))
 
 
 class _Stream:
@@ -48,7 +48,7 @@ class _Stream:
         kind = "skipped" if report.skipped else "failure" if report.when == "call" else "error"
         text = report.longreprtext[-1500:]
         if isinstance(report.longrepr, tuple):  # where and why it was skipped
-            text = report.longrepr[2]
+            text = report.longrepr[2].removeprefix("Skipped: ")
         elif crash := getattr(report.longrepr, "reprcrash", None):
             text = f"{crash.message}\n{text}"
         self._say(f"{_name(report.nodeid)} {kind}", text)

@@ -64,5 +64,5 @@ def test_what_becomes_of_a_test_is_told_at_once(
     assert seconds == ["test_ends", "test_fails", "test_skipped", "test_error", "test_waits"]
     assert "AssertionError: why" in found["test_fails failure"][0]
     assert "ValueError: no fixture" in found["test_error error"][0]
-    assert found["test_skipped skipped"] == ["Skipped: what is missing"]
+    assert found["test_skipped skipped"] == ["what is missing"]
     assert any("nonesuch" in texts[0] for what, texts in found.items() if what.endswith("test_left_out.py skipped"))
