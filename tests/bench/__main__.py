@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lowrank_demo.errors import UsageError
-from lowrank_demo.runtime.files import atomic_write
+from lowrank_demo.runtime.outputs import Output
+from tests.bench import command
 
 if TYPE_CHECKING:
     from tests.bench.measure import Outcome
@@ -36,15 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--many", type=int, default=4000, metavar="N", help="images in the memory test (4000)")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write all figures")
-    try:
-        _bench(parser.parse_args(argv))
-    except UsageError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return command.run(parser, _bench, argv)
 
 
-def _bench(args: argparse.Namespace) -> None:
+def _bench(args: argparse.Namespace) -> int:
     chosen: list[str] = args.only.split(",") if args.only else [*PARTS]
     unknown = sorted(set(chosen) - set(PARTS))
     if unknown:
@@ -52,21 +48,20 @@ def _bench(args: argparse.Namespace) -> None:
     for name, value, least in (("--images", args.images, 64), ("--many", args.many, 64)):
         if value < least:
             raise UsageError(f"{name} is {value}; expected at least {least}.")
-    if args.json and not args.json.absolute().parent.is_dir():
-        raise UsageError(f"There is no folder {args.json.absolute().parent} for {args.json.name}; create it first.")
+    output = Output.checked(args.json) if args.json else None
     print(machine())
     outcomes: list[Outcome] = []
     for outcome in _outcomes(chosen, args.images, args.many):
         print(outcome_text(outcome), flush=True)
         outcomes.append(outcome)
-    if args.json:
+    if output:
         content = {
             "date": datetime.date.today().isoformat(),
             "machine": machine(),
             "outcomes": [plain(one) for one in outcomes],
         }
-        with atomic_write(args.json) as temporary:
-            temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        output.write(json.dumps(content, indent=1))
+    return 0
 
 
 def _outcomes(chosen: list[str], images: int, many: int) -> Iterator[Outcome]:
@@ -127,7 +122,7 @@ def machine() -> str:
     """Return a line about processor, libraries and GPU."""
     import torch
 
-    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no GPU: nothing of it is measured"
+    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no GPU: the processor is measured"
     return (
         f"{platform.machine()}, {os.cpu_count()} processors ({torch.backends.cpu.get_cpu_capability()}), "
         f"{torch.get_num_threads()} threads, torch {torch.__version__}, Python {platform.python_version()}, {gpu}"

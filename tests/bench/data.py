@@ -58,6 +58,9 @@ def build(folder: Path, images: list[bytes], count: int) -> Iterator[Outcome]:
         rounds = [(ours(), theirs()) for _ in range(1 + _ROUNDS)][1:]
     except subprocess.CalledProcessError as error:
         why = (error.stderr.strip().splitlines() or ["it failed"])[-1]
+        if "No module named 'tensorpack'" in why:
+            why = "put tensorpack 0.9.8 on PYTHONPATH"
+        yield Finding("build-lmdb", count / statistics.median(ours() for _ in range(3)), "images/s")
         yield Unmeasured("build-lmdb against tensorpack's LMDBSerializer", why)
         return
     ours_s, theirs_s = map(statistics.median, zip(*rounds, strict=True))

@@ -22,9 +22,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lowrank_demo.errors import UsageError
-from lowrank_demo.runtime.files import atomic_write
+from lowrank_demo.errors import LowRankError, NotWritten, UsageError
+from lowrank_demo.runtime.outputs import Output
+from lowrank_demo.runtime.stopping import end_as_by_ctrl_c, end_at_once, undisturbed
+from tests.bench import command
 from tests.bench.__main__ import machine, outcome_text, plain
+from tests.helpers.processes import children, kill_tree
 
 LIMITS = {
     "tests": 150.0,
@@ -39,43 +42,74 @@ LIMITS = {
 """The steps in order, and the seconds that each may take."""
 _ALL = 530.0
 """Seconds that they may take together."""
+STEP = [sys.executable, "-m", "tests.bench.gpu", "--step"]
+"""The command of a step, but for its name."""
 _ROOT = Path(__file__).parents[2]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the steps; return 0 if all finished and no test failed, 1 otherwise."""
+    """Run the steps; return 0 if all finished, no test failed and the figures were written."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.gpu", description=__doc__)
     parser.add_argument("--only", metavar="STEPS", help=f"some of {','.join(LIMITS)}, separated by commas")
     parser.add_argument("--json", type=Path, default=Path("gpu.json"), metavar="OUT", help="default: gpu.json")
     parser.add_argument("--step", choices=list(LIMITS), help=argparse.SUPPRESS)
-    args = parser.parse_args(argv)
+    return command.run(parser, _run_all, argv)
+
+
+def _run_all(args: argparse.Namespace) -> int:
     if args.step:
-        _measure(args.step)
-        return 0
-    try:
-        return _run_all(args.only.split(",") if args.only else list(LIMITS), args.json)
-    except UsageError as error:
-        print(f"gpu: {error}", file=sys.stderr)
-        return error.exit_code
-
-
-def _run_all(chosen: list[str], output: Path) -> int:
+        return _measure(args.step)
+    chosen: list[str] = args.only.split(",") if args.only else list(LIMITS)
     unknown = sorted(set(chosen) - set(LIMITS))
     if unknown:
         raise UsageError(f"--only names {unknown[0]!r}; expected some of {', '.join(LIMITS)}.")
-    report: dict[str, Any] = {"date": datetime.date.today().isoformat(), "machine": machine(), "steps": {}}
-    print(report["machine"], flush=True)
-    until = time.monotonic() + _ALL
-    for name in chosen:
+    report = _Report(Output.checked(args.json))
+    end_as_by_ctrl_c()
+    try:
+        print(report.machine, flush=True)
+        until = time.monotonic() + _ALL
+        for name in chosen:
+            report.run(name, until)
+    finally:
+        end_at_once()
+    return 0 if report.written and all(step["status"] == "done" for step in report.steps.values()) else 1
+
+
+class _Report:
+    """What the steps gave, in a file that is replaced as soon as there is more to say."""
+
+    def __init__(self, output: Output) -> None:
+        self.machine = machine()
+        self.steps: dict[str, dict[str, Any]] = {}
+        self.written = True
+        """Whether the file could be written each time."""
+        self._output = output
+
+    def run(self, name: str, until: float) -> None:
+        """Run one step, which is over at that time of the monotonic clock at the latest."""
         step: dict[str, Any] = {"status": "running", "outcomes": []}
-        report["steps"][name] = step
+        self.steps[name] = step
         began = time.monotonic()
-        left = min(LIMITS[name], until - began)
-        step["status"] = _run(name, left, step["outcomes"], lambda: _write(output, report))
-        step["seconds"] = round(time.monotonic() - began, 1)
-        print(f"{name}: {step['status']}, {step['seconds']} s", flush=True)
-        _write(output, report)
-    return 0 if all(step["status"] == "done" for step in report["steps"].values()) else 1
+        self._write()
+        try:
+            step["status"] = _run(name, min(LIMITS[name], until - began), step["outcomes"], self._write)
+        except KeyboardInterrupt:
+            step["status"] = "stopped"
+            raise
+        finally:
+            step["seconds"] = round(time.monotonic() - began, 1)
+            print(f"{name}: {step['status']}, {step['seconds']} s", flush=True)
+            self._write()
+
+    def _write(self) -> None:
+        report = {"date": datetime.date.today().isoformat(), "machine": self.machine, "steps": self.steps}
+        try:
+            self._output.write(json.dumps(report, indent=1))
+        except NotWritten as error:
+            # The figures are printed, too: measuring goes on.
+            if self.written:
+                print(f"gpu: {error}", file=sys.stderr, flush=True)
+            self.written = False
 
 
 def _run(name: str, seconds: float, outcomes: list[Any], on_outcome: Callable[[], None]) -> str:
@@ -84,9 +118,10 @@ def _run(name: str, seconds: float, outcomes: list[Any], on_outcome: Callable[[]
         return "left out: the time for all steps is over"
     with tempfile.TemporaryFile("w+", errors="replace") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.gpu", "--step", name],
+            [*STEP, name],
             cwd=_ROOT,
             env=os.environ | {"PYTHONFAULTHANDLER": "1"},  # says where a library aborted
+            stdin=subprocess.PIPE,  # nothing is written: its end tells the step that this process is gone
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
@@ -96,11 +131,14 @@ def _run(name: str, seconds: float, outcomes: list[Any], on_outcome: Callable[[]
 
         def kill() -> None:
             # With all that it started: what still runs would disturb the next steps.
+            if process.returncode is None:
+                kill_tree(process.pid)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
 
         late = threading.Event()
         timer = threading.Timer(seconds, lambda: (late.set(), kill()))
+        timer.daemon = True
         timer.start()
         assert process.stdout is not None
         try:
@@ -111,8 +149,10 @@ def _run(name: str, seconds: float, outcomes: list[Any], on_outcome: Callable[[]
                 on_outcome()
             process.wait()
         finally:
-            timer.cancel()
-            kill()
+            with undisturbed():  # make and timeout both send a signal
+                timer.cancel()
+                kill()
+                process.wait()
         if late.is_set():
             return f"cut off after {seconds:.3g} s"
         if process.returncode:
@@ -130,17 +170,26 @@ def _read(line: str) -> tuple[str, object]:
     return text, outcome
 
 
-def _measure(name: str) -> None:
-    """Run a step in this process; print each outcome as one line of JSON."""
+def _measure(name: str) -> int:
+    """Run a step in this process; print each outcome as one line of JSON, and return the exit code."""
+    threading.Thread(target=_end_with_the_runner, daemon=True, name="watches the runner").start()
     from tests.bench import gpu_steps
 
-    for outcome in gpu_steps.STEPS[name]():
-        print(json.dumps([outcome_text(outcome), plain(outcome)]), flush=True)
+    try:
+        for outcome in gpu_steps.STEPS[name]():
+            print(json.dumps([outcome_text(outcome), plain(outcome)]), flush=True)
+    except LowRankError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
 
 
-def _write(output: Path, report: dict[str, Any]) -> None:
-    with atomic_write(output) as temporary:
-        temporary.write_text(json.dumps(report, indent=1), encoding="utf-8")
+def _end_with_the_runner() -> None:
+    """Wait for the end of standard input, which the runner holds open; then end this step with all that it started."""
+    os.read(0, 1)
+    for child in children(os.getpid()):
+        kill_tree(child)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -47,26 +47,27 @@ _MAX_PIXELS = 64_000_000
 
 def tests() -> Iterator[Outcome]:
     """Run the tests marked ``gpu``; what they print goes to the report."""
-    with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder, "tests.xml")
-        command = [sys.executable, "-m", "pytest", "-m", "gpu", "tests/gpu", "-q", "-p", "no:cacheprovider"]
-        command += ["-o", "junit_logging=system-out", f"--junitxml={output}"]
-        command += ["-n", "3", "--dist", "loadscope"] if GPU else []
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if not output.exists():
-            raise DataError(f"pytest did not run: {done.stdout[-1500:]}{done.stderr[-1500:]}")
-        cases = ElementTree.parse(output).getroot().iter("testcase")
-    for case in cases:
-        name = case.get("name", "")
-        for line in (case.findtext("system-out") or "").splitlines():
-            if line.strip() and not line.startswith("---"):
-                yield Note(name, line)
-        for kind in ("failure", "error", "skipped"):
-            for found in case.iter(kind):
-                yield Note(f"{name} {kind}", (found.get("message") or "") + (found.text or "")[-1500:])
-        yield Finding(name, float(case.get("time", "0")), "s")
-    if done.returncode:
-        raise DataError(f"The tests marked gpu did not pass: {done.stdout[-1500:]}")
+    yield from streamed(["-m", "gpu", "tests/gpu", *(["-n", "3", "--dist", "loadscope"] if GPU else [])])
+
+
+def streamed(arguments: Sequence[str]) -> Iterator[Outcome]:
+    """Run pytest with these arguments; yield what becomes of each test at once.
+
+    Raises:
+        DataError: A test failed, or pytest did.
+    """
+    reading, writing = os.pipe()
+    with tempfile.TemporaryFile("w+", errors="replace") as printed, os.fdopen(reading) as lines:
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.bench.streaming"]
+        command += [f"--stream-to={writing}", *arguments]
+        process = subprocess.Popen(command, stdout=printed, stderr=printed, pass_fds=[writing])
+        os.close(writing)
+        for line in lines:
+            what, value = json.loads(line)
+            yield Note(what, value) if isinstance(value, str) else Finding(what, value, "s")
+        if process.wait():
+            printed.seek(0)
+            raise DataError(f"The tests marked gpu did not pass: {printed.read().strip()[-1500:]}")
 
 
 def decoding() -> Iterator[Outcome]:

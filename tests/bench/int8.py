@@ -9,40 +9,37 @@ the range of its inputs on the photos. Three ways to compute that are measured: 
 from __future__ import annotations
 
 import argparse
+import importlib.util
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime
-import openvino
 import torch
 from numpy.typing import ArrayLike
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    CalibrationMethod,
-    QuantFormat,
-    QuantType,
-    quantize_static,
-)
-from openvino import opset13 as op
 from torch import Tensor, nn
 from torch.ao.quantization import get_default_qconfig_mapping
 from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 
 from lowrank_demo.classify.inference import Classifier
+from lowrank_demo.errors import UsageError
 from lowrank_demo.lowrank.load import load_network
 from lowrank_demo.models.store import WeightStore
 from lowrank_demo.nn.alexnet import LowRankAlexNet
 from lowrank_demo.nn.fuse import folded
-from lowrank_demo.nn.openvino import graph
 from lowrank_demo.publish.onnx import onnx_program
 from lowrank_demo.settings import Arithmetic, Settings
 from lowrank_demo.train.batches import LmdbImages, evenly_spaced
+from tests.bench import command
 from tests.bench.material import CPU
 from tests.bench.measure import interleaved
+
+if TYPE_CHECKING:
+    import openvino
 
 _BATCH = 64
 _QUANTILE = 0.9999
@@ -52,13 +49,30 @@ Compute = Callable[[Tensor], Tensor]
 """Returns the logits, float32 [n, 1000], of normalised images, float32 [n, 3, 227, 227]."""
 
 
-def main(labelled: Path, photos: Path, ids: Sequence[str], count: int) -> None:
-    """Measure and print a table."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print a table; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench.int8", description="Measure networks in int8 beside bf16."
+    )
+    parser.add_argument("labelled", type=Path, metavar="LABELLED.lmdb", help="file to count errors on")
+    parser.add_argument("photos", type=Path, metavar="PHOTOS.lmdb", help="file to take the ranges of activations from")
+    parser.add_argument("--models", default="bundled/scheme_2/v5,bundled/scheme_2/v1", metavar="ID,ID")
+    parser.add_argument("--count", type=int, default=256, metavar="N", help="photos for the ranges; 256")
+    return command.run(parser, _table, argv)
+
+
+def _table(args: argparse.Namespace) -> int:
+    for package in ("onnxruntime", "onnxscript", "openvino"):
+        if importlib.util.find_spec(package) is None:
+            raise UsageError(f"The package {package} is not installed; run `pip install -e '.[onnx,openvino]'`.")
+    if args.count < 1:
+        raise UsageError(f"--count is {args.count}; expected at least 1.")
     store = WeightStore.from_settings(Settings.from_environment())
-    given = evenly_spaced(photos, count)
-    images, labels = _labelled(labelled)
+    cards = [store.zoo.get(name) for name in args.models.split(",")]
+    given = evenly_spaced(args.photos, args.count)
+    images, labels = _labelled(args.labelled)
     print("| network | engine | precision | photos/s | changed decisions | top-1 error |\n|---|---|---|---|---|---|")
-    for card in map(store.zoo.get, ids):
+    for card in cards:
         ways = dict(_ways(load_network(card, store.ensure(card)), given))
         some = images[:_BATCH]
         times = interleaved([partial(way, some) for way in ways.values()], repeats=9)
@@ -67,6 +81,7 @@ def main(labelled: Path, photos: Path, ids: Sequence[str], count: int) -> None:
             changed = (answer != answers[0]).float().mean().item()
             error = (answer != labels).float().mean().item()
             print(f"| {card.id} | {name} | {len(some) / seconds:.0f} | {changed:.2%} | {error:.2%} |", flush=True)
+    return 0
 
 
 def _labelled(file: Path) -> tuple[Tensor, Tensor]:
@@ -104,6 +119,10 @@ def _ranges(layers: Sequence[nn.Module], photos: Tensor) -> list[tuple[float, fl
 
 
 def _openvino(layers: Sequence[nn.Module], photos: Tensor) -> Compute:
+    import openvino
+
+    from lowrank_demo.nn.openvino import graph
+
     model, ranges = graph(layers), iter(_ranges(layers, photos))
     for node in model.get_ordered_ops():
         if node.get_type_name() not in ("Convolution", "MatMul"):
@@ -132,20 +151,30 @@ def _openvino(layers: Sequence[nn.Module], photos: Tensor) -> Compute:
 
 
 def _rounded(values: openvino.Output, low: ArrayLike, high: ArrayLike, levels: int) -> openvino.Output:
+    from openvino import opset13 as op
+
     low, high = (np.asarray(bound, np.float32) for bound in (low, high))
     return op.fake_quantize(values, low, high, low, high, levels).output(0)
 
 
-class _Photos(CalibrationDataReader):
-    def __init__(self, photos: Tensor) -> None:
-        self._parts = iter(photos.split(_BATCH))
-
-    def get_next(self) -> dict[str, np.ndarray] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        part = next(self._parts, None)
-        return None if part is None else {"images": part.numpy()}
-
-
 def _onnx(layers: Sequence[nn.Module], photos: Tensor) -> Compute:
+    import onnxruntime
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        CalibrationMethod,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
+
+    class Photos(CalibrationDataReader):
+        def __init__(self) -> None:
+            self._parts = iter(photos.split(_BATCH))
+
+        def get_next(self) -> dict[str, np.ndarray] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+            part = next(self._parts, None)
+            return None if part is None else {"images": part.numpy()}
+
     program = onnx_program(nn.Sequential(*layers).eval())
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
@@ -154,7 +183,7 @@ def _onnx(layers: Sequence[nn.Module], photos: Tensor) -> Compute:
         quantize_static(
             program.model_proto,
             made,
-            _Photos(photos),
+            Photos(),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
@@ -183,10 +212,4 @@ def _torch(layers: Sequence[nn.Module], photos: Tensor) -> Compute:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Measure networks in int8 beside bf16.")
-    parser.add_argument("labelled", type=Path, metavar="LABELLED.lmdb")
-    parser.add_argument("photos", type=Path, metavar="PHOTOS.lmdb", help="file to take the ranges of activations from")
-    parser.add_argument("--models", default="bundled/scheme_2/v5,bundled/scheme_2/v1", metavar="ID,ID")
-    parser.add_argument("--count", type=int, default=256, metavar="N", help="photos for the ranges; 256")
-    arguments = parser.parse_args()
-    main(arguments.labelled, arguments.photos, arguments.models.split(","), arguments.count)
+    sys.exit(main())

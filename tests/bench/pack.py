@@ -19,6 +19,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from lowrank_demo.errors import UsageError
+from lowrank_demo.runtime.files import must_exist
+from lowrank_demo.runtime.outputs import check_folder
+from tests.bench import command
+
 _FAT_BINARY = struct.Struct("<IHHQ")
 _MAGIC = struct.pack("<IHH", 0xBA55ED50, 1, _FAT_BINARY.size)
 """How a fat binary begins: magic number, version, size of its header."""
@@ -35,14 +40,22 @@ cat "$(dirname "$0")"/dali.part.* | xz -d | tar -x -C "$1"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the parts; return 0."""
+    """Write the parts; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.pack", description=__doc__)
     parser.add_argument("wheel", type=Path, help="DALI's wheel, from pip download --no-deps")
     parser.add_argument("folder", type=Path, help="for the parts")
     parser.add_argument("--architecture", type=int, default=90, metavar="N", help="default: 90, for H100 and H200")
     parser.add_argument("--megabytes", type=int, default=35, metavar="N", help="of each part; default: 35")
-    args = parser.parse_args(argv)
-    args.folder.mkdir(parents=True, exist_ok=True)
+    return command.run(parser, _pack, argv)
+
+
+def _pack(args: argparse.Namespace) -> int:
+    must_exist(args.wheel, "DALI's wheel, from pip download --no-deps")
+    if not zipfile.is_zipfile(args.wheel):
+        raise UsageError(f"{args.wheel} is not a wheel; expected DALI's, from pip download --no-deps.")
+    if args.megabytes < 1:
+        raise UsageError(f"--megabytes is {args.megabytes}; expected at least 1.")
+    check_folder(args.folder, args.folder)
     work = args.folder / "work"
     with zipfile.ZipFile(args.wheel) as wheel:
         names = [name for name in wheel.namelist() if not any(text in name for text in _LEFT_OUT)]
