@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import os
+import re
 import signal
 import sys
 import time
@@ -94,11 +95,11 @@ def _validate(args: argparse.Namespace) -> int:
     try:
         return _measure(args)
     except SettingError as error:
+        typed, text = {_VARIABLES[option]: f"--{option}" for option in _given(args)}, str(error)
+        if text.split()[0] not in typed:
+            raise
         # Name what the user typed.
-        text = str(error)
-        for option in _given(args):
-            text = text.replace(_VARIABLES[option], f"--{option}")
-        raise SettingError(text) from error
+        raise SettingError(re.sub(r"LOWRANK_\w+", lambda found: typed.get(found[0], found[0]), text)) from error
 
 
 def _measure(args: argparse.Namespace) -> int:
@@ -114,6 +115,7 @@ def _measure(args: argparse.Namespace) -> int:
     # Only the first process writes reports; other machines may not even have the folder.
     reports = Reports.checked(args.lmdb_file, args.json, args.csv, args.html) if place.rank == 0 else None
     service = Service(Settings.from_environment(_environment(args, place)))
+    service.machine.check_arithmetic()
     cards = _chosen(service, args.models)
     if args.verify is not None and not any(card.published for card in cards):
         raise UsageError("--verify compares with published errors, and none of these models was published.")

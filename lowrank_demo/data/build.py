@@ -21,7 +21,7 @@ from .resize import MAX_PIXELS, read_image_file, resize_bytes
 from .samples import Sample, Samples
 from .walk import Refused, listed
 
-_JPEGS = (".jpg", ".jpeg")
+_JPEGS = (".jpg", ".jpeg", ".jfif")
 _MAX_RATIO = 16
 """Ratio of the edges of a stranger's photo: its shortest edge becomes 256 pixels, so a record is no larger than
 256 x 4096."""

@@ -7,53 +7,74 @@ a new file of that name.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # Windows, where nothing is locked
+except ImportError:  # Windows
     fcntl = None
+
+_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
 @contextlib.contextmanager
 def name_lock(path: Path) -> Iterator[bool]:
     """Hold a lock while the block runs; the system releases it if the process is killed.
 
+    Where the system or the file system has no locks, nothing is locked.
+
     Args:
         path: The lock's own file. It is deleted at the end.
 
     Yields:
-        Whether the lock is held: False if another process has it.
+        False if another process holds the lock.
 
     Raises:
         OSError: The file cannot be made.
     """
+    if fcntl is None:
+        yield True
+        return
     descriptor = _acquire(path)
     try:
         yield descriptor is not None
     finally:
         if descriptor is not None:
-            # Deleted while it is held, so that nobody deletes the file of the next holder.
-            path.unlink(missing_ok=True)
-            os.close(descriptor)
+            try:
+                # Deleted while it is held, so that nobody deletes the file of the next holder.
+                path.unlink(missing_ok=True)
+            finally:
+                os.close(descriptor)
 
 
 def _acquire(path: Path) -> int | None:
+    """Return the locked file; None if another process has locked it."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            if fcntl:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not _lock(descriptor):
+                os.close(descriptor)
+                return None
             # Between opening and locking, a holder that ended may have deleted the file.
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(descriptor), path.stat()):
                     return descriptor
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    assert fcntl
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    return True

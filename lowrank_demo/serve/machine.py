@@ -44,6 +44,14 @@ class Machine:
         # A GPU that is lent is not there yet.
         if self._settings.decoder != "auto" and not self._lends_gpu:
             _ = self.decoder
+        self.check_arithmetic()
+
+    def check_arithmetic(self) -> None:
+        """Check that the engine computes in the precision that the settings name.
+
+        Raises:
+            SettingError: It does not.
+        """
         if self._settings.engine == "openvino":
             from ..nn.openvino import check_precision
 

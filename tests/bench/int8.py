@@ -26,7 +26,7 @@ from torch.ao.quantization import get_default_qconfig_mapping
 from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 
 from lowrank_demo.classify.inference import Classifier
-from lowrank_demo.errors import UsageError
+from lowrank_demo.errors import SettingError, UsageError
 from lowrank_demo.lowrank.load import load_network
 from lowrank_demo.models.store import WeightStore
 from lowrank_demo.nn.alexnet import LowRankAlexNet
@@ -94,7 +94,12 @@ def _labelled(file: Path) -> tuple[Tensor, Tensor]:
 def _ways(network: LowRankAlexNet, photos: Tensor) -> Iterator[tuple[str, Compute]]:
     """Yield the ways to compute a network, float32 first, each with its name."""
     for engine, precision in (("torch", "fp32"), ("torch", "bf16"), ("openvino", "bf16")):
-        yield f"{engine} | {precision}", Classifier(network, CPU, Arithmetic(engine, precision)).logits
+        try:
+            classifier = Classifier(network, CPU, Arithmetic(engine, precision))
+        except SettingError as error:
+            print(f"{engine} in {precision} is left out: {error}", file=sys.stderr)
+            continue
+        yield f"{engine} | {precision}", classifier.logits
     features, classifier = folded(network)
     layers = [*features, nn.Flatten(), *classifier]
     yield "openvino | int8", _openvino(layers, photos)

@@ -16,6 +16,7 @@ from lowrank_demo.classify.inference import Classifier
 from lowrank_demo.data.lmdb.reader import LmdbReader, Records
 from lowrank_demo.decode.base import Decoder
 from lowrank_demo.decode.choose import choose_decoder
+from lowrank_demo.errors import SettingError
 from lowrank_demo.models.cards import ModelCard
 from lowrank_demo.models.zoo import Zoo
 from lowrank_demo.runtime.allocator import keep_freed_memory
@@ -70,7 +71,11 @@ def compute(zoo: Zoo, file: Path, images: int) -> Iterator[Outcome]:
                 yield Unmeasured(what, "it is not installed: pip install -e '.[openvino]'")
                 continue
             by = Arithmetic(engine, precision)
-            models, passes = [(card.id, random_classifier(card, by)) for card in cards], Passes.by(by)
+            try:
+                models, passes = [(card.id, random_classifier(card, by)) for card in cards], Passes.by(by)
+            except SettingError as error:
+                yield Unmeasured(what, str(error))
+                continue
             with LmdbReader(file) as reader:
                 product_s, all_s = interleaved([product, partial(passes.over, reader, models, images)])
             rate = product_macs / product_s

@@ -119,8 +119,11 @@ def test_a_wrong_option_is_named_as_typed(file: Path) -> None:
     done = validate(file, "--precision", "int8")
     assert done.returncode == 1
     assert done.stderr == 'lowrank_demo: --precision is "int8"; expected "fp32" or "bf16".\n'
-    done = validate(file, LOWRANK_PRECISION="int8")
-    assert 'LOWRANK_PRECISION is "int8"' in done.stderr
+    for options, variables, said in (
+        ((), {"LOWRANK_PRECISION": "int8"}, 'LOWRANK_PRECISION is "int8"'),
+        (("--device", "cpu"), {"LOWRANK_DEVICES": "0"}, "LOWRANK_DEVICES is not a setting; expected one of: LOWRANK_"),
+    ):
+        assert said in validate(file, *options, **variables).stderr
 
 
 def test_variables_that_a_launcher_left(file: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -66,3 +67,14 @@ def test_an_error_releases_it(tmp_path: Path) -> None:
         raise RuntimeError
     with name_lock(path) as held:
         assert held
+
+
+@pytest.mark.parametrize("reason", [errno.ENOLCK, errno.ENOTSUP])
+def test_a_file_system_without_locks(reason: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(descriptor: int, how: int) -> None:
+        raise OSError(reason, "no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    with name_lock(tmp_path / "lock") as held:
+        assert held
+    assert list(tmp_path.iterdir()) == []

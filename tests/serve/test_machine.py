@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import openvino
 import pytest
 import torch
 
@@ -52,3 +53,14 @@ def test_what_is_named_and_not_here_is_refused_at_start(settings: Settings, name
 def test_a_lent_gpu_is_not_looked_for_at_start(settings: Settings) -> None:
     Machine(dataclasses.replace(settings, decoder="dali-gpu"), lends_gpu=True).check()
     Machine(settings, lends_gpu=False).check()
+
+
+def test_a_precision_that_the_engine_lacks_is_refused_at_start(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino.Core, "get_property", lambda *_: ["FP32"])
+    asked = dataclasses.replace(settings, engine="openvino", precision="bf16")
+    with pytest.raises(SettingError, match="LOWRANK_PRECISION is bf16, which this CPU does not multiply"):
+        Machine(asked, lends_gpu=False).check()
+    Machine(dataclasses.replace(asked, precision="fp32"), lends_gpu=False).check()
+    Machine(dataclasses.replace(asked, engine="torch"), lends_gpu=False).check()

@@ -19,9 +19,10 @@ import lmdb
 import msgpack
 
 from ...errors import DataError, DiskFull, NotWritten, UsageError
-from ...runtime.files import file_sha256, write_synced
+from ...runtime.files import file_sha256, has_long_name, temporary_of, write_synced
 from ...runtime.name_lock import name_lock
 from ...runtime.outputs import output_file
+from ...runtime.stopping import undisturbed
 from ...runtime.words import counted
 from .manifest import Manifest, manifest_path, write_manifest
 from .reader import KEY_LIST, LmdbReader, record_key
@@ -62,6 +63,8 @@ class LmdbWriter:
         if path.exists() and not overwrite:
             raise UsageError(f"{path} already exists; choose another name, or replace it with --overwrite.")
         self._temporary = path.with_name(f".{path.name}.building")
+        if has_long_name(temporary_of(manifest_path(self._temporary))):
+            raise UsageError(f"The name {path.name} is too long for the files of a build; choose a shorter one.")
         self._ending = contextlib.ExitStack()
 
     def __enter__(self) -> LmdbWriter:
@@ -71,6 +74,7 @@ class LmdbWriter:
                     raise UsageError(f"{self.path} is being built by another process; wait for it or stop it.")
                 # A killed build may have left a file that cannot be told from a damaged one: start again.
                 self._discard()
+                ending.callback(self._discard)
                 self._env = lmdb.open(
                     os.fsencode(self._temporary), subdir=False, map_size=_INITIAL_MAP_BYTES, lock=False, sync=False
                 )
@@ -82,15 +86,15 @@ class LmdbWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         try:
-            if kind is None:
-                self._finish()
+            with self._ending:
+                try:
+                    if kind is None:
+                        self._finish()
+                finally:
+                    self._background.shutdown(cancel_futures=True)
+                    self._env.close()
         except (lmdb.Error, OSError) as failure:
             raise _not_written(self.path, failure) from failure
-        finally:
-            self._background.shutdown(cancel_futures=True)
-            self._env.close()
-            self._discard()
-            self._ending.close()
 
     def _discard(self) -> None:
         self._temporary.unlink(missing_ok=True)
@@ -158,7 +162,8 @@ class LmdbWriter:
             seed=self._seed,
         )
         write_manifest(self._temporary, manifest)
-        self._name()
+        with undisturbed():
+            self._name()
 
     def _name(self) -> None:
         """Give the file and its manifest their names. A kill on the way leaves a file without a manifest, at worst."""
@@ -167,7 +172,7 @@ class LmdbWriter:
         target.unlink(missing_ok=True)
         try:
             os.replace(self._temporary, self.path)
-        except BaseException:
+        except OSError:
             _put_back(target, before)
             raise
         os.replace(manifest_path(self._temporary), target)

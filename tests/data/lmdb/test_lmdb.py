@@ -325,6 +325,26 @@ def test_killed_at_any_moment_leaves_the_file_or_none(tmp_path: Path) -> None:
     assert False in outcomes, "at least one build was killed before its end"
 
 
+def test_a_name_that_is_too_long_is_refused_before_the_build(tmp_path: Path, records: list[Record]) -> None:
+    longest = tmp_path / ("n" * 226)
+    assert build_lmdb(longest, records).exists()
+    assert verify(longest).count == len(records)
+    with pytest.raises(UsageError, match="is too long for the files of a build; choose a shorter one"):
+        LmdbWriter(tmp_path / ("n" * 227))
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_file_that_cannot_be_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: bytes, **_: object) -> None:
+        Path(os.fsdecode(path)).write_bytes(b"begun")
+        raise lmdb.DiskError("no space")
+
+    monkeypatch.setattr(lmdb, "open", fail)
+    with pytest.raises(NotWritten), LmdbWriter(tmp_path / "file.lmdb"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
 REPLACE = """
 import os, signal, sys
 from pathlib import Path
