@@ -239,7 +239,7 @@ def test_exit_codes(long_file: Path, tmp_path: Path) -> None:
         (1, 'no model "x/y"', run("validate", "--lmdb-file", file, "--models", "x/y")),
         (1, "batch size", run("validate", "--lmdb-file", file, "--batch-size", "0")),
         (1, "none of these models was published", run("validate", "--lmdb-file", file, "--verify")),
-        (1, "LOWRANK_DECODER", run("validate", "--lmdb-file", file, "--decoder", "magic")),
+        (1, '--decoder is "magic"', run("validate", "--lmdb-file", file, "--decoder", "magic")),
         (1, "no folder", run("validate", "--lmdb-file", file, "--json", "/nowhere/at/all.json")),
         (1, "--val or --train", run("build-lmdb", "--imagenet-folder", "/tmp", "--lmdb-file", "/tmp/x.lmdb")),
         (2, "not an LMDB", run("validate", "--lmdb-file", str(garbage))),

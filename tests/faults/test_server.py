@@ -223,7 +223,7 @@ def test_routes_that_nobody_needs_write_nothing(server: RunningApp) -> None:
     """One kept 200 kB for each call, for ever; another printed its path."""
     session = "write" + "x" * 6
     with ApiClient(server.url) as client:
-        client.listen(listener_of(server, "lr-lambda")["id"], "[]")
+        client.listen(listener_of(server, "lr-lambda", "lr-truncated")["id"], "[]")
     before, log = files_in(uploads_of(server)), Path(f"/proc/{server.process.pid}/fd/1").resolve()
     size = log.stat().st_size
     for address in (f"deep_link?session_hash={session}", "custom_component/1/client/x/%0Aforged", "runs", "token"):
@@ -235,7 +235,7 @@ def test_routes_that_nobody_needs_write_nothing(server: RunningApp) -> None:
 
 def test_a_session_has_few_streams_which_may_all_end(server: RunningApp) -> None:
     """2,100 of one session took all places. Where two ended, the second raised an error."""
-    body = {"data": [], "fn_index": listener_of(server, "lr-lambda")["id"], "session_hash": "streams"}
+    body = {"data": [], "fn_index": listener_of(server, "lr-lambda", "lr-truncated")["id"], "session_hash": "streams"}
     assert httpx.post(f"{server.url}/gradio_api/queue/join", json=body).status_code == 200
     address, log = httpx.URL(server.url), Path(f"/proc/{server.process.pid}/fd/2").resolve()
     asked = f"GET /gradio_api/queue/data?session_hash=streams HTTP/1.1\r\nHost: {address.host}\r\n\r\n".encode()
@@ -541,20 +541,31 @@ def test_odd_arguments(arguments: list[object], client: ApiClient) -> None:
     assert client.classify(photo_path().read_bytes())["top"]
 
 
-def listener_of(server: RunningApp, labels: str) -> dict[str, Any]:
-    """Return the page's first listener that takes a component with this id in the page."""
+def listener_of(server: RunningApp, taken: str, answered: str) -> dict[str, Any]:
+    """Return the page's first listener that takes one component and answers in another, named by their ids there."""
     config = httpx.get(f"{server.url}/config").json()
-    numbers = [one["id"] for one in config["components"] if one["props"].get("elem_id") == labels]
-    return next(one for one in config["dependencies"] if one["backend_fn"] and set(numbers) & set(one["inputs"]))
+    ids = {one["props"].get("elem_id"): one["id"] for one in config["components"]}
+    listeners = [one for one in config["dependencies"] if one["backend_fn"]]
+    return next(one for one in listeners if ids[taken] in one["inputs"] and ids[answered] in one["outputs"])
 
 
 @pytest.mark.parametrize(
     "odd", ["NaN", "Infinity", "null", '"\\u0000"', '{"path": "/etc/passwd"}', "[1]", '"<img src=x>"']
 )
-@pytest.mark.parametrize("component", ["lr-lambda", "lr-photos", "lr-chosen"])
-def test_odd_values_of_components(odd: str, component: str, server: RunningApp, client: ApiClient) -> None:
+@pytest.mark.parametrize(
+    ("component", "answered"),
+    [
+        ("lr-lambda", "lr-truncated"),
+        ("lr-photos", "lr-results"),
+        ("lr-photos", "lr-stage"),
+        ("lr-chosen", "lr-results"),
+    ],
+)
+def test_odd_values_of_components(
+    odd: str, component: str, answered: str, server: RunningApp, client: ApiClient
+) -> None:
     """What Python and Gradio say about them is for the log."""
-    listener = listener_of(server, component)
+    listener = listener_of(server, component, answered)
     file = '{"path": "/etc/\\u0000passwd", "meta": {"_type": "gradio.FileData"}}'
     for value in (odd, f'[{{"image": {file}, "caption": {odd}}}]'):
         data = f"[{', '.join([value] * len(listener['inputs']))}]"
