@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import os
-import re
 import signal
 import sys
 import time
@@ -19,24 +17,17 @@ from ..runtime.files import must_exist
 from ..runtime.progress import ProgressLine
 from ..runtime.stopping import STOPPED, stoppable, undisturbed
 from .validation_reports import Reports
+from .validation_settings import as_typed, settings_of
 
 if TYPE_CHECKING:
     from types import FrameType
 
     from ..models.cards import ModelCard
     from ..models.zoo import Zoo
-    from ..runtime.launch import Place
     from ..serve.service import Service
     from ..validate.report import ModelResult, Report
     from ..validate.run import ValidationRun
 
-_VARIABLES = {
-    "device": "LOWRANK_DEVICE",
-    "decoder": "LOWRANK_DECODER",
-    "engine": "LOWRANK_ENGINE",
-    "precision": "LOWRANK_PRECISION",
-}
-"""The options that stand for a variable."""
 _SAVE_SECONDS = 20.0
 _TOLERANCE = 0.3
 """Percentage points."""
@@ -95,11 +86,7 @@ def _validate(args: argparse.Namespace) -> int:
     try:
         return _measure(args)
     except SettingError as error:
-        typed, text = {_VARIABLES[option]: f"--{option}" for option in _given(args)}, str(error)
-        if text.split()[0] not in typed:
-            raise
-        # Name what the user typed.
-        raise SettingError(re.sub(r"LOWRANK_\w+", lambda found: typed.get(found[0], found[0]), text)) from error
+        raise as_typed(error, args) from None
 
 
 def _measure(args: argparse.Namespace) -> int:
@@ -107,14 +94,13 @@ def _measure(args: argparse.Namespace) -> int:
     from ..runtime.allocator import keep_freed_memory
     from ..runtime.launch import Place
     from ..serve.service import Service
-    from ..settings import Settings
 
     keep_freed_memory()
     place = Place.from_environment()
     _check_options(args)
     # Only the first process writes reports; other machines may not even have the folder.
     reports = Reports.checked(args.lmdb_file, args.json, args.csv, args.html) if place.rank == 0 else None
-    service = Service(Settings.from_environment(_environment(args, place)))
+    service = Service(settings_of(args, place))
     service.machine.check_arithmetic()
     cards = _chosen(service, args.models)
     if args.verify is not None and not any(card.published for card in cards):
@@ -200,27 +186,6 @@ def _check_options(args: argparse.Namespace) -> None:
     if not 1 <= args.batch_size <= 4096:
         raise UsageError(f"The batch size is {args.batch_size}; expected 1 to 4096.")
     must_exist(args.lmdb_file, "an LMDB file made by build-lmdb")
-
-
-def _given(args: argparse.Namespace) -> dict[str, str]:
-    """Return the options that stand for a variable, and their values."""
-    return {option: value for option in _VARIABLES if (value := getattr(args, option))}
-
-
-def _environment(args: argparse.Namespace, place: Place) -> dict[str, str]:
-    """Return the environment, changed by the options and by what ``torchrun`` requires."""
-    environment = {**os.environ} | {_VARIABLES[option]: value for option, value in _given(args).items()}
-    if place.world > 1:
-        import torch
-
-        from ..runtime.processes import own_gpu
-        from ..settings import usable_cpus
-
-        environment.setdefault("LOWRANK_THREADS", str(max(1, usable_cpus() // place.local_world)))
-        uses_torch = environment.get("LOWRANK_ENGINE", "torch").lower() != "openvino"
-        if uses_torch and torch.cuda.is_available() and environment.get("LOWRANK_DEVICE", "auto") in ("auto", "cuda"):
-            environment["LOWRANK_DEVICE"] = str(own_gpu(place))
-    return environment
 
 
 def _run(run: ValidationRun, rank: int, name: str) -> str:

@@ -15,9 +15,10 @@ from ..decode.sound import is_sound
 from ..errors import DataError, ImageError, UsageError
 from ..runtime.parallel import map_ahead
 from ..runtime.progress import Meter, Progress
+from .image_file import MAX_PIXELS, read_image_file
 from .lmdb.record import Record
 from .lmdb.writer import LmdbWriter
-from .resize import MAX_PIXELS, read_image_file, resize_bytes
+from .resize import resize_bytes
 from .samples import Sample, Samples
 from .walk import Refused, listed
 

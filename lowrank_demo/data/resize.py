@@ -28,11 +28,9 @@ from ..runtime.files import atomic_write
 from ..runtime.outputs import check_folder
 from ..runtime.parallel import map_ahead
 from ..runtime.progress import Meter, Progress
+from .image_file import MAX_PIXELS, read_image_file
 from .walk import Refused, image_files
 
-MAX_PIXELS = 256_000_000
-_MAX_BYTES = 8 * MAX_PIXELS
-"""As many as four colours of 16 bits take, not compressed."""
 _MAX_JPEG_EDGE = 65_500
 _MAX_JPEG_SEGMENT = 65_533
 """Largest number of bytes that one segment of a JPEG holds."""
@@ -47,26 +45,6 @@ def imagemagick_size(width: int, height: int, edge: int = EDGE) -> tuple[int, in
     """Return (width, height) with the shortest edge scaled to ``edge``, rounded as ImageMagick rounds."""
     scale = max(edge / width, edge / height)
     return max(1, math.floor(scale * width + 0.5)), max(1, math.floor(scale * height + 0.5))
-
-
-def read_image_file(path: Path) -> bytes:
-    """Return the bytes of an image file.
-
-    Raises:
-        ImageError: The file cannot be read, or is larger than any image that is accepted.
-    """
-    try:
-        with path.open("rb", buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > _MAX_BYTES:
-                raise ImageError(
-                    f"The file has {size / 1e6:,.0f} MB; expected an image of at most {_MAX_BYTES / 1e6:,.0f} MB."
-                )
-            return file.read()
-    except OSError as error:
-        raise ImageError(f"The file cannot be read ({error.strerror}); expected an image.") from error
-    except ValueError as error:  # a zero byte in a path
-        raise ImageError(f"The file cannot be read ({error}); expected an image.") from error
 
 
 def resize_bytes(

@@ -53,19 +53,16 @@ def name_lock(path: Path) -> Iterator[bool]:
 def _acquire(path: Path) -> int | None:
     """Return the locked file; None if another process has locked it."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
+        with contextlib.ExitStack() as closing:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            closing.callback(os.close, descriptor)
             if not _lock(descriptor):
-                os.close(descriptor)
                 return None
             # Between opening and locking, a holder that ended may have deleted the file.
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(descriptor), path.stat()):
+                    closing.pop_all()
                     return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
 
 
 def _lock(descriptor: int) -> bool:

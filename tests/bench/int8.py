@@ -95,11 +95,11 @@ def _ways(network: LowRankAlexNet, photos: Tensor) -> Iterator[tuple[str, Comput
     """Yield the ways to compute a network, float32 first, each with its name."""
     for engine, precision in (("torch", "fp32"), ("torch", "bf16"), ("openvino", "bf16")):
         try:
-            classifier = Classifier(network, CPU, Arithmetic(engine, precision))
+            whole = Classifier(network, CPU, Arithmetic(engine, precision))
         except SettingError as error:
             print(f"{engine} in {precision} is left out: {error}", file=sys.stderr)
             continue
-        yield f"{engine} | {precision}", classifier.logits
+        yield f"{engine} | {precision}", whole.logits
     features, classifier = folded(network)
     layers = [*features, nn.Flatten(), *classifier]
     yield "openvino | int8", _openvino(layers, photos)
